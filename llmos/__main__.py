@@ -1,0 +1,6 @@
+"""``python -m llmos``."""
+
+from llmos.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The kernel's socket, seen from a terminal.
+
+A terminal (chat screen, voice, ``llmos ask``, your program) holds a ``Client``. It finds the
+kernel of the state directory, starts one when none runs, and speaks the ``/kernel/v1`` routes
+over the private Unix socket. It knows events, not kernel objects; everything it does, any HTTP
+client can do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from llmos import errors, paths
+from llmos.errors import KernelError, KernelUnreachable, LlmosError
+from llmos.events import Event, ProcessInfo, StoredMessage, from_json, message_from_json
+
+__all__ = ["Client"]
+
+START_SECONDS = 120.0
+_POLL_SECONDS = 0.02
+
+
+class Client:
+    """A connection to one kernel.
+
+    Use as ``async with await Client.connect() as client``. Not for use from several event loops.
+
+    Args:
+        socket: The kernel's Unix socket.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://kernel",
+            timeout=httpx.Timeout(30.0, read=None),
+        )
+
+    @classmethod
+    async def connect(
+        cls, *, state: Path | None = None, start: bool = True, arguments: tuple[str, ...] = ()
+    ) -> Client:
+        """Find the kernel, or start one.
+
+        Args:
+            state: The state directory; the person's own where not given.
+            start: Start a kernel when none runs.
+            arguments: Passed to ``llmos serve`` when one is started.
+
+        Raises:
+            KernelUnreachable: None runs and none could be started; the sentence says why.
+        """
+        state = state or paths.state_dir()
+        client = cls(paths.socket_path(state))
+        if await client.alive():
+            return client
+        if not start:
+            await client.close()
+            raise KernelUnreachable("No kernel is running.", remedy="Start one with: llmos serve")
+        try:
+            await _start_kernel(client, state, arguments)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def alive(self) -> bool:
+        """Whether a kernel answers on the socket."""
+        if not self.socket.exists():
+            return False
+        try:
+            await self.status()
+        except LlmosError:
+            return False
+        return True
+
+    # --- kernel -----------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """Version, operating-system pid, model (name, window, device), hints and uptime."""
+        return await self._call("GET", "/kernel/v1/status")
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters and gauges of engine and kernel."""
+        return await self._call("GET", "/kernel/v1/stats")
+
+    async def shutdown(self) -> None:
+        """Ask the kernel to stop; running replies are cut and journalled first."""
+        await self._call("POST", "/kernel/v1/shutdown")
+
+    # --- processes --------------------------------------------------------------------------
+
+    async def processes(self, *, ended: bool = False) -> list[ProcessInfo]:
+        """All processes, newest first; also those that ended, where asked."""
+        rows = await self._call("GET", "/kernel/v1/processes", params={"ended": ended})
+        return [ProcessInfo(**row) for row in rows["processes"]]
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> ProcessInfo:
+        """A new process: a conversation with a window of its own.
+
+        Args:
+            system: What this assistant is told it is; empty takes the default.
+            priority: ``realtime``, ``interactive``, ``normal`` or ``idle``.
+            budget: Any of ``tokens``, ``seconds``, ``calls``, over its whole life.
+        """
+        body = {"title": title, "system": system, "priority": priority, "parent": parent}
+        if budget:
+            body["budget"] = dict(budget)
+        return ProcessInfo(**await self._call("POST", "/kernel/v1/processes", json=body))
+
+    async def process(self, pid: int) -> ProcessInfo:
+        return ProcessInfo(**await self._call("GET", f"/kernel/v1/processes/{pid}"))
+
+    async def rename(self, pid: int, title: str) -> ProcessInfo:
+        row = await self._call("PATCH", f"/kernel/v1/processes/{pid}", json={"title": title})
+        return ProcessInfo(**row)
+
+    async def fork(self, pid: int) -> ProcessInfo:
+        """A new process with the same history and window; nothing is prefilled again."""
+        return ProcessInfo(**await self._call("POST", f"/kernel/v1/processes/{pid}/fork"))
+
+    async def signal(self, pid: int, signal: str) -> ProcessInfo:
+        """Send ``interrupt`` (end this turn), ``stop``, ``continue`` or ``terminate``."""
+        body = {"signal": signal}
+        row = await self._call("POST", f"/kernel/v1/processes/{pid}/signal", json=body)
+        return ProcessInfo(**row)
+
+    async def kill(self, pid: int) -> ProcessInfo:
+        """End a process at once."""
+        return ProcessInfo(**await self._call("DELETE", f"/kernel/v1/processes/{pid}"))
+
+    async def wait(self, pid: int, *, seconds: float | None = None) -> ProcessInfo:
+        """Wait until the process has nothing to do (``ready``) or has ended."""
+        body = {} if seconds is None else {"seconds": seconds}
+        return ProcessInfo(**await self._call("POST", f"/kernel/v1/processes/{pid}/wait", json=body))
+
+    # --- messages and events ----------------------------------------------------------------
+
+    async def send(self, pid: int, text: str) -> str:
+        """Send a message; it is in the journal when this returns.
+
+        Returns:
+            The message's id, the ``message_id`` of its ``TurnStarted``.
+        """
+        body = {"content": text}
+        row = await self._call("POST", f"/kernel/v1/processes/{pid}/messages", json=body)
+        return row["id"]
+
+    async def messages(self, pid: int, *, after: int = 0) -> list[StoredMessage]:
+        """The conversation from the journal, oldest first, after place ``after``."""
+        rows = await self._call(
+            "GET", f"/kernel/v1/processes/{pid}/messages", params={"after": after}
+        )
+        return [
+            StoredMessage(**{**row, "message": message_from_json(row["message"])})
+            for row in rows["messages"]
+        ]
+
+    async def events(self, pid: int = 0) -> AsyncIterator[Event]:
+        """What happens from now on, in one process or (0) in all.
+
+        The first event of a process in mid-turn is a ``TurnState``. Ends only by closing the
+        iterator.
+
+        Raises:
+            KernelUnreachable: The kernel went away.
+        """
+        from websockets.asyncio.client import unix_connect
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+        uri = f"ws://kernel/kernel/v1/events?pid={pid}"
+        try:
+            async with unix_connect(
+                str(self.socket), uri, max_size=None, compression=None, ping_interval=None
+            ) as socket:
+                async for line in socket:
+                    data = json.loads(line)
+                    if data["type"] != "hello":
+                        yield from_json(data)
+        except (OSError, ConnectionClosed, InvalidHandshake) as error:
+            raise KernelUnreachable("The kernel went away.") from error
+        raise KernelUnreachable("The kernel went away.")
+
+    async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        try:
+            answer = await self._http.request(method, path, **kwargs)
+        except httpx.HTTPError as error:
+            raise KernelUnreachable("The kernel does not answer.") from error
+        if answer.is_success:
+            return answer.json()
+        raise _error(answer)
+
+
+def _error(answer: httpx.Response) -> LlmosError:
+    """The error the kernel raised, of the same class where this version knows it."""
+    try:
+        told = answer.json()["error"]
+        sentence, code = str(told["message"]), str(told.get("code") or "")
+    except (ValueError, KeyError, TypeError):
+        return KernelError(f"The kernel answered {answer.status_code}.")
+    for name in errors.__all__:
+        cls = getattr(errors, name)
+        if cls.code == code and cls is not errors.PromptTooLong:
+            return cls(sentence)
+    return KernelError(sentence)
+
+
+async def _start_kernel(client: Client, state: Path, arguments: tuple[str, ...]) -> None:
+    """Start ``llmos serve`` in the background and wait until it answers."""
+    paths.private_dir(state)
+    environ = {**os.environ, "LLMOS_STATE": str(state)}
+    said = state / "kernel.start"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "llmos", "serve", "--background", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            env=environ,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if await client.alive():
+            return
+        if process.poll() is not None:
+            if await client.alive():  # another terminal's kernel won the race
+                return
+            sentence = said.read_text("utf-8", "replace").strip() or "The kernel ended at start."
+            raise KernelUnreachable(sentence.splitlines()[-1])
+        await asyncio.sleep(_POLL_SECONDS)
+    raise KernelUnreachable(
+        f"The kernel did not become ready within {START_SECONDS:.0f} s.",
+        remedy=f"See {paths.log_file(state)}.",
+    )

@@ -1,0 +1,223 @@
+"""Typed settings, checked when built.
+
+A setting comes from, in rising order: the default here, the config file (TOML), the environment
+(``LLMOS_ENGINE_WINDOW=4096`` for ``[engine] window``), and what a command passes. A wrong name,
+type or range is a ``ConfigError`` that names the setting and where it came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from llmos import limits, paths
+from llmos.errors import ConfigError
+
+__all__ = ["AgentConfig", "Config", "EngineConfig", "ServerConfig", "load"]
+
+
+def _require(ok: bool, sentence: str) -> None:
+    if not ok:
+        raise ConfigError(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """The processor: which model, how much memory, how many threads.
+
+    Args:
+        model: A catalog name, a path to a GGUF file, ``scripted:FILE``, or the address of an
+            OpenAI-compatible server (``http://host:port/v1#model``).
+        window: Tokens one sequence may hold; 0 takes the model's own, at most 8,192.
+        cells: KV cells shared by all sequences, in tokens; 0 picks twice the window.
+        resident: Idle cells kept beside the running ones, in tokens; 0 picks by device. On a CPU
+            every resident cell slows every step, so idle sequences are swapped out to memory.
+        swap_bytes: Memory for swapped-out sequences, in bytes.
+        threads: Compute threads; 0 adapts to what else the machine is doing.
+        gpu_layers: Layers on a GPU; -1 means all where there is one.
+        flash_attention: ``off`` keeps greedy output bit-identical whatever shares the batch's
+            cells; ``on`` is faster with long contexts and rounds differently.
+        kv_type: Type of the KV cells.
+        tool_help: ``guided`` chooses tools by meaning for small models, ``native`` leaves it to
+            the model, ``auto`` decides by the model's size and template.
+        api_key: Bearer token for a remote server, if it wants one.
+    """
+
+    model: str = "starter"
+    window: int = 0
+    cells: int = 0
+    resident: int = 0
+    swap_bytes: int = 1 << 30
+    threads: int = 0
+    gpu_layers: int = -1
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    kv_type: Literal["f16", "q8_0"] = "f16"
+    tool_help: Literal["auto", "guided", "native"] = "auto"
+    api_key: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model.strip()), "engine.model is empty.")
+        _require(self.window >= 0, "engine.window must not be negative.")
+        _require(self.window == 0 or self.window >= 256, "engine.window must be 256 or more.")
+        _require(
+            self.cells == 0 or self.cells >= max(self.window, 256),
+            "engine.cells must hold at least one window.",
+        )
+        _require(self.resident >= 0, "engine.resident must not be negative.")
+        _require(self.swap_bytes >= 0, "engine.swap_bytes must not be negative.")
+        _require(0 <= self.threads <= 1024, "engine.threads must be between 0 and 1024.")
+        _require(self.gpu_layers >= -1, "engine.gpu_layers must be -1 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What one turn may use up.
+
+    Args:
+        system: What the assistant is told it is; empty takes llmos's own sentence.
+        reply_tokens: Longest reply, in tokens.
+        turn_seconds: Longest turn, in seconds.
+        calls: Calls one turn may make.
+        temperature: 0 is greedy.
+    """
+
+    system: str = ""
+    reply_tokens: int = 1024
+    turn_seconds: float = 600.0
+    calls: int = 16
+    temperature: float = 0.0
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.reply_tokens >= 1, "agent.reply_tokens must be at least 1.")
+        _require(self.turn_seconds > 0, "agent.turn_seconds must be positive.")
+        _require(self.calls >= 0, "agent.calls must not be negative.")
+        _require(0 <= self.temperature <= 5, "agent.temperature must be between 0 and 5.")
+        _require(0 < self.top_p <= 1, "agent.top_p must be above 0 and at most 1.")
+        _require(0 <= self.min_p <= 1, "agent.min_p must be between 0 and 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How terminals reach the kernel.
+
+    Args:
+        port: TCP port on loopback, beside the Unix socket; 0 opens none.
+        token: Bearer token for TCP; empty makes one at the first start and keeps it.
+        idle_minutes: A kernel that a terminal started stops after this long without a terminal
+            and without work; 0 never.
+    """
+
+    port: int = 0
+    token: str = ""
+    idle_minutes: float = 30.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.port <= 65535, "server.port must be between 0 and 65535.")
+        _require(self.idle_minutes >= 0, "server.idle_minutes must not be negative.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of one kernel."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    state: Path = field(default_factory=paths.state_dir)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.agent.calls <= 10_000 and limits.ROUNDS_MAX >= 1, "agent.calls is out of range."
+        )
+
+
+def _coerce(name: str, kind: Any, value: Any, source: str) -> Any:
+    """Bring ``value`` to the field's type or say what is wrong."""
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            allowed = ", ".join(choices)
+            raise ConfigError(f"{name} is {value!r} ({source}); it must be one of {allowed}.")
+        return value
+    wrong = ConfigError(f"{name} is {value!r} ({source}); it must be a {kind.__name__}.")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and kind is not str:
+        try:
+            return kind(value)
+        except ValueError:
+            raise wrong from None
+    if type(value) is not kind:
+        raise wrong
+    return value
+
+
+def _section(name: str, cls: type, layers: list[tuple[str, Mapping[str, Any]]]) -> Any:
+    kinds = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for source, layer in layers:
+        for key, value in layer.items():
+            if key not in kinds:
+                known = ", ".join(sorted(kinds))
+                raise ConfigError(
+                    f"There is no setting {name}.{key} ({source}).",
+                    remedy=f"[{name}] knows {known}.",
+                )
+            values[key] = _coerce(f"{name}.{key}", kinds[key], value, source)
+    return cls(**values)
+
+
+def load(
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the settings from file and environment.
+
+    Args:
+        overrides: Section to settings, what a command line passed.
+        file: The TOML file; the person's own where not given. It need not exist.
+        environ: The environment; the process's own where not given.
+
+    Raises:
+        ConfigError: A setting is unknown, of the wrong type or out of range.
+    """
+    file = file or paths.config_file()
+    environ = os.environ if environ is None else environ
+    try:
+        written = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
+    sections = {"engine": EngineConfig, "agent": AgentConfig, "server": ServerConfig}
+    unknown = set(written) - set(sections) - {"models"}
+    if unknown:
+        raise ConfigError(f"There is no section [{sorted(unknown)[0]}] in {file}.")
+    built = {}
+    for name, cls in sections.items():
+        prefix = f"LLMOS_{name.upper()}_"
+        names = {f.name for f in dataclasses.fields(cls)}
+        from_env = {
+            key.removeprefix(prefix).lower(): value
+            for key, value in environ.items()
+            if key.startswith(prefix) and key.removeprefix(prefix).lower() in names
+        }
+        section = written.get(name, {})
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"[{name}] in {file} must be a section.")
+        layers = [(str(file), section), ("environment", from_env)]
+        layers.append(("command line", (overrides or {}).get(name, {})))
+        built[name] = _section(name, cls, layers)
+    return Config(**built)

@@ -1,0 +1,208 @@
+"""Every error llmos raises, in one tree.
+
+::
+
+    LlmosError                      one clear sentence for a person, a remedy, a stable code
+    ├── ConfigError                 a setting is missing, of the wrong type or out of range
+    ├── ModelError                  something is wrong with a model file or its template
+    │   ├── ModelMissing
+    │   ├── ModelCorrupt
+    │   ├── ModelTooLarge
+    │   └── TemplateError
+    ├── GrammarError                a schema or grammar that cannot constrain a sampler
+    ├── EngineError                 a generation could not go on
+    │   ├── PromptTooLong
+    │   ├── EngineStopped
+    │   └── RemoteError             a remote OpenAI-compatible server failed
+    ├── KernelError                 a request to the kernel is refused
+    │   ├── NoSuchProcess
+    │   ├── ProcessEnded
+    │   ├── BudgetExceeded
+    │   ├── KernelRunning           a second kernel on one state directory
+    │   └── KernelUnreachable       a terminal finds no kernel
+    ├── StoreError                  the journal cannot be read or written
+    │   ├── StoreFull
+    │   └── StoreCorrupt
+    └── SyscallError                a system call failed; becomes data for the caller
+        ├── UnknownCall
+        ├── InvalidArguments
+        ├── CallDenied
+        ├── CallFailed
+        └── CallTimeout
+
+``str(error)`` is the sentence a person reads. Tracebacks go to the log, never to a person.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BudgetExceeded",
+    "CallDenied",
+    "CallFailed",
+    "CallTimeout",
+    "ConfigError",
+    "EngineError",
+    "EngineStopped",
+    "GrammarError",
+    "InvalidArguments",
+    "KernelError",
+    "KernelRunning",
+    "KernelUnreachable",
+    "LlmosError",
+    "ModelCorrupt",
+    "ModelError",
+    "ModelMissing",
+    "ModelTooLarge",
+    "NoSuchProcess",
+    "ProcessEnded",
+    "PromptTooLong",
+    "RemoteError",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "SyscallError",
+    "TemplateError",
+    "UnknownCall",
+]
+
+
+class LlmosError(Exception):
+    """The root of the tree.
+
+    Args:
+        sentence: What went wrong, in one sentence a person can read.
+        remedy: What the person can do about it, or empty.
+    """
+
+    code = "error"
+
+    def __init__(self, sentence: str, *, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.remedy}".strip()
+
+
+class ConfigError(LlmosError):
+    code = "config"
+
+
+class ModelError(LlmosError):
+    code = "model"
+
+
+class ModelMissing(ModelError):
+    code = "model_missing"
+
+
+class ModelCorrupt(ModelError):
+    code = "model_corrupt"
+
+
+class ModelTooLarge(ModelError):
+    code = "model_too_large"
+
+
+class TemplateError(ModelError):
+    code = "template"
+
+
+class GrammarError(LlmosError):
+    code = "grammar"
+
+
+class EngineError(LlmosError):
+    code = "engine"
+
+
+class PromptTooLong(EngineError):
+    """The prompt and the reply it asks for do not fit the window.
+
+    Args:
+        prompt_tokens: Exact length of the prompt, in tokens.
+        window_tokens: What one sequence may hold, in tokens.
+        reply_tokens: Tokens asked for beyond the prompt.
+    """
+
+    code = "context_length_exceeded"
+
+    def __init__(self, prompt_tokens: int, window_tokens: int, reply_tokens: int = 1) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.window_tokens = window_tokens
+        self.reply_tokens = reply_tokens
+        asked = f" and {reply_tokens} more were asked for" if reply_tokens > 1 else ""
+        super().__init__(
+            f"The prompt is {prompt_tokens} tokens long{asked}, but the model's window holds "
+            f"{window_tokens}.",
+            remedy="Shorten it, start a new chat, or set a larger window.",
+        )
+
+
+class EngineStopped(EngineError):
+    code = "engine_stopped"
+
+
+class RemoteError(EngineError):
+    code = "remote"
+
+
+class KernelError(LlmosError):
+    code = "kernel"
+
+
+class NoSuchProcess(KernelError):
+    code = "no_such_process"
+
+
+class ProcessEnded(KernelError):
+    code = "process_ended"
+
+
+class BudgetExceeded(KernelError):
+    code = "budget_exceeded"
+
+
+class KernelRunning(KernelError):
+    code = "kernel_running"
+
+
+class KernelUnreachable(KernelError):
+    code = "kernel_unreachable"
+
+
+class StoreError(LlmosError):
+    code = "store"
+
+
+class StoreFull(StoreError):
+    code = "store_full"
+
+
+class StoreCorrupt(StoreError):
+    code = "store_corrupt"
+
+
+class SyscallError(LlmosError):
+    code = "call_failed"
+
+
+class UnknownCall(SyscallError):
+    code = "unknown_call"
+
+
+class InvalidArguments(SyscallError):
+    code = "invalid_arguments"
+
+
+class CallDenied(SyscallError):
+    code = "denied"
+
+
+class CallFailed(SyscallError):
+    code = "call_failed"
+
+
+class CallTimeout(SyscallError):
+    code = "call_timeout"
