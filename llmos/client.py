@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,18 @@ class Client:
         """Ask the kernel to stop; running replies are cut and journalled first."""
         await self._call("POST", "/kernel/v1/shutdown")
 
+    async def gone(self, seconds: float = 15.0) -> None:
+        """Wait until the kernel no longer answers.
+
+        Raises:
+            KernelError: It still does after ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while await self.alive():
+            if time.monotonic() > deadline:
+                raise KernelError(f"The kernel is still running after {seconds:.0f} s.")
+            await asyncio.sleep(_POLL_SECONDS)
+
     # --- processes --------------------------------------------------------------------------
 
     async def processes(self, *, ended: bool = False) -> list[ProcessInfo]:
@@ -184,30 +197,42 @@ class Client:
             for row in rows["messages"]
         ]
 
-    async def events(self, pid: int = 0) -> AsyncIterator[Event]:
-        """What happens from now on, in one process or (0) in all.
+    @asynccontextmanager
+    async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:
+        """Events of one process or (0) of all, from the moment this is entered.
 
-        The first event of a process in mid-turn is a ``TurnState``. Ends only by closing the
-        iterator.
+        The first event of a process in mid-turn is a ``TurnState``. The iterator never ends by
+        itself.
 
         Raises:
-            KernelUnreachable: The kernel went away.
+            KernelUnreachable: The kernel cannot be reached or went away.
         """
         from websockets.asyncio.client import unix_connect
         from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
         uri = f"ws://kernel/kernel/v1/events?pid={pid}"
-        try:
-            async with unix_connect(
-                str(self.socket), uri, max_size=None, compression=None, ping_interval=None
-            ) as socket:
+        gone = KernelUnreachable("The kernel went away.")
+
+        async def read(socket: Any) -> AsyncIterator[Event]:
+            try:
                 async for line in socket:
-                    data = json.loads(line)
-                    if data["type"] != "hello":
-                        yield from_json(data)
+                    yield from_json(json.loads(line))
+            except (OSError, ConnectionClosed) as error:
+                raise gone from error
+            raise gone
+
+        try:
+            connection = unix_connect(
+                str(self.socket), uri, max_size=None, compression=None, ping_interval=None
+            )
+            socket = await connection
+            await socket.recv()  # "hello": subscribed
         except (OSError, ConnectionClosed, InvalidHandshake) as error:
-            raise KernelUnreachable("The kernel went away.") from error
-        raise KernelUnreachable("The kernel went away.")
+            raise gone from error
+        try:
+            yield read(socket)
+        finally:
+            await socket.close()
 
     async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         try:

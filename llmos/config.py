@@ -20,7 +20,7 @@ from typing import Any, Literal
 from llmos import limits, paths
 from llmos.errors import ConfigError
 
-__all__ = ["AgentConfig", "Config", "EngineConfig", "ServerConfig", "load"]
+__all__ = ["AgentConfig", "Config", "EngineConfig", "ModelsConfig", "ServerConfig", "load"]
 
 
 def _require(ok: bool, sentence: str) -> None:
@@ -127,12 +127,31 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """Where models are pulled from.
+
+    Args:
+        hub: Address of the model hub or a mirror of it; empty takes ``HF_ENDPOINT`` from the
+            environment, or the public hub.
+    """
+
+    hub: str = ""
+
+    def __post_init__(self) -> None:
+        _require(
+            not self.hub or self.hub.startswith(("https://", "http://")),
+            "models.hub must start with https:// or http://.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of one kernel."""
 
     engine: EngineConfig = field(default_factory=EngineConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     state: Path = field(default_factory=paths.state_dir)
 
     def __post_init__(self) -> None:
@@ -201,8 +220,13 @@ def load(
         written = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
-    sections = {"engine": EngineConfig, "agent": AgentConfig, "server": ServerConfig}
-    unknown = set(written) - set(sections) - {"models"}
+    sections = {
+        "engine": EngineConfig,
+        "agent": AgentConfig,
+        "server": ServerConfig,
+        "models": ModelsConfig,
+    }
+    unknown = set(written) - set(sections)
     if unknown:
         raise ConfigError(f"There is no section [{sorted(unknown)[0]}] in {file}.")
     built = {}

@@ -36,7 +36,9 @@ def _home() -> Path | None:
 
 
 def state_dir() -> Path:
-    """Where the journal, the lock, the socket and snapshots live."""
+    """Where the journal, the lock, the socket and snapshots live (``LLMOS_STATE`` overrides)."""
+    if state := os.environ.get("LLMOS_STATE"):
+        return Path(state).expanduser().resolve()
     home = _home()
     return home / "state" if home else Path(platformdirs.user_state_dir("llmos"))
 

@@ -233,8 +233,8 @@ class Runtime(Protocol):
         """Tokens of ``text``; ``special`` reads control tokens written in it."""
         ...
 
-    def piece(self, token: int) -> bytes:
-        """The bytes ``token`` spells; empty for control tokens."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes ``token`` spells; empty for control tokens unless ``special``."""
         ...
 
     def is_end(self, token: int) -> bool:
@@ -268,11 +268,15 @@ class Runtime(Protocol):
         """Forget ``slot`` whole."""
         ...
 
-    def save(self, slot: int) -> bytes:
+    def length(self, slot: int) -> int:
+        """Tokens that ``slot`` holds, by the runtime's own account."""
+        ...
+
+    def save(self, slot: int) -> bytes | bytearray:
         """The slot's state, to be given to ``restore``."""
         ...
 
-    def restore(self, slot: int, state: bytes) -> bool:
+    def restore(self, slot: int, state: bytes | bytearray) -> bool:
         """Load ``state`` into the empty ``slot``; False where it does not fit."""
         ...
 
@@ -301,11 +305,26 @@ class Generation(Protocol):
         """Stop within one step; the last chunk says ``cancelled``. Safe to call twice."""
         ...
 
+    def suspend(self) -> None:
+        """Decode no further until ``resume``; the cells may be swapped out meanwhile."""
+        ...
+
+    def resume(self) -> None: ...
+
 
 class Backend(Protocol):
     """A processor, used from the kernel's asyncio loop only."""
 
     info: ModelInfo
+
+    async def start(self) -> None:
+        """Load or reach the model; nothing else may be called before.
+
+        Raises:
+            ModelError: It cannot be loaded.
+            RemoteError: The server cannot be reached.
+        """
+        ...
 
     async def prompt(
         self,
@@ -328,6 +347,10 @@ class Backend(Protocol):
 
     async def text_prompt(self, text: str) -> Prompt:
         """A prompt of bare text (``/v1/completions``)."""
+        ...
+
+    async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
+        """A prompt of token ids, all below ``info.vocab`` (``/v1/completions``)."""
         ...
 
     def generate(

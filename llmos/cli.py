@@ -1,0 +1,233 @@
+"""Every command, thin. Heavy imports are inside the commands, so that ``llmos ask`` starts fast."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from llmos import __version__
+from llmos.errors import KernelUnreachable, LlmosError
+
+__all__ = ["main"]
+
+T = TypeVar("T")
+
+_ELSEWHERE = {  # command → module:object, imported when it is called or its help is asked for
+    "models": "llmos.models.commands:models",
+    "doctor": "llmos.doctor:doctor",
+    "bench": "llmos.bench.commands:bench",
+}
+_SHORT_HELP = {
+    "models": "List, pull, choose and remove models.",
+    "doctor": "Check this machine and say what is missing.",
+    "bench": "Measure every figure llmos claims, here.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose larger commands live in their own packages and load when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in _ELSEWHERE:
+                rows.append((name, _SHORT_HELP[name]))
+            elif (command := self.get_command(ctx, name)) and not command.hidden:
+                rows.append((name, command.get_short_help_str(80)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def main() -> None:
+    """The ``llmos`` command. Errors become one sentence; Ctrl-C is silent."""
+    try:
+        cli.main(prog_name="llmos", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except LlmosError as error:
+        click.echo(f"llmos: {error}", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=_Commands, invoke_without_command=True)
+@click.version_option(__version__, prog_name="llmos")
+@click.option("--pid", type=int, default=0, help="Open this process instead of a new chat.")
+@click.pass_context
+def cli(ctx: click.Context, pid: int) -> None:
+    """An operating system whose kernel runs a local language model.
+
+    Without a command it opens the chat screen.
+    """
+    if ctx.invoked_subcommand is None:
+        from llmos.ui.app import run
+
+        run(pid=pid or None)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("question", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--pid", type=int, default=0, help="Ask in this process instead of a new one.")
+@click.option("--system", default="", help="What the assistant is told it is.")
+@click.option("--keep", is_flag=True, help="Keep the new process instead of ending it.")
+def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: bool) -> None:
+    """Ask one question; the answer streams to standard output.
+
+    What is piped in is added to the question.
+    """
+    text = " ".join(question)
+    if not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+        text = "\n\n".join(part for part in (text, piped) if part)
+    if not text.strip():
+        raise click.UsageError("There is no question. Say: llmos ask \"What is 17 × 24?\"")
+    from llmos.ask import ask as ask_kernel
+
+    sys.exit(_run(ask_kernel(text, as_json=as_json, pid=pid, system=system, keep=keep)))
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--all", "-a", "ended", is_flag=True, help="Also processes that have ended.")
+@click.option("--json", "as_json", is_flag=True)
+def ps(ended: bool, as_json: bool) -> None:
+    """List processes."""
+    from llmos.monitoring import print_processes
+
+    _run(print_processes(ended=ended, as_json=as_json))
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Print one picture and exit.")
+def top(once: bool) -> None:
+    """Watch processes and the engine (Ctrl-C ends)."""
+    from llmos.monitoring import watch
+
+    _run(watch(once=once or not sys.stdout.isatty()))
+
+
+@cli.command()
+@click.argument("pids", type=int, nargs=-1, required=True)
+@click.option(
+    "--signal",
+    "-s",
+    default="kill",
+    type=click.Choice(["kill", "interrupt", "stop", "continue", "terminate"]),
+    show_default=True,
+)
+def kill(pids: tuple[int, ...], signal: str) -> None:
+    """End processes, or send them another signal."""
+    from llmos.client import Client
+
+    async def send() -> None:
+        async with await Client.connect(start=False) as client:
+            for pid in pids:
+                await (client.kill(pid) if signal == "kill" else client.signal(pid, signal))
+
+    _run(send())
+
+
+# --- the kernel -----------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--model", default=None, help="A catalog name, a GGUF file or a server's address.")
+@click.option("--port", type=int, default=None, help="Also listen on this loopback TCP port.")
+@click.option("--window", type=int, default=None, help="Tokens one conversation may hold.")
+@click.option("--background", is_flag=True, hidden=True)
+def serve(model: str | None, port: int | None, window: int | None, background: bool) -> None:
+    """Run the kernel in the foreground."""
+    from llmos.serve import serve as run_kernel
+
+    given: dict[str, dict[str, Any]] = {"engine": {}, "server": {}}
+    for section, key, value in (
+        ("engine", "model", model),
+        ("engine", "window", window),
+        ("server", "port", port),
+    ):
+        if value is not None:
+            given[section][key] = value
+    run_kernel(given, background=background)
+
+
+@cli.command()
+def stop() -> None:
+    """Stop the kernel; running replies are cut and kept."""
+    from llmos.client import Client
+
+    async def shutdown() -> None:
+        async with await Client.connect(start=False) as client:
+            await client.shutdown()
+            await client.gone()
+
+    try:
+        _run(shutdown())
+    except KernelUnreachable:
+        click.echo("No kernel is running.")
+    else:
+        click.echo("The kernel has stopped.")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def status(as_json: bool) -> None:
+    """Show the running kernel and its model."""
+    from llmos.client import Client
+
+    async def read() -> dict[str, Any]:
+        async with await Client.connect(start=False) as client:
+            return await client.status()
+
+    found = _run(read())
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    model = found["model"]
+    click.echo(f"llmos {found['version']}, kernel pid {found['pid']}, up {found['uptime_s']:.0f} s")
+    click.echo(f"model {model['name']} on {model['device']}, window {model['window']} tokens")
+    if found["hint"]:
+        click.echo(found["hint"])
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell; source it in its start-up file."""
+    from click.shell_completion import get_completion_class
+
+    cls = get_completion_class(shell)
+    assert cls is not None
+    click.echo(cls(cli, {}, "llmos", "_LLMOS_COMPLETE").source())

@@ -1,0 +1,277 @@
+"""Who gets a slot and cells, and what makes room.
+
+A sequence is admitted with the longest prefix anybody has: cells of a resident sequence (shared),
+an idle slot that it continues (taken over), or a snapshot (restored). Room is made in this order:
+idle slots, least recently used first, then weaker sequences, youngest first; what they held goes
+to the swap store, or is recomputed where the store is full. The strongest and oldest sequence can
+always make enough room for one window, so admission never deadlocks.
+
+Owns the cells' slots: which are idle, which belong to a running sequence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from llmos import limits
+from llmos.engine.backend import Runtime
+from llmos.engine.cells import Cells, common_prefix
+from llmos.engine.sequence import Sequence, State
+from llmos.engine.swap import Snapshot, SwapStore
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """Moves sequences between waiting and running.
+
+    Args:
+        runtime: The model.
+        resident: Idle cells to keep, in tokens.
+        swap_bytes: Budget of the swap store.
+    """
+
+    def __init__(self, runtime: Runtime, resident: int, swap_bytes: int) -> None:
+        self.cells = Cells(runtime)
+        self.swap = SwapStore(swap_bytes, rewinds=runtime.info.can_rewind)
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+        self.swapped_out = 0
+        self.swapped_in = 0
+        self.forked = 0
+        self._runtime = runtime
+        self._resident = resident
+        self._idle: OrderedDict[int, int] = OrderedDict()  # slot → tokens; least recent first
+        self._whole = not runtime.info.can_rewind
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def enqueue(self, sequence: Sequence) -> None:
+        sequence.state = State.WAITING
+        self.waiting.append(sequence)
+
+    def admit(self, now: float) -> None:
+        """Admit whoever can be, strongest and oldest first."""
+        self.waiting.sort(key=lambda s: (s.boost, s.submitted))
+        for sequence in list(self.waiting):
+            if sequence.suspended or sequence.leader is not None:
+                continue
+            if self._prefix_in_flight(sequence):
+                continue
+            if not self._make_room(sequence):
+                break
+            self.waiting.remove(sequence)
+            self._place(sequence)
+            sequence.admitted = sequence.admitted or now
+            sequence.last_step = now
+            sequence.state = State.RUNNING
+            self.running.append(sequence)
+
+    def fork(self, parent: Sequence, child: Sequence, now: float) -> bool:
+        """Let ``child`` run on the cells ``parent`` has for their common tokens. No prefill.
+
+        Returns:
+            False where there is no slot or no room; ``child`` then waits like any other.
+        """
+        if not self.cells.slots_free and not self._evict_idle():
+            return False
+        if self._available() < self._reserve(child):
+            return False
+        child.slot = self.cells.take_slot()
+        child.filled = child.cached_tokens = parent.filled
+        self.cells.share(parent.slot, child.slot, parent.filled)
+        child.admitted = child.admitted or now
+        child.last_step = now
+        child.state = State.RUNNING
+        if child in self.waiting:
+            self.waiting.remove(child)
+        self.running.append(child)
+        self.forked += 1
+        return True
+
+    def grow(self, planned: dict[Sequence, int]) -> list[Sequence]:
+        """Make room for a step, preempting where there is none.
+
+        Args:
+            planned: Tokens each sequence adds.
+
+        Returns:
+            The sequences that had to leave; they are not in the step.
+        """
+        left: list[Sequence] = []
+        while sum(planned.values()) - sum(planned[s] for s in left) > self.cells.free:
+            if self._evict_idle():
+                continue
+            victim = max(
+                (s for s in self.running if s not in left),
+                key=lambda s: (s.boost, s.suspended, s.submitted),
+            )
+            self.preempt(victim)
+            if victim in planned:
+                left.append(victim)
+        return left
+
+    # --- out --------------------------------------------------------------------------------
+
+    def retire(self, sequence: Sequence) -> None:
+        """A sequence is done: its cells stay as an idle prefix while there is room."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        if sequence.slot >= 0:
+            if self.cells.length(sequence.slot):
+                self._idle[sequence.slot] = self.cells.length(sequence.slot)
+            else:
+                self.cells.release(sequence.slot)
+            sequence.slot = -1
+
+    def drop(self, sequence: Sequence) -> None:
+        """A sequence is over and its cells are worth nothing."""
+        if sequence.slot >= 0:
+            self.cells.release(sequence.slot)
+            sequence.slot = -1
+        self.retire(sequence)
+
+    def preempt(self, sequence: Sequence) -> None:
+        """Take slot and cells from a running sequence; it waits to come back."""
+        self.running.remove(sequence)
+        if sequence.filled:
+            self._save(sequence.slot)
+        self.cells.release(sequence.slot)
+        sequence.slot = -1
+        sequence.filled = 0
+        sequence.preemptions += 1
+        self.preemptions += 1
+        self.enqueue(sequence)
+
+    def trim(self) -> None:
+        """Swap out idle slots beyond what may stay resident; the last used one always may."""
+        idle = sum(self._idle.values())
+        while idle > self._resident and len(self._idle) > (0 if self.running else 1):
+            slot = next(iter(self._idle))
+            idle -= self._idle[slot]
+            self._swap_out(slot)
+
+    def forget(self) -> None:
+        """Drop every idle slot and snapshot (the model or its adapters changed)."""
+        for slot in list(self._idle):
+            del self._idle[slot]
+            self.cells.release(slot)
+        self.swap.clear()
+
+    @property
+    def idle_cells(self) -> int:
+        return sum(self._idle.values())
+
+    # --- room -------------------------------------------------------------------------------
+
+    def _reserve(self, sequence: Sequence) -> int:
+        """Cells to keep ahead of a sequence beyond its present tokens."""
+        left = sequence.max_tokens - sequence.generated
+        return min(left, limits.RESERVE_TOKENS[sequence.boost])
+
+    def _available(self) -> int:
+        """Free cells that no running sequence has a claim to."""
+        claimed = sum(s.todo + self._reserve(s) for s in self.running)
+        return self.cells.free - claimed
+
+    def _make_room(self, sequence: Sequence) -> bool:
+        """Free a slot and enough cells for ``sequence``, at the cost of idle and weaker ones."""
+        while True:
+            slot, shared = self._match(sequence)
+            taken_over = slot in self._idle and shared == self._idle[slot]
+            need = len(sequence.tokens) - shared + self._reserve(sequence)
+            has_slot = self.cells.slots_free or taken_over
+            if has_slot and need <= self._available():
+                return True
+            if self._evict_idle(keep=slot) or self._evict_idle():
+                continue
+            weaker = [s for s in self.running if s.boost > sequence.boost or s.suspended]
+            if not weaker:
+                # Nothing else runs: what claims there are do not count against one window.
+                return not self.running and bool(self.cells.slots_free)
+            self.preempt(max(weaker, key=lambda s: (s.suspended, s.boost, s.submitted)))
+
+    def _evict_idle(self, keep: int = -1) -> bool:
+        slot = next((s for s in self._idle if s != keep), None)
+        if slot is None:
+            return False
+        self._swap_out(slot)
+        return True
+
+    def _swap_out(self, slot: int) -> None:
+        if self.cells.exclusive(slot) >= limits.SHARE_MIN:
+            self._save(slot)
+        del self._idle[slot]
+        self.cells.release(slot)
+
+    def _save(self, slot: int) -> None:
+        """Put a snapshot of ``slot`` into the swap store, if it has room."""
+        state = self._runtime.save(slot)
+        tokens = tuple(self.cells.tokens(slot))
+        if self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint)):
+            self.swapped_out += 1
+
+    # --- prefixes ---------------------------------------------------------------------------
+
+    def _match(self, sequence: Sequence) -> tuple[int, int]:
+        """The resident slot with the longest usable prefix: one token must remain to decode."""
+        return self.cells.match(sequence.tokens[:-1], whole=self._whole)
+
+    def _prefix_in_flight(self, sequence: Sequence) -> bool:
+        """Whether a running prefill will soon hold more of our prompt than anybody does now."""
+        _, shared = self._match(sequence)
+        for other in self.running:
+            if not other.prefilling or other.suspended:
+                continue
+            common = common_prefix(other.tokens[: other.prompt_tokens], sequence.tokens[:-1])
+            coming = 0 if self._whole and common < other.prompt_tokens else common
+            if coming >= shared + limits.SHARE_MIN and other.filled < coming:
+                other.boost = min(other.boost, sequence.boost)
+                return True
+        return False
+
+    def _place(self, sequence: Sequence) -> None:
+        """Give ``sequence`` a slot with the longest prefix there is."""
+        slot, shared = self._match(sequence)
+        snapshot, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
+        worth = snapshot is not None and kept >= shared + limits.SHARE_MIN
+        if worth and snapshot and self._swap_in(sequence, snapshot, kept):
+            return
+        if slot in self._idle and shared == self._idle[slot]:
+            del self._idle[slot]
+            sequence.slot = slot
+        else:
+            sequence.slot = self.cells.take_slot()
+            if shared:
+                self.cells.share(slot, sequence.slot, shared)
+                if slot in self._idle:
+                    self._idle.move_to_end(slot)
+        self._filled(sequence, shared)
+
+    def _swap_in(self, sequence: Sequence, snapshot: Snapshot, kept: int) -> bool:
+        if snapshot.fingerprint != self._runtime.info.fingerprint:
+            self.swap.discard(snapshot)
+            return False
+        if len(snapshot.tokens) > self.cells.free or not self.cells.slots_free:
+            return False
+        slot = self.cells.take_slot()
+        if not self._runtime.restore(slot, snapshot.state):
+            self.cells.release(slot)
+            self.swap.discard(snapshot)
+            return False
+        self.cells.adopt(slot, list(snapshot.tokens))
+        if kept < len(snapshot.tokens) and not self.cells.truncate(slot, kept):
+            self.cells.release(slot)
+            return False
+        self.swapped_in += 1
+        sequence.slot = slot
+        self._filled(sequence, kept)
+        return True
+
+    def _filled(self, sequence: Sequence, length: int) -> None:
+        sequence.filled = length
+        if not sequence.admitted:
+            sequence.cached_tokens = min(length, sequence.prompt_tokens)

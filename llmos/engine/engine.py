@@ -1,0 +1,392 @@
+"""The step loop: one thread, the only one that ever calls the model runtime.
+
+``Engine.step`` is the whole of it: take commands, admit, plan, decode, sample, publish. Other
+threads talk to it through ``submit``, ``fork``, ``cancel``, ``suspend`` and ``resume``, which
+queue a command and return at once; text comes back through each sequence's ``deliver``, called on
+the engine's thread. It knows tokens and sequences, not conversations.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from llmos import limits
+from llmos.engine.admission import Admission
+from llmos.engine.backend import (
+    Chunk,
+    Logits,
+    Priority,
+    Run,
+    Runtime,
+    SamplingParams,
+    TokenLogprob,
+)
+from llmos.engine.logprobs import logprob
+from llmos.engine.scheduler import Planned, Scheduler
+from llmos.engine.sequence import Sequence, State
+from llmos.engine.threads import ThreadGovernor
+from llmos.errors import EngineError, EngineStopped, LlmosError, PromptTooLong
+
+__all__ = ["Engine"]
+
+log = logging.getLogger(__name__)
+Deliver = Callable[[Sequence, Chunk], None]
+
+
+class Engine:
+    """Runs any number of sequences on one runtime.
+
+    Args:
+        load: Builds the runtime; called on the engine's thread, which then owns it.
+        resident: Idle cells to keep beside the running ones, in tokens; 0 keeps
+            ``limits.RESIDENT_CPU``.
+        swap_bytes: Host memory for swapped-out sequences.
+        governor: Chooses thread counts; None leaves them as loaded.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Runtime],
+        *,
+        resident: int = 0,
+        swap_bytes: int = 1 << 30,
+        governor: ThreadGovernor | None = None,
+    ) -> None:
+        self._load = load
+        self._resident = resident or limits.RESIDENT_CPU
+        self._swap_bytes = swap_bytes
+        self._governor = governor
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._dirty = False  # something happened since cells were last checked
+        self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
+        self.runtime: Runtime
+        self.admission: Admission
+        self.scheduler: Scheduler
+        self.steps = 0
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+        self.prefilled_tokens = 0
+        self.sampled_tokens = 0
+        self.finished = 0
+        self.busy_s = 0.0
+
+    # --- from other threads -----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the model and run. Blocks until it is loaded.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def submit(
+        self,
+        tokens: list[int],
+        params: SamplingParams,
+        deliver: Deliver,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        n: int = 1,
+    ) -> list[Sequence]:
+        """Queue ``n`` generations of one prompt; the prompt is prefilled once.
+
+        Raises:
+            PromptTooLong: Prompt and reply do not fit the window.
+            EngineStopped: The engine is not running.
+        """
+        window = min(self.runtime.info.window, self.runtime.cells)
+        wanted = params.max_tokens if params.max_tokens is not None else 1
+        if not tokens:
+            raise EngineError("The prompt is empty.")
+        if len(tokens) + max(wanted, 1) > window:
+            raise PromptTooLong(len(tokens), window, wanted)
+        if self._stopping or not self._thread.is_alive():
+            raise EngineStopped("The engine has stopped.")
+        group = [Sequence(list(tokens), params, priority, window, deliver) for _ in range(n)]
+        for follower in group[1:]:
+            follower.leader = group[0]
+        group[0].followers = group[1:]
+        self._commands.put(lambda: self._enqueue(group))
+        return group
+
+    def fork(self, parent: Sequence, params: SamplingParams, deliver: Deliver) -> Sequence:
+        """A second sequence that goes on from where ``parent`` is now; nothing is prefilled."""
+        window = min(self.runtime.info.window, self.runtime.cells)
+        child = Sequence(list(parent.tokens), params, parent.priority, window, deliver)
+        self._commands.put(lambda: self._fork(parent, child))
+        return child
+
+    def cancel(self, sequence: Sequence) -> None:
+        """End ``sequence`` before the next step; its last chunk says ``cancelled``."""
+        self._commands.put(lambda: self._cancel(sequence))
+
+    def suspend(self, sequence: Sequence) -> None:
+        """Stop stepping ``sequence``; its cells may be swapped out."""
+        self._commands.put(lambda: self._suspend(sequence, True))
+
+    def resume(self, sequence: Sequence) -> None:
+        """Go on with a suspended sequence from the very same cells."""
+        self._commands.put(lambda: self._suspend(sequence, False))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run ``function`` on the engine's thread, between two steps."""
+        self._commands.put(function)
+
+    def stop(self) -> None:
+        """End every sequence, free the model and the thread. Safe to call twice."""
+
+        def stop() -> None:
+            self._stopping = True
+
+        self._commands.put(stop)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start and gauges of now."""
+        admission = self.admission
+        return {
+            "steps": self.steps,
+            "busy_s": round(self.busy_s, 3),
+            "threads": self.runtime.threads,
+            "running": len(admission.running),
+            "waiting": len(admission.waiting),
+            "cells": admission.cells.total,
+            "cells_used": admission.cells.used,
+            "cells_idle": admission.idle_cells,
+            "snapshots": len(admission.swap),
+            "snapshot_bytes": admission.swap.bytes,
+            "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
+            "prefilled_tokens": self.prefilled_tokens,
+            "sampled_tokens": self.sampled_tokens,
+            "finished": self.finished,
+            "forked": admission.forked,
+            "preemptions": admission.preemptions,
+            "swapped_out": admission.swapped_out,
+            "swapped_in": admission.swapped_in,
+        }
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            self.runtime = self._load()
+            self.admission = Admission(self.runtime, self._resident, self._swap_bytes)
+            self.scheduler = Scheduler(self.runtime.batch)
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+            return
+        self._started.set()
+        try:
+            while not self._stopping:
+                if not self.step():
+                    self._rest()
+        except BaseException as error:
+            self._failure = error
+            log.exception("the engine ended")
+        finally:
+            self._end_all()
+            self.runtime.close()
+
+    def step(self) -> bool:
+        """One step: schedule, decode, sample, publish. False when there was nothing to do."""
+        self._take_commands()
+        now = time.monotonic()
+        self.admission.admit(now)
+        planned = self._plan(now)
+        if not planned:
+            return False
+        rows = self._decode(planned)
+        self._sample(planned, rows)
+        self._publish()
+        return True
+
+    def _take_commands(self) -> None:
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _rest(self) -> None:
+        """Nothing to do: check the books, then sleep until a command comes."""
+        self.admission.trim()
+        if self._dirty:
+            self._dirty = False
+            self.admission.cells.check_integrity()
+        self._commands.get()()
+
+    def _plan(self, now: float) -> list[Planned]:
+        admission = self.admission
+        planned = self.scheduler.plan(admission.running, bool(admission.waiting), now)
+        if not planned:
+            return []
+        left = admission.grow({p.sequence: p.count for p in planned})
+        return [p for p in planned if p.sequence not in left]
+
+    def _decode(self, planned: list[Planned]) -> list[int]:
+        """Compute the step; returns the logits row of each sequence, -1 for none."""
+        runs = []
+        for p in planned:
+            s = p.sequence
+            tokens = s.tokens[s.filled : s.filled + p.count]
+            runs.append(Run(s.slot, s.filled, tokens, s.filled + p.count == len(s.tokens)))
+        if self._governor is not None and self._governor.threads != self.runtime.threads:
+            self.runtime.set_threads(self._governor.threads)
+        began = time.monotonic()
+        try:
+            rows = self.runtime.decode(runs)
+        except LlmosError as error:
+            log.exception("a step of %d sequences failed", len(planned))
+            self._fail([p.sequence for p in planned], EngineError(error.sentence))
+            return [-1] * len(planned)
+        ended = time.monotonic()
+        self._account(planned, ended, ended - began)
+        return rows
+
+    def _account(self, planned: list[Planned], now: float, seconds: float) -> None:
+        self.steps += 1
+        self.busy_s += seconds
+        self._dirty = True
+        self.scheduler.learn(planned, seconds)
+        if self._governor is not None and all(p.count == 1 for p in planned):
+            self._governor.learn(len(planned), seconds, now)
+        for p in planned:
+            s = p.sequence
+            self.admission.cells.append(s.slot, s.tokens[s.filled : s.filled + p.count])
+            if s.prefilling:
+                s.prefilled_tokens += p.count
+                self.prefilled_tokens += p.count
+            s.filled += p.count
+            s.last_step = now
+
+    def _sample(self, planned: list[Planned], rows: list[int]) -> None:
+        now = time.monotonic()
+        for p, row in zip(planned, rows, strict=True):
+            s = p.sequence
+            if row < 0 or s.state is State.DONE:
+                continue
+            followers, s.followers = s.followers, []
+            for follower in followers:
+                follower.leader = None
+                if self.admission.fork(s, follower, now):
+                    self._take_token(follower, row, now)
+            self._take_token(s, row, now)
+
+    def _take_token(self, s: Sequence, row: int, now: float) -> None:
+        """Sample one token for ``s`` from ``row`` and decide whether it goes on."""
+        if s.generated >= s.max_tokens:
+            self._finish(s, "length")
+            return
+        try:
+            if s.sampler is None:
+                s.sampler = self.runtime.sampler(s.params, s.tokens)
+            token = s.sampler.sample(self.runtime, row)
+        except LlmosError as error:
+            self._fail([s], EngineError(error.sentence))
+            return
+        if not s.generated:
+            s.first_token = now
+            self.prompt_tokens += s.prompt_tokens
+            self.cached_tokens += s.cached_tokens
+        self.sampled_tokens += 1
+        if self.runtime.is_end(token) and not s.params.ignore_end:
+            self._finish(s, "stop")
+            return
+        s.sampled(token, self._visible(s, token), self._logprob(s, token, row))
+        if s.output.stopped:
+            self._finish(s, "stop")
+        elif s.generated >= s.max_tokens:
+            self._finish(s, "length")
+
+    def _visible(self, s: Sequence, token: int) -> bytes:
+        """The bytes a token adds to the reply; a control token only where it opens a call."""
+        piece = self.runtime.piece(token)
+        if not piece and s.params.trigger:
+            name = self.runtime.piece(token, special=True)
+            return name if name and name.decode("utf-8", "replace") in s.params.trigger else b""
+        return piece
+
+    def _logprob(self, s: Sequence, token: int, row: int) -> TokenLogprob | None:
+        if s.params.logprobs is None:
+            return None
+        logits: Logits = self.runtime.logits(row)
+        return logprob(logits, token, s.params.logprobs, self.runtime.piece)
+
+    def _publish(self) -> None:
+        """Let text out, at a rate that does not take the cores the model needs."""
+        now = time.monotonic()
+        running = self.admission.running
+        interval = min(limits.FLUSH_MS * max(len(running), 1), limits.FLUSH_MAX_MS) / 1000
+        for s in running:
+            s.flush(now, interval)
+
+    # --- commands, on the engine's thread ---------------------------------------------------
+
+    def _enqueue(self, group: list[Sequence]) -> None:
+        for sequence in group:
+            if sequence.cancelled:
+                continue
+            if sequence.max_tokens == 0:
+                sequence.finish("length")
+                continue
+            self.admission.enqueue(sequence)
+
+    def _fork(self, parent: Sequence, child: Sequence) -> None:
+        child.tokens = list(parent.tokens)
+        child.prompt_tokens = len(child.tokens)
+        self.admission.enqueue(child)
+        if parent.state is State.RUNNING and parent.filled:
+            self.admission.fork(parent, child, time.monotonic())
+
+    def _cancel(self, s: Sequence) -> None:
+        if s.state is State.DONE:
+            return
+        s.cancelled = True
+        self._orphan(s)
+        self._finish(s, "cancelled")
+
+    def _suspend(self, s: Sequence, suspended: bool) -> None:
+        s.suspended = suspended
+
+    def _finish(self, s: Sequence, reason: str) -> None:
+        self.finished += 1
+        self.admission.retire(s)
+        self.admission.trim()
+        s.finish(reason)
+
+    def _fail(self, sequences: list[Sequence], error: EngineError) -> None:
+        for s in sequences:
+            self._orphan(s)
+            self.admission.drop(s)
+            s.finish("error", error)
+
+    def _orphan(self, s: Sequence) -> None:
+        """``s`` ends before its followers could use its prefill: the first becomes leader."""
+        if s.leader is not None:
+            s.leader.followers.remove(s)
+            s.leader = None
+        if s.followers:
+            first, *rest = s.followers
+            first.leader, first.followers = None, rest
+            for follower in rest:
+                follower.leader = first
+            s.followers = []
+
+    def _end_all(self) -> None:
+        stopped = EngineStopped("The engine has stopped.")
+        for s in [*self.admission.running, *self.admission.waiting]:
+            s.followers, s.leader = [], None
+            s.finish("error", stopped)
+        self._stopping = True

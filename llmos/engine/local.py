@@ -1,0 +1,163 @@
+"""The engine as a backend: from messages to tokens, from tokens to an asyncio stream.
+
+Joins the step loop (tokens, its own thread) to the kernel's asyncio loop (messages, text). Also
+remembers which tokens spelled a reply: text tokenized anew may come out as other tokens than the
+model wrote, and then its cells could not be reused; a client that sends its whole history back
+gets the very tokens that are in the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from llmos import limits
+from llmos.engine.backend import (
+    Chunk,
+    Generation,
+    ModelInfo,
+    Priority,
+    Prompt,
+    Runtime,
+    SamplingParams,
+)
+from llmos.engine.engine import Engine
+from llmos.engine.sequence import Sequence as EngineSequence
+from llmos.engine.template import TemplateWorker
+from llmos.events import Message
+
+__all__ = ["LocalBackend"]
+
+
+class LocalBackend:
+    """A model on this machine.
+
+    Args:
+        load: Builds the runtime, on the engine's thread.
+        engine: Keyword arguments of ``Engine``.
+    """
+
+    def __init__(self, load: Callable[[], Runtime], **engine: Any) -> None:
+        self.engine = Engine(load, **engine)
+        self.info: ModelInfo
+        self._known: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._template: TemplateWorker
+
+    async def start(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        await asyncio.to_thread(self.engine.start)
+        self.info = self.engine.runtime.info
+        self._template = TemplateWorker(self.info.template, bos=self.info.bos, eos=self.info.eos)
+
+    async def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[dict[str, Any]] = (),
+        generate: bool = True,
+    ) -> Prompt:
+        text = await self._template.render(messages, tools, generate)
+        return Prompt(tuple(messages), text, tuple(self.tokenize(text)), tuple(tools))
+
+    async def text_prompt(self, text: str) -> Prompt:
+        return Prompt((), text, tuple(self.tokenize(text)))
+
+    async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
+        """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
+        pieces = b"".join(self.engine.runtime.piece(t) for t in tokens)
+        return Prompt((), pieces.decode("utf-8", "replace"), tuple(tokens))
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        n: int = 1,
+    ) -> list[Generation]:
+        loop = asyncio.get_running_loop()
+        streams: dict[EngineSequence, _Stream] = {}
+
+        def deliver(sequence: EngineSequence, chunk: Chunk) -> None:
+            loop.call_soon_threadsafe(arrive, sequence, chunk)
+
+        def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
+            stream = streams[sequence]
+            stream.arrive(chunk)
+            if chunk.finish:
+                self._learn(prompt.text + stream.text, sequence)
+
+        tokens = list(prompt.tokens)
+        for sequence in self.engine.submit(tokens, params, deliver, priority=priority, n=n):
+            streams[sequence] = _Stream(self.engine, sequence)
+        return list(streams.values())
+
+    def count(self, text: str) -> int:
+        return len(self.engine.runtime.tokenize(text, special=True))
+
+    def stats(self) -> dict[str, Any]:
+        return self.engine.stats()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.engine.stop)
+        if hasattr(self, "_template"):
+            await self._template.close()
+
+    # --- tokens of known text ---------------------------------------------------------------
+
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of ``text``, beginning with the very tokens of a text seen before."""
+        runtime = self.engine.runtime
+        known = max((t for t in self._known if text.startswith(t)), key=len, default="")
+        if known:
+            rest = runtime.tokenize(text[len(known) :], special=True)
+            # Only a control token keeps the border from merging with what precedes it.
+            if not rest or not runtime.piece(rest[0]):
+                self._known.move_to_end(known)
+                return [*self._known[known], *rest]
+        return runtime.tokenize(text, special=True)
+
+    def _learn(self, text: str, sequence: EngineSequence) -> None:
+        """Remember that ``text`` was spelled by the sequence's tokens, if exactly so."""
+        if sequence.output.stopped or "\ufffd" in text or not sequence.generated:
+            return
+        self._known[text] = tuple(sequence.tokens)
+        self._known.move_to_end(text)
+        if len(self._known) > limits.KNOWN_TEXTS:
+            self._known.popitem(last=False)
+
+
+class _Stream:
+    """One running reply, seen from the asyncio loop."""
+
+    def __init__(self, engine: Engine, sequence: EngineSequence) -> None:
+        self.text = ""
+        self.sequence = sequence
+        self._engine = engine
+        self._chunks: asyncio.Queue[Chunk] = asyncio.Queue()
+
+    def arrive(self, chunk: Chunk) -> None:
+        self.text += chunk.text
+        self._chunks.put_nowait(chunk)
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        while True:
+            chunk = await self._chunks.get()
+            yield chunk
+            if chunk.finish:
+                return
+
+    def cancel(self) -> None:
+        self._engine.cancel(self.sequence)
+
+    def suspend(self) -> None:
+        self._engine.suspend(self.sequence)
+
+    def resume(self) -> None:
+        self._engine.resume(self.sequence)

@@ -1,0 +1,102 @@
+"""Who is in the next batch.
+
+Decode goes first, then one prefill chunk fills the batch; the chunk is sized so that a step stays
+near its target while anybody waits. Between steps a stronger priority preempts a weaker one
+altogether; a sequence passed over for longer than its class's patience gets into one step, so
+nothing starves.
+
+Knows sequences and the time steps took; it never touches cells or the runtime. Admission (who
+gets a slot and cells) is ``admission.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmos import limits
+from llmos.engine.backend import Priority
+from llmos.engine.sequence import Sequence
+
+__all__ = ["Planned", "Scheduler"]
+
+_SMOOTHING = 0.25  # weight of the newest step in the moving averages
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """``count`` tokens of ``sequence`` go into the next step."""
+
+    sequence: Sequence
+    count: int
+
+
+class Scheduler:
+    """Plans steps and learns from their times.
+
+    Args:
+        batch: Most tokens a step may hold.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self._ms_per_prefill_token = 3.0
+        self._decode_ms = 10.0
+
+    def plan(self, running: Iterable[Sequence], waiting: bool, now: float) -> list[Planned]:
+        """The next step.
+
+        Args:
+            running: Sequences that hold a slot and are not suspended.
+            waiting: Whether another sequence waits for admission.
+            now: ``time.monotonic()``.
+
+        Returns:
+            What to decode, empty when nothing runs.
+        """
+        ready = [s for s in running if s.todo and not s.suspended]
+        if not ready:
+            return []
+        top = min(s.boost for s in ready)
+        chosen = [s for s in ready if s.boost == top]
+        aged = [
+            s
+            for s in ready
+            if s.boost != top and now - s.last_step > limits.PATIENCE_S[s.boost]
+        ]
+        decoding = [s for s in chosen + aged if not s.prefilling][: self.batch]
+        planned = [Planned(s, 1) for s in decoding]
+        prefilling = [s for s in chosen if s.prefilling] or [s for s in aged if s.prefilling]
+        if prefilling:
+            first = min(prefilling, key=lambda s: (s.boost, s.submitted))
+            others = waiting or len(ready) > 1
+            room = min(first.todo, self.batch - len(planned))
+            count = min(room, self._chunk(len(planned), top, others))
+            if first.boost != top:  # an aged one delays its betters as little as it can
+                count = min(count, limits.PREFILL_CHUNK_MIN)
+            if count > 0:
+                planned.append(Planned(first, count))
+        return planned
+
+    def learn(self, planned: list[Planned], seconds: float) -> None:
+        """Take the time a step took into account."""
+        ms = seconds * 1000
+        prefilled = sum(p.count for p in planned if p.count > 1)
+        decoded = sum(1 for p in planned if p.count == 1)
+        if prefilled >= limits.PREFILL_CHUNK_MIN:
+            share = max(ms - (self._decode_ms if decoded else 0.0), 0.1) / prefilled
+            self._ms_per_prefill_token += _SMOOTHING * (share - self._ms_per_prefill_token)
+        elif decoded and not prefilled:
+            self._decode_ms += _SMOOTHING * (ms - self._decode_ms)
+
+    def _chunk(self, decoding: int, top: Priority, others: bool) -> int:
+        """Tokens of prefill that keep the step near its target."""
+        if top == Priority.IDLE:
+            target = limits.STEP_TARGET_IDLE_MS
+        elif others:
+            target = limits.STEP_TARGET_MS
+        else:
+            target = limits.STEP_TARGET_ALONE_MS
+        room_ms = target - (self._decode_ms if decoding else 0.0)
+        tokens = int(room_ms / self._ms_per_prefill_token)
+        return max(tokens, limits.PREFILL_CHUNK_MIN)

@@ -1,0 +1,365 @@
+"""The loader of tools: from a folder with ``tool.toml`` and ``__init__.py`` to calls that run.
+
+Bundled and user-installed tools come through this one door. A broken tool is listed with a
+sentence and is never fatal. It knows manifests, schemas and time limits; it knows nothing of the
+kernel, of models, or of who may make a call. It is no security boundary: a loaded tool is Python
+in this process. The import rule keeps tools to ``llmos.sdk``; the monitor and the sandbox guard.
+
+Sync functions run in a thread of their own, so that one that hangs costs no other call its place;
+async functions share one event loop beside the kernel's, so that one that blocks stalls no screen.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextvars
+import importlib.util
+import inspect
+import itertools
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from llmos import limits, sdk
+from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
+from llmos.experts import schema, toolfile
+from llmos.experts.toolfile import Worked
+
+__all__ = ["Broken", "Call", "Loaded", "Tool", "load", "load_all"]
+
+_log = logging.getLogger(__name__)
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One function of a tool: a row of the table of calls.
+
+    Args:
+        name: ``tool.function``.
+        description: One sentence, what it is for.
+        schema: JSON schema of the arguments.
+        examples: Questions a person asks that this call answers.
+        worked: Worked examples.
+        effect: ``pure``, ``read``, ``write``, ``execute`` or ``egress``.
+        timeout: Longest run, in seconds.
+        say: Template that states the result for a person, or empty.
+        verbatim: Arguments that are copied from the person's words.
+    """
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+    examples: tuple[str, ...]
+    worked: tuple[Worked, ...]
+    effect: str
+    timeout: float
+    say: str
+    verbatim: frozenset[str]
+    _function: Callable[..., Any] = field(repr=False, compare=False)
+    _signature: schema.Signature = field(repr=False, compare=False)
+
+    @property
+    def function_schema(self) -> dict[str, Any]:
+        """The call as an OpenAI ``tools`` entry."""
+        about = {"name": self.name, "description": self.description, "parameters": self.schema}
+        return {"type": "function", "function": about}
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Check arguments without running.
+
+        Raises:
+            InvalidArguments: The sentence names the argument.
+        """
+        self._signature.check(arguments)
+
+    def state(self, arguments: Mapping[str, Any], result: sdk.Result) -> str:
+        """The result as a sentence for a person: ``say`` filled in, else the result's text."""
+        data = result.data if isinstance(result.data, dict) else {}
+        values = {**arguments, **data, "result": result.text}
+        names = re.findall(r"{(\w+)}", self.say)
+        if not self.say or any(values.get(name) in (None, "") for name in names):
+            return result.text
+        return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), self.say)
+
+    async def run(
+        self, arguments: Mapping[str, Any], context: sdk.Context | None = None
+    ) -> sdk.Result:
+        """Make the call.
+
+        Args:
+            arguments: As the model wrote them; checked against the schema first.
+            context: The person's surroundings; the machine's own where not given.
+
+        Raises:
+            InvalidArguments: The arguments do not fit the schema.
+            CallFailed: The tool says why, or it broke (the traceback is in the log).
+            CallTimeout: It took longer than it may. A thread cannot be stopped from outside:
+                it is told through its context, and its result is dropped.
+        """
+        values = self._signature.check(arguments)
+        own = (context or sdk.Context()).child()
+        if self._signature.context:
+            values[self._signature.context] = own
+        if inspect.iscoroutinefunction(self._function):
+            future = asyncio.wrap_future(_on_loop(self._function(**values)))
+        else:
+            function = self._function
+            future = asyncio.wrap_future(_in_thread(lambda: function(**values), self.name))
+        try:
+            value = await asyncio.wait_for(future, self.timeout)
+        except TimeoutError as error:
+            if future.done() and not future.cancelled():
+                raise self._broke(error) from error  # the tool's own TimeoutError
+            raise CallTimeout(f"{self.name} took longer than {self.timeout:g} s.") from None
+        except sdk.ToolError as error:
+            raise CallFailed(error.sentence, remedy=error.remedy) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                raise CallFailed(f"{self.name} cancelled itself.") from None
+            raise
+        except Exception as error:
+            raise self._broke(error) from error
+        finally:
+            own.cancel()
+        return self._result(value)
+
+    def _broke(self, error: BaseException) -> CallFailed:
+        _log.error("%s failed", self.name, exc_info=error)
+        return CallFailed(f"{self.name} failed with an internal error ({type(error).__name__}).")
+
+    def _result(self, value: Any) -> sdk.Result:
+        if isinstance(value, str):
+            value = sdk.Result(value)
+        try:
+            if not isinstance(value, sdk.Result):
+                value = sdk.Result(json.dumps(value, ensure_ascii=False, allow_nan=False), value)
+            elif value.data is not None:
+                json.dumps(value.data, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._broke(error) from error
+        if not isinstance(value.text, str):
+            raise self._broke(TypeError("a result's text must be a string"))
+        if len(value.text) > limits.CALL_RESULT_CHARS:
+            raise CallFailed(f"The result of {self.name} is too long.")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A loaded tool."""
+
+    name: str
+    version: str
+    summary: str
+    path: Path
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A folder that is no working tool, and the sentence that says why."""
+
+    name: str
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was found: the tools that work, and those that do not."""
+
+    tools: tuple[Tool, ...] = ()
+    broken: tuple[Broken, ...] = ()
+
+    @property
+    def calls(self) -> dict[str, Call]:
+        """All calls by name."""
+        return {call.name: call for tool in self.tools for call in tool.calls}
+
+
+def load_all(folders: Iterable[Path]) -> Loaded:
+    """Load every tool below these folders (``<folder>/<name>/tool.toml``).
+
+    Where two tools have one name, the first found wins and the other is listed as broken.
+    Folders that do not exist are skipped, and so are names that start with ``.`` or ``_``.
+    """
+    tools: dict[str, Tool] = {}
+    broken: list[Broken] = []
+    for folder in folders:
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            why = f"The folder {folder} cannot be read: {error.strerror}."
+            broken.append(Broken(folder.name, folder, why))
+            continue
+        for entry in entries:
+            if entry.name.startswith((".", "_")):
+                continue
+            if entry.name in tools:
+                first = tools[entry.name].path
+                why = f"A tool named {entry.name} is already loaded from {first}."
+                broken.append(Broken(entry.name, entry, why))
+                continue
+            try:
+                tools[entry.name] = load(entry)
+            except LlmosError as error:
+                _log.warning("tool %s is broken: %s", entry, error, exc_info=error.__cause__)
+                broken.append(Broken(entry.name, entry, str(error)))
+    return Loaded(tuple(tools.values()), tuple(broken))
+
+
+def load(path: Path) -> Tool:
+    """Load one tool.
+
+    Raises:
+        CallFailed: It is broken; the sentence says how.
+    """
+    path = path.resolve()
+    about = toolfile.read(path)
+    _check_imports(path)
+    module = _import(path)
+    calls = tuple(_call(about, entry, module) for entry in about.calls)
+    return Tool(about.name, about.version, about.summary, path, calls)
+
+
+def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleType) -> Call:
+    name = f"{about.name}.{entry.function}"
+    function = getattr(module, entry.function, None)
+    if not inspect.isfunction(function):
+        raise CallFailed(f"The manifest names {name}, but __init__.py has no such function.")
+    try:
+        signature = schema.read(function)
+    except TypeError as error:
+        raise CallFailed(str(error)) from error
+    for worked in entry.worked:
+        try:
+            signature.check(worked.arguments)
+        except InvalidArguments as error:
+            raise CallFailed(f"The worked example of {name} does not fit: {error}") from error
+    return Call(
+        name=name,
+        description=entry.description or signature.summary,
+        schema=signature.schema,
+        examples=entry.examples,
+        worked=entry.worked,
+        effect=entry.effect,
+        timeout=entry.timeout,
+        say=entry.say,
+        verbatim=signature.verbatim,
+        _function=function,
+        _signature=signature,
+    )
+
+
+# --- importing ------------------------------------------------------------------------------
+
+
+def _check_imports(path: Path) -> None:
+    """Refuse a tool whose code imports any module of llmos but the sdk."""
+    for file in sorted(path.rglob("*.py")):
+        shown = file.relative_to(path)
+        try:
+            if file.stat().st_size > limits.TOOL_SOURCE_BYTES:
+                raise CallFailed(f"{shown} is too large for a tool.")
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+            raise CallFailed(f"{shown} is not valid Python{line}.") from error
+        except OSError as error:
+            raise CallFailed(f"{shown} cannot be read: {error.strerror}.") from error
+        for node in ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+                if node.module == "llmos":
+                    names = [f"llmos.{alias.name}" for alias in node.names]
+            for name in names:
+                if name.partition(".")[0] == "llmos" and name != "llmos.sdk":
+                    raise CallFailed(
+                        f"{shown} imports {name}; a tool may import only llmos.sdk of llmos."
+                    )
+
+
+def _import(path: Path) -> ModuleType:
+    """Import the folder as a package of a name that no other module has."""
+    name = f"_llmos_tool_{next(_serial)}_{path.name}"
+    spec = importlib.util.spec_from_file_location(
+        name, path / "__init__.py", submodule_search_locations=[str(path)]
+    )
+    if spec is None or spec.loader is None:
+        raise CallFailed(f"{path.name} has no __init__.py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        # In a thread, for code that never returns must not keep the system from starting.
+        loader = spec.loader
+        _in_thread(lambda: loader.exec_module(module), name).result(limits.TOOL_LOAD_SECONDS)
+    except BaseException as error:
+        for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+            del sys.modules[key]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        if isinstance(error, TimeoutError):
+            raise CallFailed(f"{path.name} takes too long to import.") from error
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            raise CallFailed(f"{path.name} needs the module {error.name}, which is not "
+                             "installed.") from error
+        raise CallFailed(
+            f"{path.name} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+    return module
+
+
+# --- running --------------------------------------------------------------------------------
+
+
+def _in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
+    """Run in a daemon thread of its own: a hung call must not hold up the exit, or a pool."""
+    future: Future[Any] = Future()
+    carried = contextvars.copy_context()
+
+    def body() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(carried.run(work))
+        except BaseException as error:
+            # What would end a loop or the process itself must not reach whoever waits.
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                future.set_exception(error)
+            else:
+                wrapped = RuntimeError(f"it raised {type(error).__name__}")
+                wrapped.__cause__ = error
+                future.set_exception(wrapped)
+
+    threading.Thread(target=body, name=f"call {name}", daemon=True).start()
+    return future
+
+
+_loop_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def _on_loop(coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+    """Run on the loop that async tools share, started when first needed."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="tool loop", daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop)

@@ -1,0 +1,405 @@
+"""The process table and the entry points; nothing else.
+
+Every terminal and every client comes in here, through the server. Lives on one asyncio loop.
+Whatever it acknowledges is in the journal first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from llmos import __version__, limits
+from llmos.config import Config
+from llmos.engine.backend import Backend
+from llmos.errors import CallFailed, KernelError, NoSuchProcess, ProcessEnded
+from llmos.events import Event, Message, ProcessChanged, ProcessInfo, StoredMessage, TurnState
+from llmos.kernel.agent import Agent
+from llmos.kernel.guide import Guide
+from llmos.kernel.hub import Hub
+from llmos.kernel.monitor import Monitor
+from llmos.kernel.process import Budget, Process, State, priority_named
+from llmos.kernel.syscalls import SyscallTable
+from llmos.labels import Label, Origin
+from llmos.memory.journal import Journal
+
+__all__ = ["SIGNALS", "Kernel"]
+
+SIGNALS = ("interrupt", "stop", "continue", "terminate")
+
+
+class Kernel:
+    """All processes on one processor.
+
+    Args:
+        config: Settings.
+        backend: The processor, started.
+        journal: The truth.
+        calls: The syscall table.
+        guide: Helps small models to their calls.
+        hint: A sentence for the person, such as that a better model fits this machine.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        journal: Journal,
+        calls: SyscallTable,
+        *,
+        guide: Guide | None = None,
+        hint: str = "",
+    ) -> None:
+        self.config = config
+        self.backend = backend
+        self.journal = journal
+        self.calls = calls
+        self.hub = Hub(self._turn_state)
+        self.stopping = asyncio.Event()
+        self.last_active = time.monotonic()
+        self._hint = hint
+        self._started = time.monotonic()
+        self._processes: dict[int, Process] = {}
+        self._agent = Agent(
+            backend, calls, Monitor(), journal, self.hub.publish, config.agent, guide
+        )
+
+    async def restore(self) -> None:
+        """Take up the living processes of the journal, and the messages nobody answered.
+
+        A message is taken up again once: when its turn was under way and made calls, or was
+        taken up before, running it a second time could repeat an effect or a crash.
+        """
+        for stored in self.journal.processes():
+            process = Process.restored(stored)
+            self._processes[process.pid] = process
+            messages = self.journal.messages(process.pid)
+            process.history = [m.message for m in messages]
+            if messages and messages[-1].message.role == "user" and not self._begun(messages[-1]):
+                process.history.pop()
+                process.mailbox.append(messages[-1])
+                self._wake(process)
+
+    def _begun(self, message: StoredMessage) -> bool:
+        return time.time() - message.time > limits.RETAKE_SECONDS
+
+    # --- processes --------------------------------------------------------------------------
+
+    def processes(self, ended: bool = False) -> list[ProcessInfo]:
+        """All processes, newest first; also those that ended, where asked."""
+        living = {p.pid: p for p in self._processes.values() if p.state is not State.ENDED}
+        if not ended:
+            return [self._info(p) for _, p in sorted(living.items(), reverse=True)]
+        stored = self.journal.processes(ended=True)
+        return [self._info(living.get(s.pid) or Process.restored(s)) for s in stored]
+
+    def process(self, pid: int) -> ProcessInfo:
+        """One process, living or ended.
+
+        Raises:
+            NoSuchProcess: There never was one.
+        """
+        return self._info(self._find(pid))
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> ProcessInfo:
+        """A new process.
+
+        Raises:
+            KernelError: The priority or the budget is not one.
+            NoSuchProcess: There is no ``parent``.
+        """
+        priority_named(priority)
+        allowed = Budget.of(budget)
+        if parent:
+            allowed = allowed.within(self._living(parent).remaining())
+        stored = await self.journal.create_process(
+            title=title[: limits.TITLE_CHARS],
+            system=system,
+            priority=priority,
+            parent=parent,
+            budget=allowed.to_json(),
+        )
+        return self._info(self._add(Process.restored(stored)))
+
+    async def rename(self, pid: int, title: str) -> ProcessInfo:
+        process = self._living(pid)
+        process.title = title[: limits.TITLE_CHARS]
+        await self.journal.rename(pid, process.title)
+        self._changed(process)
+        return self._info(process)
+
+    async def fork(self, pid: int) -> ProcessInfo:
+        """A new process with the same history; its first turn prefills nothing of it again."""
+        parent = self._living(pid)
+        shared = self.journal.messages(pid)
+        while shared and shared[-1].message.role in ("user", "tool"):
+            shared.pop()  # a turn under way is not shared
+        stored = await self.journal.fork_process(
+            pid,
+            budget=parent.remaining().to_json(),
+            upto=shared[-1].seq if shared else 0,
+        )
+        child = Process.restored(stored)
+        child.history = [m.message for m in shared]
+        child.context_tokens = parent.context_tokens
+        return self._info(self._add(child))
+
+    async def signal(self, pid: int, signal: str) -> ProcessInfo:
+        """Send one of ``SIGNALS``.
+
+        Raises:
+            KernelError: There is no such signal.
+        """
+        if signal not in SIGNALS:
+            raise KernelError(f"There is no signal {signal!r}; there are {', '.join(SIGNALS)}.")
+        process = self._living(pid)
+        if signal == "interrupt":
+            process.interrupt()
+        elif signal == "terminate":
+            return await self.kill(pid)
+        elif signal == "stop" and process.state is not State.STOPPED:
+            process.state = State.STOPPED
+            if process.generation is not None:
+                process.generation.suspend()
+            self._changed(process)
+        elif signal == "continue" and process.state is State.STOPPED:
+            process.state = State.READY if process.task is None else State.RUNNING
+            if process.generation is not None:
+                process.generation.resume()
+            self._changed(process)
+            self._wake(process)
+        return self._info(process)
+
+    async def kill(self, pid: int) -> ProcessInfo:
+        """End a process at once; what it wrote so far is kept, its children end too."""
+        process = self._living(pid)
+        for child in [p for p in self._processes.values() if p.parent == pid]:
+            if child.state is not State.ENDED and child.child_of_call:
+                await self.kill(child.pid)
+        process.mailbox.clear()
+        process.state, process.reason = State.ENDED, "killed"
+        process.interrupt()
+        if process.task is not None:
+            await asyncio.wait([process.task])
+        await self.journal.end_process(pid, "killed")
+        process.idle.set()
+        self._changed(process)
+        self._processes.pop(pid, None)
+        return self._info(process)
+
+    async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
+        """Return when the process has nothing to do or has ended, or after ``seconds``."""
+        process = self._find(pid)
+        if process.state is not State.ENDED:
+            try:
+                await asyncio.wait_for(process.idle.wait(), seconds)
+            except TimeoutError:
+                pass
+        return self._info(process)
+
+    # --- messages ---------------------------------------------------------------------------
+
+    async def send(self, pid: int, text: str) -> str:
+        """Journal a message and have it answered in turn.
+
+        Returns:
+            Its id, once it is on the disk.
+
+        Raises:
+            KernelError: It is empty, too long, or the mailbox is full.
+            ProcessEnded: The process has ended.
+        """
+        process = self._living(pid)
+        if not text.strip():
+            raise KernelError("The message is empty.")
+        if len(text) > limits.MESSAGE_CHARS:
+            raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
+        if len(process.mailbox) >= limits.MAILBOX_MAX:
+            raise KernelError(f"Process {pid} has too many unanswered messages.")
+        process.turns += 1
+        turn = process.turns
+        stored = await self.journal.append(
+            pid, Message("user", text), turn=turn, label=Label(Origin.USER)
+        )
+        if process.state is State.ENDED:
+            raise ProcessEnded(f"Process {pid} has ended.")
+        if not process.title:
+            await self.rename(pid, _title(text))
+        process.active = stored.time
+        process.mailbox.append(stored)
+        self._wake(process)
+        return stored.id
+
+    async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
+        """The conversation from the journal, oldest first."""
+        return self.journal.messages(pid, after)
+
+    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
+        """Events of one process or (0) of all, from the moment this is entered."""
+        if pid:
+            self._find(pid)
+        return self.hub.subscribe(pid)
+
+    # --- children, for system calls ---------------------------------------------------------
+
+    async def spawn(self, caller: Process, task: str) -> int:
+        """A child of ``caller`` that works on ``task``; returns its pid.
+
+        Raises:
+            CallFailed: The caller has too many children or is itself too deep a child.
+        """
+        living = [p for p in self._processes.values() if p.parent == caller.pid and p.child_of_call]
+        if len(living) >= limits.CHILDREN_MAX:
+            raise CallFailed("There are too many assistants at work already.")
+        depth, above = 0, caller
+        while above.parent and above.child_of_call and above.parent in self._processes:
+            depth, above = depth + 1, self._processes[above.parent]
+        if depth >= limits.DEPTH_MAX:
+            raise CallFailed("An assistant this far down cannot start another.")
+        priority = max(caller.priority, priority_named("normal")).name.lower()
+        info = await self.create(
+            title=_title(task), system=caller.system, priority=priority, parent=caller.pid
+        )
+        self._processes[info.pid].child_of_call = True
+        await self.send(info.pid, task)
+        return info.pid
+
+    async def await_child(self, caller: Process, pid: int) -> str:
+        """The last answer of a child of ``caller``, once it has nothing more to do."""
+        process = self._find(pid)
+        if process.parent != caller.pid:
+            raise CallFailed(f"Process {pid} is not yours to wait for.")
+        await self.wait(pid)
+        answers = [m.message for m in self.journal.messages(pid) if m.message.role == "assistant"]
+        return answers[-1].content if answers else ""
+
+    # --- the kernel -------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What a terminal shows of the kernel."""
+        info = self.backend.info
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "state": str(self.config.state),
+            "model": {
+                "name": info.name,
+                "window": info.window,
+                "parameters": info.parameters,
+                "device": info.device,
+                "path": info.path,
+            },
+            "hint": self._hint,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and gauges, JSON-ready."""
+        states = [p.state.value for p in self._processes.values()]
+        return {
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "listeners": len(self.hub),
+            "processes": {state.value: states.count(state.value) for state in State},
+            "engine": self.backend.stats(),
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody listens or anything runs."""
+        return bool(len(self.hub)) or any(not p.idle.is_set() for p in self._processes.values())
+
+    async def shutdown(self) -> None:
+        """Ask whoever serves the kernel to stop; returns at once."""
+        self.stopping.set()
+
+    async def close(self) -> None:
+        """Cut running turns, keep what they wrote, close journal and processor."""
+        for process in self._processes.values():
+            process.mailbox.clear()
+            process.interrupt()
+        tasks = [p.task for p in self._processes.values() if p.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limits.CLOSE_SECONDS)
+        self.hub.close()
+        await self.journal.close()
+        await self.backend.close()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _add(self, process: Process) -> Process:
+        self._processes[process.pid] = process
+        self._changed(process)
+        return process
+
+    def _find(self, pid: int) -> Process:
+        process = self._processes.get(pid)
+        return process if process is not None else Process.restored(self.journal.process(pid))
+
+    def _living(self, pid: int) -> Process:
+        process = self._processes.get(pid)
+        if process is None:
+            self.journal.process(pid)  # raises NoSuchProcess where there never was one
+            raise ProcessEnded(f"Process {pid} has ended.")
+        if process.state is State.ENDED:
+            raise ProcessEnded(f"Process {pid} has ended.")
+        return process
+
+    def _info(self, process: Process) -> ProcessInfo:
+        return process.info(self.backend.info.window)
+
+    def _changed(self, process: Process) -> None:
+        self.last_active = time.monotonic()
+        self.hub.publish(
+            ProcessChanged(
+                pid=process.pid,
+                state=process.state.value,
+                title=process.title,
+                parent=process.parent,
+                priority=process.priority.name.lower(),
+                reason=process.reason,
+            )
+        )
+
+    def _turn_state(self, pid: int) -> Event | None:
+        process = self._processes.get(pid)
+        if process is None or process.live is None:
+            return None
+        live = process.live
+        return TurnState(pid=pid, turn=live.number, text=live.text, calls=live.calls)
+
+    def _wake(self, process: Process) -> None:
+        """Have the process's messages answered, one turn after the other."""
+        if process.task is None and process.mailbox and process.state is not State.STOPPED:
+            process.idle.clear()
+            process.task = asyncio.create_task(self._run(process), name=f"process {process.pid}")
+
+    async def _run(self, process: Process) -> None:
+        try:
+            while process.mailbox and process.state not in (State.STOPPED, State.ENDED):
+                process.state = State.RUNNING
+                self._changed(process)
+                await self._agent.turn(process, process.mailbox.popleft())
+        finally:
+            process.task = None
+            process.idle.set()
+            if process.state in (State.RUNNING, State.WAITING):
+                process.state = State.READY
+            self._changed(process)
+
+
+def _title(text: str) -> str:
+    """A title from the first line of a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= 48 else f"{line[:47].rstrip()}…"

@@ -1,0 +1,40 @@
+"""The reference monitor: the only way to an effect.
+
+Plain code, no model. This first form knows effects and budgets: what computes or reads the
+kernel's own state is allowed, everything else is denied until there are capabilities to allow it.
+An unknown effect gets the strictest reading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmos.errors import BudgetExceeded, CallDenied
+
+if TYPE_CHECKING:
+    from llmos.kernel.process import Process
+    from llmos.kernel.syscalls import Syscall
+
+__all__ = ["Monitor"]
+
+_ALLOWED = frozenset({"pure", "process"})
+
+
+class Monitor:
+    """Decides whether a process may make a call."""
+
+    def check(self, process: Process, call: Syscall) -> None:
+        """Return when the call may be made.
+
+        Raises:
+            CallDenied: Its effect is not allowed.
+            BudgetExceeded: The process has no calls left.
+        """
+        left = process.remaining().calls
+        if left is not None and left < 1:
+            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
+        if call.effect not in _ALLOWED:
+            raise CallDenied(
+                f"{call.name} was not made: nothing has been granted that allows its effect"
+                f" ({call.effect})."
+            )

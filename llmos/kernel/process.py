@@ -1,0 +1,201 @@
+"""A process: one conversation with its state, parent, priority, budget and mailbox.
+
+Holds what is known of it in memory; the journal has the truth. Decides nothing: the kernel moves
+it between states, the agent runs its turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from llmos.engine.backend import Generation, Priority
+from llmos.errors import BudgetExceeded, KernelError
+from llmos.events import Message, ProcessInfo, StoredMessage, ToolCall
+from llmos.memory.journal import StoredProcess
+
+__all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named"]
+
+
+class State(StrEnum):
+    """What a process is doing."""
+
+    READY = "ready"  # nothing to do
+    RUNNING = "running"  # a turn is under way
+    WAITING = "waiting"  # in a turn, for a call or another process
+    STOPPED = "stopped"  # by a signal, until it is continued
+    ENDED = "ended"
+
+
+def priority_named(name: str) -> Priority:
+    """The priority called ``name``.
+
+    Raises:
+        KernelError: There is none.
+    """
+    try:
+        return Priority[name.upper()]
+    except KeyError:
+        known = ", ".join(p.name.lower() for p in Priority)
+        raise KernelError(f"There is no priority {name!r}; there are {known}.") from None
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a process may use over its whole life; None is unlimited.
+
+    Args:
+        tokens: Sampled tokens.
+        seconds: Time in turns.
+        calls: System calls.
+    """
+
+    tokens: float | None = None
+    seconds: float | None = None
+    calls: float | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, float] | None) -> Budget:
+        """Check and take what a client gave.
+
+        Raises:
+            KernelError: A key is unknown or a value is negative.
+        """
+        budget = cls()
+        known = {f.name for f in fields(cls)}
+        for key, value in (given or {}).items():
+            if key not in known or not value >= 0:
+                raise KernelError(f"A budget has no {key!r} of {value!r}.")
+            setattr(budget, key, value)
+        return budget
+
+    def within(self, other: Budget) -> Budget:
+        """The tighter of the two, limit by limit: a child never has more than its parent."""
+
+        def tighter(a: float | None, b: float | None) -> float | None:
+            given = [x for x in (a, b) if x is not None]
+            return min(given) if given else None
+
+        return Budget(
+            tighter(self.tokens, other.tokens),
+            tighter(self.seconds, other.seconds),
+            tighter(self.calls, other.calls),
+        )
+
+    def to_json(self) -> dict[str, float]:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(slots=True)
+class LiveTurn:
+    """What a turn under way has written so far, for a terminal that connects in the middle."""
+
+    number: int
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One conversation. Only the kernel's asyncio loop touches it."""
+
+    pid: int
+    title: str
+    system: str
+    priority: Priority
+    parent: int
+    created: float
+    budget: Budget
+    state: State = State.READY
+    reason: str = ""
+    active: float = 0.0
+    history: list[Message] = field(default_factory=list)  # what the model is shown, oldest first
+    mailbox: deque[StoredMessage] = field(default_factory=deque)  # journalled, not yet answered
+    turns: int = 0
+    tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    context_tokens: int = 0
+    live: LiveTurn | None = None
+    generation: Generation | None = None
+    task: asyncio.Task[None] | None = None
+    call_tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    interrupted: bool = False
+    child_of_call: bool = False  # started by process.spawn, ends with its parent
+    idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while there is nothing to do
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    @classmethod
+    def restored(cls, stored: StoredProcess) -> Process:
+        """The process as the journal knows it, without its history."""
+        process = cls(
+            pid=stored.pid,
+            title=stored.title,
+            system=stored.system,
+            priority=priority_named(stored.priority),
+            parent=stored.parent,
+            created=stored.created,
+            budget=Budget.of(stored.budget),
+            active=stored.active,
+            turns=stored.turns,
+            tokens=stored.tokens,
+            calls=stored.calls,
+            seconds=stored.seconds,
+        )
+        if stored.ended is not None:
+            process.state, process.reason = State.ENDED, stored.reason
+        return process
+
+    def remaining(self) -> Budget:
+        """What is left of the budget.
+
+        Raises:
+            BudgetExceeded: Tokens or time are used up.
+        """
+        left = Budget(
+            *(
+                None if limit is None else limit - used
+                for limit, used in (
+                    (self.budget.tokens, self.tokens),
+                    (self.budget.seconds, self.seconds),
+                    (self.budget.calls, self.calls),
+                )
+            )
+        )
+        for name, value in (("tokens", left.tokens), ("seconds", left.seconds)):
+            if value is not None and value <= 0:
+                raise BudgetExceeded(f"Process {self.pid} has used up its budget of {name}.")
+        return left
+
+    def interrupt(self) -> None:
+        """End the turn under way within one step; what was written is kept."""
+        self.interrupted = True
+        if self.generation is not None:
+            self.generation.cancel()
+        for task in self.call_tasks:
+            task.cancel()
+
+    def info(self, window_tokens: int) -> ProcessInfo:
+        """The process as ``ps`` shows it."""
+        return ProcessInfo(
+            pid=self.pid,
+            title=self.title,
+            state=self.state.value,
+            priority=self.priority.name.lower(),
+            parent=self.parent,
+            created=self.created,
+            active=self.active or self.created,
+            turns=self.turns,
+            context_tokens=self.context_tokens,
+            window_tokens=window_tokens,
+            tokens=self.tokens,
+            calls=self.calls,
+            reason=self.reason,
+        )

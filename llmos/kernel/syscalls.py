@@ -1,0 +1,167 @@
+"""The table of system calls: one row a call.
+
+Schemas for the model, the grammar that binds it, ``llmos help`` and the dispatch all come from
+these rows. Tools' rows arrive through the loader, the kernel's own (processes) are here; both go
+through the same door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmos.errors import CallFailed, KernelError, UnknownCall
+
+if TYPE_CHECKING:
+    from llmos.kernel.kernel import Kernel
+    from llmos.kernel.process import Process
+
+__all__ = ["Example", "Outcome", "Syscall", "SyscallTable", "process_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A worked example: a question, the arguments that answer it and the result."""
+
+    question: str
+    arguments: Mapping[str, Any]
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call gave.
+
+    Args:
+        text: For the model.
+        said: The same for a person, as a sentence; empty where the call declares none.
+    """
+
+    text: str
+    said: str = ""
+
+
+Run = Callable[["Process", Mapping[str, Any]], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """One row.
+
+    Args:
+        name: ``tool.function``.
+        description: What it is for, in a sentence.
+        schema: JSON schema of the arguments.
+        effect: ``pure``, ``read``, ``write``, ``execute``, ``egress`` or ``process``.
+        run: Makes the call; raises ``SyscallError``.
+        examples: Questions it answers, by which it is chosen.
+        worked: Worked examples.
+        timeout: Seconds; 0 leaves it to the call.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    effect: str
+    run: Run
+    examples: tuple[str, ...] = ()
+    worked: tuple[Example, ...] = ()
+    timeout: float = 0.0
+    verbatim: frozenset[str] = frozenset()
+
+    @property
+    def function_schema(self) -> dict[str, Any]:
+        """The row as an OpenAI ``tools`` entry."""
+        about = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.schema),
+        }
+        return {"type": "function", "function": about}
+
+
+class SyscallTable:
+    """All rows, by name.
+
+    Args:
+        rows: The calls there are.
+
+    Raises:
+        KernelError: Two rows have one name.
+    """
+
+    def __init__(self, rows: Iterable[Syscall] = ()) -> None:
+        self._rows: dict[str, Syscall] = {}
+        for row in rows:
+            if row.name in self._rows:
+                raise KernelError(f"There are two calls named {row.name}.")
+            self._rows[row.name] = row
+
+    def __iter__(self) -> Iterable[Syscall]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, name: str) -> Syscall:
+        """The row called ``name``.
+
+        Raises:
+            UnknownCall: There is none; the sentence lists what there is.
+        """
+        try:
+            return self._rows[name]
+        except KeyError:
+            known = ", ".join(sorted(self._rows)) or "none"
+            raise UnknownCall(f"There is no call {name!r}. There are: {known}.") from None
+
+    def rows(self, names: Iterable[str] | None = None) -> list[Syscall]:
+        """All rows, or those called ``names``."""
+        return list(self._rows.values()) if names is None else [self.get(n) for n in names]
+
+
+def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
+    """The kernel's own calls: a child process for a part of the work."""
+
+    async def spawn(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        pid = await kernel().spawn(caller, str(arguments["task"]))
+        return Outcome(f"Process {pid} is working on it. Use process.wait to read its answer.")
+
+    async def wait(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        pid = int(arguments["pid"])
+        answer = await kernel().await_child(caller, pid)
+        if not answer:
+            raise CallFailed(f"Process {pid} ended without an answer.")
+        return Outcome(answer)
+
+    return [
+        Syscall(
+            name="process.spawn",
+            description="Give a part of the work to another assistant that runs beside you.",
+            schema={
+                "type": "object",
+                "properties": {
+                    "task": {"type": "string", "description": "The task, complete in itself."}
+                },
+                "required": ["task"],
+                "additionalProperties": False,
+            },
+            effect="process",
+            run=spawn,
+            worked=(Example("Look into both at once.", {"task": "Look into the first."}, "7"),),
+        ),
+        Syscall(
+            name="process.wait",
+            description="Wait for an assistant you started and read its answer.",
+            schema={
+                "type": "object",
+                "properties": {"pid": {"type": "integer", "description": "Its number."}},
+                "required": ["pid"],
+                "additionalProperties": False,
+            },
+            effect="process",
+            run=wait,
+            worked=(Example("What did it find?", {"pid": 7}, "It found the first."),),
+        ),
+    ]

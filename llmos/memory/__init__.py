@@ -1,0 +1,1 @@
+"""RAM and disk: windows, the journal, the index. Knows pages, not cells."""

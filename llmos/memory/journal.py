@@ -1,0 +1,487 @@
+"""The journal: what processes were, what was said in them and what they called. The truth.
+
+SQLite, append-only and hash-chained. What an ``async`` method here has done is on the disk when
+it returns and survives kill -9 and a power cut; everything else llmos stores (index, snapshots,
+embeddings) can be rebuilt from it. The order of things is ``seq``; times are for people, since
+clocks are set back.
+
+The journal doesn't decide anything: it doesn't check roles, labels, budgets or whether an ended
+process may still speak (the last words of a killed one must not be lost). It doesn't notice a
+journal replaced whole by an older copy, or one rewritten by somebody who also recomputes the
+chain: the chain finds accidents and careless edits, it isn't signed.
+
+Writes go through one ``Writer``; reads are synchronous, short, and safe from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmos import limits
+from llmos.errors import NoSuchProcess, StoreError
+from llmos.events import Message, StoredMessage, ToolCall
+from llmos.labels import Label
+from llmos.memory import records as rows
+from llmos.memory.check import check
+from llmos.memory.records import Record, StoredCall, StoredProcess, new_id
+from llmos.memory.schema import GENESIS, content_hash, migrate, record_hash, to_json
+from llmos.memory.writer import Writer, connect, damaged, free_bytes, full, translate
+
+__all__ = ["Journal", "Record", "StoredCall", "StoredProcess", "new_id"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+# The lineage of a process: itself, and its ancestors by fork up to where it left each.
+_LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
+    SELECT pid, 9223372036854775807 FROM processes WHERE pid = :pid
+    UNION ALL
+    SELECT p.parent, min(l.upto, p.fork_seq) FROM lineage l JOIN processes p USING (pid)
+    WHERE p.fork_seq IS NOT NULL AND p.parent < p.pid
+) """
+_MESSAGES = "SELECT m.*, c.body FROM messages m LEFT JOIN contents c USING (seq) "
+_PROCESSES = """SELECT p.*, coalesce(own.turn, shared.turn, 0) AS turns,
+    coalesce(own.time, p.created) AS active,
+    (SELECT total(tokens) FROM turns WHERE pid = p.pid) AS tokens,
+    (SELECT total(seconds) FROM turns WHERE pid = p.pid) AS seconds,
+    (SELECT count(*) FROM calls WHERE pid = p.pid) AS calls
+    FROM processes p
+    LEFT JOIN messages own ON own.seq = (SELECT max(seq) FROM messages WHERE pid = p.pid)
+    LEFT JOIN messages shared ON shared.seq = p.fork_seq """
+
+
+class Journal:
+    """One journal file, open.
+
+    Args:
+        path: The file; created with its directory, readable by this user alone.
+        clock: Gives seconds since the epoch.
+
+    Raises:
+        StoreFull: Less than ``limits.STORE_FREE_BYTES`` are free on the disk.
+        StoreCorrupt: The file is damaged or no journal. It is left as it is.
+        StoreError: It cannot be written, or a newer llmos wrote it.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        db = connect(path, write=True)
+        try:
+            self._require_space()
+            migrate(db)
+            self._reader = connect(path)
+        except BaseException as error:
+            db.close()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, path) from error
+            raise
+        self._read_lock = threading.Lock()  # guards _reader
+        self._closed = False
+        self._writer = Writer(db, path)
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed since it was opened; many writes may share one."""
+        return self._writer.commits
+
+    async def close(self) -> None:
+        """Commit what is queued, then close. Safe to call twice."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._read_lock:
+            self._closed = True
+            self._reader.close()  # first, so that the writer is the last and tidies the log
+        self._writer.close()
+
+    # --- processes --------------------------------------------------------------------------
+
+    async def create_process(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> StoredProcess:
+        """Keep a new process. Its pid was never used before and never will be again.
+
+        Raises:
+            NoSuchProcess: There is no ``parent``.
+            StoreFull: The disk is (nearly) full.
+        """
+        return await self._create(title, system, priority, parent, budget, None)
+
+    async def fork_process(
+        self,
+        pid: int,
+        *,
+        title: str | None = None,
+        priority: str | None = None,
+        budget: Mapping[str, float] | None = None,
+        upto: int | None = None,
+    ) -> StoredProcess:
+        """Keep a new process that shares the history of ``pid``. Nothing is copied.
+
+        Args:
+            title / priority: As the parent's where not given; the system text always is.
+            upto: The last message shared; all that are journalled so far where not given.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+            StoreFull: The disk is (nearly) full.
+        """
+        last = (1 << 63) - 1 if upto is None else upto
+        return await self._create(title, None, priority, pid, budget, last)
+
+    async def end_process(self, pid: int, reason: str = "") -> None:
+        """Keep that a process has ended. The first reason stays.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+        ended = _real(self._clock())
+
+        def write(db: sqlite3.Connection) -> None:
+            _require_process(db, pid)
+            sql = "UPDATE processes SET ended = ?, reason = ? WHERE pid = ? AND ended IS NULL"
+            db.execute(sql, (ended, _text(reason), pid))
+
+        await self._write(write)
+
+    async def rename(self, pid: int, title: str) -> None:
+        """Give a process another title.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+
+        def write(db: sqlite3.Connection) -> None:
+            _require_process(db, pid)
+            db.execute("UPDATE processes SET title = ? WHERE pid = ?", (_text(title), pid))
+
+        await self._write(write)
+
+    def process(self, pid: int) -> StoredProcess:
+        """One process.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+        found = self._read(rows.process, _PROCESSES + "WHERE p.pid = ?", (pid,))
+        if not found:
+            raise NoSuchProcess(f"There is no process {pid}.")
+        return found[0]
+
+    def processes(self, ended: bool = False) -> list[StoredProcess]:
+        """All processes, newest first; also those that ended, where asked."""
+        where = "" if ended else "WHERE p.ended IS NULL "
+        sql = _PROCESSES + where + "ORDER BY p.pid DESC"
+        return self._read(rows.process, sql)
+
+    # --- messages ---------------------------------------------------------------------------
+
+    async def append(
+        self,
+        pid: int,
+        message: Message,
+        *,
+        turn: int = 0,
+        label: Label | None = None,
+        error: str = "",
+        seconds: float = 0.0,
+        partial: bool = False,
+        id: str = "",
+    ) -> StoredMessage:
+        """Keep a message; it is on the disk when this returns.
+
+        If the waiting task is cancelled, the message is kept nevertheless.
+
+        Args:
+            label: Where the content came from; the strictest reading where not given.
+            error / seconds / partial: See ``StoredMessage``.
+            id: Its id, never used before; a fresh one where not given.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+            StoreFull: The disk is full. A user's message is refused while there is still room
+                for the replies and results of turns that are running.
+            StoreError: It cannot be kept; the sentence says why.
+        """
+        if message.role == "user":
+            self._require_space()
+        label = label or Label()
+        body = _json(
+            {
+                "content": message.content,
+                "calls": [[call.id, call.name, call.arguments] for call in message.calls],
+            }
+        )
+        salt = os.urandom(16)
+        row: dict[str, Any] = {
+            "id": _text(id) or new_id(),
+            "pid": pid,
+            "turn": turn,
+            "time": _real(self._clock()),
+            "role": _text(message.role),
+            "call_id": _text(message.call_id),
+            "name": _text(message.name),
+            "error": _text(error),
+            "seconds": _real(seconds),
+            "partial": int(partial),
+            "origin": int(label.origin),
+            "sources": _json(list(label.sources)),
+            "content_hash": content_hash(salt, body),
+        }
+
+        def write(db: sqlite3.Connection) -> StoredMessage:
+            _require_process(db, pid)
+            if db.execute("SELECT 1 FROM messages WHERE id = ?", (row["id"],)).fetchone():
+                raise StoreError(f"There is a message {row['id']} already.")
+            head = db.execute("SELECT hash FROM messages ORDER BY seq DESC LIMIT 1").fetchone()
+            given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+            seq = given[0] + 1 if given else 1
+            values = {**row, "seq": seq}
+            values["hash"] = record_hash(head[0] if head else GENESIS, values)
+            columns = ", ".join(values)
+            places = ", ".join(f":{column}" for column in values)
+            db.execute(f"INSERT INTO messages ({columns}) VALUES ({places})", values)
+            db.execute("INSERT INTO contents VALUES (?, ?, ?)", (seq, salt, body))
+            return StoredMessage(
+                seq, row["id"], turn, row["time"], message, row["error"], row["seconds"], partial
+            )
+
+        return await self._write(write)
+
+    def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
+        """The conversation of a process, oldest first, after place ``after``.
+
+        Of a fork: what it shares with its parent, then its own.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+        return [record.stored for record in self.records(pid, after)]
+
+    def records(self, pid: int = 0, after: int = 0, limit: int = -1) -> list[Record]:
+        """As ``messages``, with labels.
+
+        Args:
+            pid: A process, or 0 for the messages of all (each once, forks or not).
+            limit: The most to read, -1 for all.
+
+        Raises:
+            NoSuchProcess: There is no such ``pid``.
+        """
+        values = {"pid": pid, "after": after, "limit": limit}
+        tail = "m.seq > :after ORDER BY m.seq LIMIT :limit"
+        if pid == 0:
+            return self._read(rows.record, f"{_MESSAGES} WHERE {tail}", values)
+        join = "JOIN lineage l ON m.pid = l.pid AND m.seq <= l.upto"
+        found = self._read(rows.record, f"{_LINEAGE} {_MESSAGES} {join} WHERE {tail}", values)
+        if not found:
+            self.process(pid)  # raises where there is none
+        return found
+
+    # --- calls and turns --------------------------------------------------------------------
+
+    async def start_call(self, pid: int, turn: int, call: ToolCall) -> int:
+        """Keep that a system call is about to be made. Wait for it before the call acts.
+
+        Returns:
+            The call's number, for ``finish_call``.
+        """
+        row = (
+            pid,
+            turn,
+            _text(call.id),
+            _text(call.name),
+            _json(call.arguments),
+            _real(self._clock()),
+        )
+
+        def write(db: sqlite3.Connection) -> int:
+            _require_process(db, pid)
+            number = db.execute(
+                "INSERT INTO calls (pid, turn, call_id, name, arguments, started)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            ).lastrowid
+            assert number is not None
+            return number
+
+        return await self._write(write)
+
+    async def finish_call(
+        self, number: int, *, result: str = "", seconds: float = 0.0, error: str = ""
+    ) -> None:
+        """Keep how a call ended. The result itself is kept as a message, here only its hash.
+
+        Raises:
+            StoreError: There is no such call under way.
+        """
+        raw = result.encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(raw).digest()
+        row = (_real(self._clock()), _real(seconds), _text(error), digest, len(raw), number)
+
+        def write(db: sqlite3.Connection) -> None:
+            changed = db.execute(
+                "UPDATE calls SET finished = ?, seconds = ?, error = ?, result_hash = ?,"
+                " result_bytes = ? WHERE number = ? AND finished IS NULL",
+                row,
+            ).rowcount
+            if not changed:
+                raise StoreError(f"There is no call {number} under way.")
+
+        await self._write(write)
+
+    def calls(self, pid: int) -> list[StoredCall]:
+        """The calls a process made, oldest first."""
+        sql = "SELECT * FROM calls WHERE pid = ? ORDER BY number"
+        return self._read(rows.call, sql, (pid,))
+
+    def open_calls(self) -> list[StoredCall]:
+        """Calls under way; at start, those that a killed kernel left behind."""
+        sql = "SELECT * FROM calls WHERE finished IS NULL ORDER BY number"
+        return self._read(rows.call, sql)
+
+    async def finish_turn(
+        self, pid: int, turn: int, reason: str, *, tokens: int = 0, seconds: float = 0.0
+    ) -> None:
+        """Keep that a turn is over and what it used; ``StoredProcess`` has the sums."""
+        row = (pid, turn, _real(self._clock()), _text(reason), tokens, _real(seconds))
+
+        def write(db: sqlite3.Connection) -> None:
+            _require_process(db, pid)
+            db.execute(
+                "INSERT INTO turns (pid, turn, time, reason, tokens, seconds)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+        await self._write(write)
+
+    # --- checking ---------------------------------------------------------------------------
+
+    def verify(self) -> list[str]:
+        """Check the whole journal: the file, the references, the chain, the contents.
+
+        Reads everything, on a connection of its own; call it in a thread.
+
+        Returns:
+            One sentence a problem, at most ``limits.STORE_PROBLEMS``; none for a sound journal.
+        """
+        return check(self.path)
+
+    # --- inside -----------------------------------------------------------------------------
+
+    async def _create(
+        self,
+        title: str | None,
+        system: str | None,
+        priority: str | None,
+        parent: int,
+        budget: Mapping[str, float] | None,
+        fork_upto: int | None,
+    ) -> StoredProcess:
+        self._require_space()
+        created = _real(self._clock())
+        budget_json = _json(dict(budget or {}))
+
+        def write(db: sqlite3.Connection) -> StoredProcess:
+            old = _require_process(db, parent) if parent else None
+            fork_seq = None
+            if fork_upto is not None:
+                (fork_seq,) = db.execute(
+                    f"{_LINEAGE} SELECT coalesce(max(m.seq), 0) FROM lineage l"
+                    " JOIN messages m ON m.pid = l.pid AND m.seq <= min(l.upto, :upto)",
+                    {"pid": parent, "upto": fork_upto},
+                ).fetchone()
+
+            def given(value: str | None, column: str) -> str:
+                inherited = old[column] if old is not None else ""
+                return inherited if value is None else _text(value)
+
+            pid = db.execute(
+                "INSERT INTO processes (title, system, priority, parent, fork_seq, budget, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    given(title, "title"),
+                    given(system, "system"),
+                    given(priority, "priority"),
+                    parent or None,
+                    fork_seq,
+                    budget_json,
+                    created,
+                ),
+            ).lastrowid
+            return rows.process(db.execute(_PROCESSES + "WHERE p.pid = ?", (pid,)).fetchone())
+
+        return await self._write(write)
+
+    def _require_space(self) -> None:
+        """Refuse new work while there is still room to finish the work that runs."""
+        free = free_bytes(self.path)
+        if free < limits.STORE_FREE_BYTES:
+            raise full(self.path, free)
+
+    async def _write(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.wrap_future(self._writer.submit(write))
+
+    def _read(self, parse: Callable[[sqlite3.Row], R], sql: str, values: Any = ()) -> list[R]:
+        with self._read_lock:
+            if self._closed:
+                raise StoreError(f"The journal {self.path} is closed.")
+            try:
+                found = self._reader.execute(sql, values).fetchall()
+            except OverflowError:  # a number larger than any the journal gave out
+                return []
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+        try:
+            return [parse(row) for row in found]
+        except (ValueError, TypeError, KeyError) as error:
+            raise damaged(self.path, "a row does not parse") from error
+
+
+def _require_process(db: sqlite3.Connection, pid: int) -> sqlite3.Row:
+    try:
+        row: sqlite3.Row | None = db.execute(
+            "SELECT * FROM processes WHERE pid = ?", (pid,)
+        ).fetchone()
+    except OverflowError:
+        row = None
+    if row is None:
+        raise NoSuchProcess(f"There is no process {pid}.")
+    return row
+
+
+def _text(value: str) -> str:
+    """``value`` as UTF-8 can hold it; a lone surrogate becomes a question mark."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _json(value: Any) -> str:
+    """``value`` as JSON text, its order kept: it decides the tokens of a rendered prompt."""
+    try:
+        return to_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"This cannot be kept in the journal: {error}.") from error
+
+
+def _real(value: float) -> float:
+    """``value`` as SQLite gives it back, which has no NaN and no negative zero."""
+    if not math.isfinite(value):
+        raise StoreError(f"{value} is no time that the journal can keep.")
+    return float(value) + 0.0

@@ -1,0 +1,166 @@
+"""What the journal gives back: small frozen dataclasses, and how they are read from its rows.
+
+Knows the columns of the schema, not where rows come from. A row that doesn't parse raises
+``ValueError``, ``TypeError`` or ``KeyError``; the journal makes one sentence of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from llmos.events import Message, StoredMessage, ToolCall
+from llmos.labels import Label, Origin
+
+__all__ = ["Record", "StoredCall", "StoredProcess", "call", "new_id", "process", "record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message with what only the kernel needs of it.
+
+    Args:
+        pid: The process it was said in; of a forked process's early messages, an ancestor.
+        label: Where the content came from.
+        erased: The content was erased, the message is empty.
+    """
+
+    pid: int
+    stored: StoredMessage
+    label: Label
+    erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProcess:
+    """A process as the journal keeps it.
+
+    Args:
+        parent: 0 for none.
+        fork_seq: For a fork, the last message it shares with its parent (0: none yet); None for
+            a process with a history of its own.
+        created / active / ended: Seconds since the epoch; ``ended`` is None while it lives.
+        turns: Number of the last turn.
+        tokens / seconds / calls: Used so far; of a fork, since it was forked.
+    """
+
+    pid: int
+    title: str
+    system: str
+    priority: str
+    parent: int
+    fork_seq: int | None
+    budget: dict[str, float]
+    created: float
+    active: float
+    ended: float | None
+    reason: str
+    turns: int
+    tokens: int
+    seconds: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A system call as the journal keeps it.
+
+    Args:
+        number: Names it, for ``finish_call``; the model's own call ids may repeat.
+        started / finished: Seconds since the epoch; ``finished`` is None for a call that is under
+            way, or was when the kernel died.
+        seconds: How long it took, by a clock that nobody sets.
+        error: Stable code, empty when it succeeded.
+        result_hash: SHA-256 of the result, in hexadecimal.
+    """
+
+    number: int
+    pid: int
+    turn: int
+    call: ToolCall
+    started: float
+    finished: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    result_hash: str = ""
+    result_bytes: int = 0
+
+
+def new_id() -> str:
+    """A fresh id, 32 hexadecimal digits: version 7 of RFC 9562 (time first, then random)."""
+    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
+    random = int.from_bytes(os.urandom(10), "big")
+    high = milliseconds << 16 | 0x7000 | random >> 68
+    low = 0b10 << 62 | random & (1 << 62) - 1
+    return f"{high:016x}{low:016x}"
+
+
+def process(row: sqlite3.Row) -> StoredProcess:
+    """The process in a row of ``processes`` with its sums."""
+    return StoredProcess(
+        pid=row["pid"],
+        title=row["title"],
+        system=row["system"],
+        priority=row["priority"],
+        parent=row["parent"] or 0,
+        fork_seq=row["fork_seq"],
+        budget=json.loads(row["budget"]),
+        created=row["created"],
+        active=row["active"],
+        ended=row["ended"],
+        reason=row["reason"],
+        turns=row["turns"],
+        tokens=int(row["tokens"]),
+        seconds=row["seconds"],
+        calls=row["calls"],
+    )
+
+
+def record(row: sqlite3.Row) -> Record:
+    """The message in a row of ``messages`` with its ``body``, NULL for an erased one."""
+    erased = row["body"] is None
+    body: dict[str, Any] = {"content": "", "calls": []}
+    if not erased:
+        body = json.loads(row["body"])
+    message = Message(
+        role=row["role"],
+        content=body["content"],
+        calls=tuple(ToolCall(*values) for values in body["calls"]),
+        call_id=row["call_id"],
+        name=row["name"],
+    )
+    stored = StoredMessage(
+        seq=row["seq"],
+        id=row["id"],
+        turn=row["turn"],
+        time=row["time"],
+        message=message,
+        error=row["error"],
+        seconds=row["seconds"],
+        partial=bool(row["partial"]),
+    )
+    try:
+        origin = Origin(row["origin"])
+    except ValueError:  # what isn't known gets the strictest reading
+        origin = Origin.UNTRUSTED
+    return Record(row["pid"], stored, Label(origin, tuple(json.loads(row["sources"]))), erased)
+
+
+def call(row: sqlite3.Row) -> StoredCall:
+    """The call in a row of ``calls``."""
+    return StoredCall(
+        number=row["number"],
+        pid=row["pid"],
+        turn=row["turn"],
+        call=ToolCall(row["call_id"], row["name"], json.loads(row["arguments"])),
+        started=row["started"],
+        finished=row["finished"],
+        seconds=row["seconds"] or 0.0,
+        error=row["error"] or "",
+        result_hash=(row["result_hash"] or b"").hex(),
+        result_bytes=row["result_bytes"] or 0,
+    )

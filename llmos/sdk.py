@@ -1,0 +1,193 @@
+"""The only module that ``tools/`` and ``plugins/`` may import from llmos.
+
+A tool is a folder with ``tool.toml`` and ``__init__.py``. Its functions are ordinary typed Python,
+sync or async; type hints and the Google-style docstring become the JSON schema the model sees. A
+function that wants to know the time, the person's zone or whether it was cancelled takes a
+``Context`` parameter, which is no part of the schema. It returns text, JSON-able data or a
+``Result``, and raises ``ToolError`` for what the model should read.
+
+It knows nothing of models, processes or permissions.
+
+Example::
+
+    from typing import Annotated, Literal
+    from llmos.sdk import Context, Range, Result, ToolError, Verbatim
+
+    def roll(sides: Annotated[int, Range(2, 1000)], context: Context) -> Result:
+        \"\"\"Roll a die.
+
+        Args:
+            sides: Number of sides.
+        \"\"\"
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+__all__ = [
+    "Context",
+    "Length",
+    "Pattern",
+    "Range",
+    "Result",
+    "ToolError",
+    "Verbatim",
+]
+
+
+class ToolError(Exception):
+    """The call cannot be answered, and the model is to be told why.
+
+    Args:
+        sentence: What is wrong, in one sentence.
+        remedy: What to do instead, or empty.
+    """
+
+    def __init__(self, sentence: str, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.remedy}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call gives back.
+
+    Args:
+        text: What the model reads: short, and true when read alone.
+        data: The same for programs, JSON-able; the fields of a dict fill the manifest's ``say``.
+    """
+
+    text: str
+    data: Any = None
+
+
+# --- what may be said of an argument ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, both included: ``Annotated[int, Range(1, 10)]``."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Least and most characters of a string, or items of a list."""
+
+    minimum: int = 0
+    maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression the whole string matches."""
+
+    regex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """The argument is copied from the user's words, not composed by the model.
+
+    Say ``Annotated[str, Verbatim()]``. Who fills in arguments may then offer the model only
+    stretches of what the user wrote, and who guards effects may insist on it.
+    """
+
+
+# --- what a call is told ------------------------------------------------------------------------
+
+
+def _local_zone_name() -> str:
+    """The machine's IANA zone, or empty where it does not say."""
+    named = os.environ.get("TZ", "").lstrip(":")
+    if named:
+        return named
+    try:
+        link = os.path.realpath("/etc/localtime")
+    except OSError:
+        return ""
+    name = link.rpartition("/zoneinfo/")[2] if "/zoneinfo/" in link else ""
+    if not name:
+        try:
+            name = Path("/etc/timezone").read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            name = ""
+    return name
+
+
+def _zone(name: str) -> tzinfo | None:
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return None
+
+
+class Context:
+    """What a call may know of the world around it. Safe to use from any thread.
+
+    Args:
+        zone: IANA name of the person's time zone; the machine's own where empty or unknown.
+        locale: The person's locale (``en_GB``); from the environment where empty.
+        clock: Gives the present moment, aware; the system's clock where not given.
+    """
+
+    def __init__(
+        self,
+        *,
+        zone: str = "",
+        locale: str = "",
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        name = zone or _local_zone_name()
+        found = _zone(name) if name else None
+        #: The person's time zone.
+        self.tzinfo: tzinfo = found or UTC
+        #: Its IANA name.
+        self.zone: str = name if found else "UTC"
+        if not found:
+            # A machine without a zone database still knows its offset.
+            offset = datetime.now().astimezone().tzinfo
+            if not zone and offset is not None and offset.utcoffset(None):
+                self.tzinfo, self.zone = offset, str(offset)
+        environ = os.environ
+        said = locale or next(
+            (environ[key] for key in ("LC_ALL", "LC_TIME", "LANG") if environ.get(key)), ""
+        )
+        #: Language and region as in ``en_US``; ``C`` where nothing is known.
+        self.locale: str = said.partition(".")[0].partition("@")[0].replace("-", "_") or "C"
+        self._clock = clock
+        self._cancelled = threading.Event()
+
+    def now(self) -> datetime:
+        """The present moment, in the person's zone."""
+        moment = self._clock() if self._clock else datetime.now(UTC)
+        return moment.astimezone(self.tzinfo)
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for this call any more. A long function asks now and then."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Tell the call that nobody waits for it (the loader does this)."""
+        self._cancelled.set()
+
+    def child(self) -> Context:
+        """The same surroundings for one call, to be cancelled by itself."""
+        child = copy.copy(self)
+        child._cancelled = threading.Event()
+        return child

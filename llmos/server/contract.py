@@ -1,0 +1,68 @@
+"""What the server needs of a kernel, method by method the same as ``llmos.client.Client``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from llmos.engine.backend import Backend
+from llmos.events import Event, ProcessInfo, StoredMessage
+
+__all__ = ["ServedKernel"]
+
+
+class ServedKernel(Protocol):
+    """A kernel, used from its own asyncio loop only.
+
+    Every method with a ``pid`` raises ``NoSuchProcess`` where there is none, and ``KernelError``
+    where the process's state does not allow what is asked.
+    """
+
+    @property
+    def backend(self) -> Backend: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    def processes(self, ended: bool = False) -> list[ProcessInfo]: ...
+
+    def process(self, pid: int) -> ProcessInfo: ...
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> ProcessInfo: ...
+
+    async def rename(self, pid: int, title: str) -> ProcessInfo: ...
+
+    async def fork(self, pid: int) -> ProcessInfo: ...
+
+    async def signal(self, pid: int, signal: str) -> ProcessInfo: ...
+
+    async def kill(self, pid: int) -> ProcessInfo: ...
+
+    async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
+        """Return when the process is ready or ended, or after ``seconds``."""
+        ...
+
+    async def send(self, pid: int, text: str) -> str:
+        """Journal a message and return its id."""
+        ...
+
+    async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]: ...
+
+    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
+        """Events of one process or (0) of all, from the moment this is entered.
+
+        The iterator raises a ``KernelError`` when its reader was too slow and lost events.
+        """
+        ...
+
+    async def shutdown(self) -> None: ...

@@ -1,0 +1,284 @@
+"""What the keys and the command palette do on the chat screen.
+
+A base class of the screen, apart from it because each action is a few lines that touch one thing.
+The kernel is spoken to in workers; a refusal becomes a notification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar, TypeVar
+
+from textual import on, work
+from textual.actions import SkipAction
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Markdown
+
+from llmos.errors import LlmosError
+from llmos.ui.composer import Composer
+from llmos.ui.conversation import Conversation
+from llmos.ui.dialogs import Choose, Confirm, Help, Prompt
+from llmos.ui.link import KernelLink
+from llmos.ui.processes import ProcessPanel
+from llmos.ui.status import StatusLine
+from llmos.ui.text import one_line, visible
+
+__all__ = ["ChatActions"]
+
+TITLE_CHARS = 40
+T = TypeVar("T")
+
+
+class ChatActions(Screen[None]):
+    """Actions on one chat. The subclass composes the widgets and opens processes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "new_chat", "New chat", priority=True),
+        Binding("ctrl+o,f2", "toggle_panel", "Chats", priority=True),
+        Binding("ctrl+t", "fork", "Fork", priority=True),
+        Binding("f4", "rename", "Rename", priority=True),
+        Binding("ctrl+y", "copy_answer", "Copy the answer", priority=True),
+        Binding("ctrl+g", "copy_code", "Copy code", priority=True),
+        Binding("escape", "stop", "Stop"),
+        Binding("ctrl+c,super+c", "copy_or_stop", "Copy or stop", show=False),
+        Binding("f1,question_mark", "help", "Help"),
+    ]
+
+    pid: int
+    process_title: str
+    link: KernelLink
+    conversation: Conversation
+    composer: Composer
+    status: StatusLine
+    panel: ProcessPanel
+
+    def open(self, pid: int) -> None:
+        """Show process ``pid``, or an empty chat for 0."""
+        raise NotImplementedError
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """Everything the keys do, for the command palette."""
+        yield SystemCommand("New chat", "Ctrl+N", self.action_new_chat)
+        yield SystemCommand("Chats", "Show or hide the list (Ctrl+O)", self.action_toggle_panel)
+        yield SystemCommand("Continue the last chat", "", self.action_resume)
+        yield SystemCommand("Stop the reply", "Esc", self.action_stop)
+        yield SystemCommand("Fork this chat", "Ctrl+T", self.action_fork)
+        yield SystemCommand("Rename this chat", "F4", self.action_rename)
+        yield SystemCommand("End this chat", "Its journal stays", self.action_kill)
+        yield SystemCommand("Copy the last answer", "Ctrl+Y", self.action_copy_answer)
+        yield SystemCommand("Copy a code block", "Ctrl+G", self.action_copy_code)
+        yield SystemCommand("Copy the whole chat", "As Markdown", self.action_copy_chat)
+        yield SystemCommand("Keys", "F1", self.action_help)
+
+    # --- the conversation -------------------------------------------------------------------
+
+    def action_new_chat(self) -> None:
+        self.open(0)
+
+    def action_stop(self) -> None:
+        if self.status.running:
+            self._interrupt()
+        elif self.panel.display:
+            self.action_toggle_panel()
+        else:
+            self.composer.focus()
+
+    @work(group="signal")
+    async def _interrupt(self) -> None:
+        await self._ask(self.link.client.signal(self.pid, "interrupt"))
+
+    def action_copy_or_stop(self) -> None:
+        text = self.get_selected_text()
+        if text:
+            self._copy(text, "the selection")
+        elif self.status.running:
+            self.action_stop()
+        else:
+            raise SkipAction
+
+    def action_scroll_page(self, direction: int) -> None:
+        if direction < 0:
+            self.conversation.scroll_page_up(animate=False)
+        else:
+            self.conversation.scroll_page_down(animate=False)
+
+    def action_scroll_far(self, direction: int) -> None:
+        if direction < 0:
+            self.conversation.scroll_home(animate=False)
+        else:
+            self.conversation.anchor()
+
+    @on(Conversation.Earlier)
+    def _earlier(self) -> None:
+        self._show_earlier()
+
+    @work(exclusive=True, group="earlier")
+    async def _show_earlier(self) -> None:
+        stored = await self._ask(self.link.client.messages(self.pid))
+        if stored is not None:
+            await self.conversation.show_earlier(stored)
+
+    @on(Markdown.LinkClicked)
+    @work(exclusive=True, group="dialog")
+    async def _link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """A link's text may say another address than the link has: show the real one, ask."""
+        address = event.href
+        if not address.lower().startswith(("http://", "https://", "mailto:")):
+            self._copy(address, "the link")
+            return
+        question = Confirm("Open this link?", yes="Open", detail=address, danger=False)
+        if await self.app.push_screen_wait(question):
+            self.app.open_url(address)
+
+    # --- processes --------------------------------------------------------------------------
+
+    def action_toggle_panel(self) -> None:
+        self.panel.display = not self.panel.display
+        if self.panel.display:
+            self.refresh_panel()
+            self.panel.query_one("#panel-list").focus()
+        else:
+            self.composer.focus()
+
+    def refresh_panel(self) -> None:
+        if self.panel.display and self.link.state == "ready":
+            self._list_processes()
+
+    @work(exclusive=True, group="panel")
+    async def _list_processes(self) -> None:
+        try:
+            self.panel.show(await self.link.client.processes(), self.pid)
+        except LlmosError:
+            pass  # the link reports what is wrong, and the list is read again soon
+
+    @on(ProcessPanel.Wanted)
+    def _wanted(self, event: ProcessPanel.Wanted) -> None:
+        match event.wish:
+            case "close":
+                self.action_toggle_panel()
+            case "open" if event.pid:
+                if self.has_class("-narrow"):
+                    self.panel.display = False
+                self.open(event.pid)
+            case "fork" if event.pid:
+                self._fork(event.pid)
+            case "rename" if event.pid:
+                self._rename(event.pid)
+            case "kill" if event.pid:
+                self._kill(event.pid)
+
+    @work(exclusive=True, group="dialog")
+    async def action_resume(self) -> None:
+        processes = await self._ask(self.link.client.processes())
+        if processes:
+            self.open(processes[0].pid)
+        elif processes is not None:
+            self.notify("There is no chat yet.")
+
+    def action_fork(self) -> None:
+        self._with_chat(self._fork)
+
+    def action_rename(self) -> None:
+        self._with_chat(self._rename)
+
+    def action_kill(self) -> None:
+        self._with_chat(self._kill)
+
+    def _with_chat(self, action: Callable[[int], object]) -> None:
+        if self.pid:
+            action(self.pid)
+        else:
+            self.notify("This chat begins with your first message.")
+
+    @work(exclusive=True, group="dialog")
+    async def _fork(self, pid: int) -> None:
+        info = await self._ask(self.link.client.fork(pid))
+        if info is not None:
+            self.notify("This is the fork. The other one is in the list of chats.")
+            self.open(info.pid)
+
+    @work(exclusive=True, group="dialog")
+    async def _rename(self, pid: int) -> None:
+        info = await self._ask(self.link.client.process(pid))
+        if info is None:
+            return
+        prompt = Prompt("Name of the chat", info.title)
+        title: str | None = await self.app.push_screen_wait(prompt)
+        if not title:
+            return
+        if await self._ask(self.link.client.rename(pid, title)):
+            if pid == self.pid:
+                self.process_title = title
+            self.refresh_panel()
+
+    @work(exclusive=True, group="dialog")
+    async def _kill(self, pid: int) -> None:
+        info = await self._ask(self.link.client.process(pid))
+        if info is None:
+            return
+        title = one_line(info.title or f"Process {pid}", TITLE_CHARS)
+        detail = "A running reply is cut off. What was said stays in the journal."
+        question = Confirm(f"End “{title}”?", yes="End it", detail=detail)
+        if not await self.app.push_screen_wait(question):
+            return
+        if await self._ask(self.link.client.kill(pid)):
+            if pid == self.pid:
+                self.open(0)
+            self.refresh_panel()
+
+    async def _ask(self, request: Awaitable[T]) -> T | None:
+        """What the kernel answers; None and a notification when it refuses."""
+        try:
+            return await request
+        except LlmosError as error:
+            self.notify(visible(str(error)), severity="error", markup=False)
+            return None
+
+    # --- copying and help -------------------------------------------------------------------
+
+    def _copy(self, text: str, what: str) -> None:
+        """To the clipboard, without what a terminal would act on when it is pasted there."""
+        self.app.copy_to_clipboard(visible(text))
+        self.notify(f"Copied {what}.", timeout=2)
+
+    def action_copy_answer(self) -> None:
+        answers = self.conversation.answers
+        if answers:
+            self._copy(answers[-1].text, "the last answer")
+        else:
+            self.notify("There is no answer to copy yet.")
+
+    @work(exclusive=True, group="dialog")
+    async def action_copy_code(self) -> None:
+        blocks = [b for answer in self.conversation.answers for b in answer.document.code_blocks]
+        if not blocks:
+            self.notify("There is no code block in this chat.")
+            return
+        blocks.reverse()  # the newest is the likeliest
+        chosen = 0
+        if len(blocks) > 1:
+            answer = await self.app.push_screen_wait(Choose("Copy which code block?", blocks))
+            if answer is None:
+                return
+            chosen = answer
+        self._copy(blocks[chosen][1], "the code block")
+
+    @work(exclusive=True, group="dialog")
+    async def action_copy_chat(self) -> None:
+        if not self.pid:
+            self.notify("This chat begins with your first message.")
+            return
+        stored = await self._ask(self.link.client.messages(self.pid))
+        if stored is not None:
+            said = [
+                f"**{'You' if record.message.role == 'user' else 'llmos'}**\n\n"
+                + record.message.content
+                for record in stored
+                if record.message.role in ("user", "assistant") and record.message.content.strip()
+            ]
+            self._copy("\n\n".join(said), "the whole chat")
+
+    def action_help(self) -> None:
+        self.app.push_screen(Help())

@@ -1,0 +1,104 @@
+"""The pieces of a conversation: what the person wrote, replies, remarks, the wait between.
+
+Each knows how it looks and which journal record it shows; their order is the conversation's.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from llmos.ui.call_card import SPINNER, SPINNER_S
+from llmos.ui.markdown import StreamedMarkdown
+from llmos.ui.text import MUTED, duration, visible
+
+__all__ = ["Notice", "ReplyBlock", "Thinking", "UserBlock"]
+
+
+class UserBlock(Static):
+    """A message of the person.
+
+    Args:
+        pending: It waits to be taken up: for the kernel, or for the turn before it.
+    """
+
+    def __init__(self, text: str, *, message_id: str = "", pending: bool = False) -> None:
+        super().__init__(Content(visible(text).strip("\n")))
+        self.text = text
+        self.message_id = message_id
+        self.set_class(pending, "-pending")
+
+    @property
+    def pending(self) -> bool:
+        return self.has_class("-pending")
+
+    def confirm(self, message_id: str) -> None:
+        """The kernel has journalled it and taken it up."""
+        self.message_id = message_id
+        self.remove_class("-pending")
+
+
+class ReplyBlock(Vertical):
+    """One message of the assistant, perhaps still being written, and a line below it."""
+
+    def __init__(self, text: str = "", *, message_id: str = "", turn: int = 0) -> None:
+        super().__init__()
+        self.document = StreamedMarkdown(text)
+        self.text = text
+        self.message_id = message_id
+        self.turn = turn
+        self._footer = Static("", classes="footer")
+
+    def compose(self) -> ComposeResult:
+        yield self.document
+        yield self._footer
+
+    def write(self, text: str) -> None:
+        """More text has come."""
+        self.text += text
+        self.document.write(text)
+
+    async def finish(self, text: str | None = None, message_id: str = "") -> None:
+        """All text has come; ``text`` is the whole as the journal has it."""
+        if text is not None and text != self.text:
+            self.text = text
+            await self.document.replace(text)
+        else:
+            await self.document.finish()
+        self.message_id = message_id or self.message_id
+
+    def tell(self, line: str, *, alert: bool = False) -> None:
+        """Put ``line`` below the reply."""
+        self._footer.update(Content(visible(line)))
+        self._footer.set_class(alert, "-alert")
+        self._footer.display = bool(line)
+
+
+class Notice(Static):
+    """A remark of llmos itself, such as an error with its remedy."""
+
+    def __init__(self, line: str, kind: Literal["error", "warning", "info"] = "info") -> None:
+        super().__init__(Content(visible(line)), classes=f"-{kind}")
+
+
+class Thinking(Static):
+    """Shown from the moment a message is taken up until something comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = time.monotonic()
+
+    def on_mount(self) -> None:
+        self.set_interval(SPINNER_S, self._draw)
+        self._draw()
+
+    def _draw(self) -> None:
+        elapsed = time.monotonic() - self._since
+        sign = SPINNER[int(elapsed / SPINNER_S) % len(SPINNER)]
+        told = f" reading, {duration(elapsed)}" if elapsed >= 1 else ""
+        self.update(Content.assemble((sign, "$accent"), (told, MUTED)))

@@ -1,0 +1,305 @@
+"""The chat screen: joins the conversation, the input, the panel and the kernel's link.
+
+Owns which process is shown and what is being sent. What events look like is the conversation's
+business, what a key does is here. Nothing that can wait for the kernel runs outside a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from textual import events as ui_events
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from llmos.errors import KernelUnreachable, LlmosError
+from llmos.events import (
+    CallFinished,
+    CallStarted,
+    Event,
+    ProcessChanged,
+    ReplyDelta,
+    ReplyFinished,
+    TurnFinished,
+    TurnStarted,
+    TurnState,
+)
+from llmos.ui.actions import TITLE_CHARS, ChatActions
+from llmos.ui.blocks import UserBlock
+from llmos.ui.call_card import SPINNER
+from llmos.ui.composer import Composer
+from llmos.ui.conversation import Conversation
+from llmos.ui.link import ClientFactory, KernelLink, LinkState
+from llmos.ui.processes import ProcessPanel
+from llmos.ui.status import RateMeter, StatusLine
+from llmos.ui.text import one_line, visible
+from llmos.ui.welcome import Starter, Welcome
+
+if TYPE_CHECKING:
+    from llmos.client import Client
+
+__all__ = ["ChatScreen"]
+
+PANEL_REFRESH_S = 2.0
+BUSY = ("running", "waiting")
+
+
+class ChatScreen(ChatActions):
+    """One conversation at a time.
+
+    Args:
+        factory: Finds or starts a kernel.
+        pid: The process to open; 0 starts afresh.
+        resume: With no ``pid``, open the process that was used last.
+    """
+
+    def __init__(self, factory: ClientFactory, pid: int = 0, *, resume: bool = False) -> None:
+        super().__init__()
+        self.pid = pid
+        self.process_title = ""
+        self._resume = resume
+        self.link = KernelLink(factory, self._link_changed)
+        self._sending = asyncio.Lock()
+        self._seen = 0  # the last place in the journal that is shown
+        self._drafts: dict[int, str] = {}
+        self._rate = RateMeter()
+        self._since = time.monotonic()  # of the link's state
+        self._trouble = ""
+        self._given_back = ""  # a text whose sending was cut off: it may have arrived after all
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            yield ProcessPanel(id="panel")
+            with Vertical(id="main"):
+                yield Welcome(id="welcome")
+                yield Conversation(id="conversation")
+                yield Static("", id="banner")
+                with Vertical(id="composer-box"):
+                    yield Composer(id="composer")
+        yield StatusLine(id="status")
+
+    def on_mount(self) -> None:
+        self.conversation = self.query_one(Conversation)
+        self.composer = self.query_one(Composer)
+        self.status = self.query_one(StatusLine)
+        self.panel = self.query_one(ProcessPanel)
+        self.panel.display = False
+        self._show_welcome(self.pid == 0)
+        self.composer.focus()
+        self.set_interval(0.125, self._draw_banner)
+        self.set_interval(PANEL_REFRESH_S, self.refresh_panel)
+        self.call_after_refresh(self._follow)
+
+    async def on_unmount(self) -> None:
+        await self.link.close()
+
+    # --- the link ---------------------------------------------------------------------------
+
+    @work(exclusive=True, group="follow")
+    async def _follow(self, *, reset: bool = False) -> None:
+        if reset:
+            await self.conversation.reset()
+        try:
+            await self.link.follow(self.pid, self._catch_up, self._handle)
+        except LlmosError as error:
+            await self.conversation.tell(str(error), "error")
+            if self.pid:
+                self.open(0)
+
+    async def _catch_up(self, client: Client) -> None:
+        """Bring the screen up to the journal; runs after every (re)connection."""
+        status = await client.status()
+        self.status.model, window, hint = _describe(status)
+        self.query_one(Welcome).hint = hint
+        if not self.pid:
+            processes = await client.processes()
+            self.query_one(Welcome).offer(processes[0] if processes else None)
+            if self._resume and processes:
+                self.call_later(self.open, processes[0].pid)
+            self._resume = False
+        else:
+            info = await client.process(self.pid)
+            self.process_title = info.title
+            self.status.context_tokens = info.context_tokens
+            window = info.window_tokens or window
+            self.status.running = info.state in BUSY
+            stored = await client.messages(self.pid, after=self._seen)
+            await self.conversation.catch_up(stored, running=self.status.running)
+            if stored:
+                self._seen = max(self._seen, stored[-1].seq)
+            said = [r.message.content for r in stored if r.message.role == "user"]
+            if self._given_back in said and self.composer.text == self._given_back:
+                self.composer.text = ""  # it had arrived
+            self._given_back = ""
+        self.status.window_tokens = window
+        self.refresh_panel()
+
+    def _link_changed(self, state: LinkState, sentence: str) -> None:
+        if state != self.status.link:
+            self._since = time.monotonic()
+        self._trouble = sentence
+        self.status.link = state
+        if state == "lost":
+            self.status.running = False
+            self._show_rate(0.0)
+        self._draw_banner()
+
+    def _draw_banner(self) -> None:
+        banner = self.query_one("#banner", Static)
+        state = self.status.link
+        banner.display = state != "ready"
+        if state == "ready":
+            return
+        elapsed = time.monotonic() - self._since
+        sign = SPINNER[int(elapsed * 8) % len(SPINNER)]
+        if state == "starting":
+            told = f"Starting the kernel… {elapsed:.0f} s"
+        elif not self._trouble:
+            told = f"The kernel went away; reconnecting… {elapsed:.0f} s"
+        else:
+            told = f"{visible(self._trouble)} Trying again… {elapsed:.0f} s"
+        banner.set_class(state == "lost", "-lost")
+        banner.update(Content.assemble((sign, "$accent"), " ", told))
+
+    # --- events -----------------------------------------------------------------------------
+
+    async def _handle(self, event: Event) -> None:
+        if isinstance(event, ProcessChanged):
+            self.refresh_panel()
+        if event.pid != self.pid:
+            return
+        self._seen = max(self._seen, event.seq)
+        show = self.conversation
+        match event:
+            case ProcessChanged():
+                self.process_title = event.title or self.process_title
+                self.status.running = event.state in BUSY
+                if event.state == "ended":
+                    await show.tell("This process has ended. Ctrl+N starts a new chat.")
+            case TurnStarted():
+                self.status.running = True
+                self._rate.clear()
+                await show.turn_started(event)
+            case TurnState():
+                self.status.running = True
+                await show.turn_state(event)
+            case ReplyDelta():
+                self._rate.add(event.tokens)
+                self._show_rate(self._rate.rate)
+                await show.reply_delta(event)
+            case CallStarted():
+                self._rate.clear()
+                await show.call_started(event)
+            case CallFinished():
+                await show.call_finished(event)
+            case ReplyFinished():
+                await show.reply_finished(event)
+            case TurnFinished():
+                self.status.running = False
+                self._show_rate(0.0)
+                if event.window_tokens:
+                    self.status.window_tokens = event.window_tokens
+                    self.status.context_tokens = event.context_tokens
+                await show.turn_finished(event)
+
+    def _show_rate(self, rate: float) -> None:
+        self.status.rate = float(round(rate))
+
+    # --- sending ----------------------------------------------------------------------------
+
+    @on(Composer.Submitted)
+    def _submitted(self) -> None:
+        if self.link.state == "lost":
+            self.link.retry_now()
+            self.notify("The kernel is away. Your message stays here until it is back.")
+            return
+        self._send(self.composer.take())
+
+    @on(Starter.Chosen)
+    def _starter_chosen(self, event: Starter.Chosen) -> None:
+        if event.pid:
+            self.open(event.pid)
+        else:
+            self._send(event.text)
+        self.composer.focus()
+
+    @work(group="send")
+    async def _send(self, text: str) -> None:
+        """Send ``text``; give it back to the input when that fails."""
+        self._show_welcome(False)
+        block = await self.conversation.add_user(text)
+        async with self._sending:
+            try:
+                await self._deliver(text, block)
+            except LlmosError as error:
+                await block.remove()
+                self.composer.give_back(text)
+                if isinstance(error, KernelUnreachable):
+                    self._given_back = text
+                else:
+                    await self.conversation.tell(str(error), "error")
+                self._show_welcome(self.conversation.is_empty)
+
+    async def _deliver(self, text: str, block: UserBlock) -> None:
+        client = await self.link.wait_for(self.pid)
+        if not self.pid:
+            info = await client.create(title=one_line(text, TITLE_CHARS))
+            self.pid, self.process_title = info.pid, info.title
+            self._follow()
+            client = await self.link.wait_for(self.pid)
+        self.status.running = True
+        message_id = await client.send(self.pid, text)
+        if block.pending:
+            block.message_id = message_id
+
+    # --- processes --------------------------------------------------------------------------
+
+    def open(self, pid: int) -> None:
+        """Show process ``pid``, or an empty chat for 0. Each keeps its own draft."""
+        if any(not block.message_id for block in self.conversation.pending):
+            self.notify("Your message is still on its way.", severity="warning")
+            return
+        self._drafts[self.pid] = self.composer.text
+        self.pid = pid
+        self.process_title = ""
+        self._seen = 0
+        self.status.running = False
+        self.status.context_tokens = 0
+        self._show_rate(0.0)
+        self.composer.text = self._drafts.pop(pid, "")
+        self.composer.move_cursor(self.composer.document.end)
+        self.composer.focus()
+        self._show_welcome(pid == 0)
+        self._follow(reset=True)
+
+    def _show_welcome(self, empty: bool) -> None:
+        self.query_one(Welcome).display = empty
+        self.conversation.display = not empty
+
+    @on(Conversation.Moved)
+    def _moved(self) -> None:
+        self.call_after_refresh(self._tell_what_is_below)  # when the new length is known
+
+    def _tell_what_is_below(self) -> None:
+        box = self.query_one("#composer-box")
+        box.border_subtitle = "" if self.conversation.at_end else "more below · Ctrl+End"
+
+    def on_paste(self, event: ui_events.Paste) -> None:
+        """A paste that no input took goes to the composer."""
+        self.composer.post_message(ui_events.Paste(event.text))
+
+
+def _describe(status: dict[str, Any]) -> tuple[str, int, str]:
+    """The model's name, its window in tokens and the kernel's hint, as far as it told."""
+    model = status.get("model")
+    if isinstance(model, dict):
+        name, window = str(model.get("name") or ""), model.get("window") or 0
+    else:
+        name, window = str(model or ""), status.get("window") or 0
+    hint = status.get("hint") or next(iter(status.get("hints") or ()), "")
+    return name, int(window), str(hint)

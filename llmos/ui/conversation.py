@@ -1,0 +1,333 @@
+"""The conversation on the screen: journal records and live events, in their right order.
+
+Takes messages from the journal and events from the kernel and shows each record once, whichever
+way it came first. Follows the end until the person scrolls away. Only the last turns are kept on
+the screen; earlier ones come back from the journal when they are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from llmos.events import (
+    CallFinished,
+    CallStarted,
+    ReplyDelta,
+    ReplyFinished,
+    StoredMessage,
+    ToolCall,
+    TurnFinished,
+    TurnStarted,
+    TurnState,
+)
+from llmos.ui.blocks import Notice, ReplyBlock, Thinking, UserBlock
+from llmos.ui.call_card import CallCard
+from llmos.ui.status import usage_line
+
+__all__ = ["Conversation"]
+
+PAGE = 60  # messages shown at once from the journal
+TURNS_KEPT = 60  # turns on the screen, after which ...
+TURNS_LEFT = 30  # ... only so many stay
+_REASONS = {
+    "length": "The reply reached its length limit. Say “go on” for the rest.",
+    "interrupted": "Stopped.",
+    "budget": "This chat has used up its budget.",
+    "loop": "Stopped, because it kept making the same call.",
+}
+
+
+class Conversation(VerticalScroll, can_focus=True):
+    """Everything said in one process."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("end", "screen.scroll_far(1)", "To the end")]
+
+    class Earlier(Message):
+        """The person wants to see what came before."""
+
+    class Moved(Message):
+        """The place or the length of the conversation changed."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        # At least as high as the screen, so that a short conversation stands at the top.
+        self.turns = Vertical(id="turns")
+        self._known: set[str] = set()  # ids of the journal records that are or were shown
+        self._cards: dict[str, CallCard] = {}
+        self._reply: ReplyBlock | None = None  # the one being written
+        self._last: ReplyBlock | None = None
+        self._thinking: Thinking | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self.turns
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Moved())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.turns.children
+
+    @property
+    def at_end(self) -> bool:
+        return self.scroll_y >= self.max_scroll_y - 1
+
+    # --- what the person does ---------------------------------------------------------------
+
+    async def reset(self) -> None:
+        """Show nothing, as for another process."""
+        self._known.clear()
+        self._cards.clear()
+        self._reply = self._last = self._thinking = None
+        await self.turns.remove_children()
+        self.anchor()
+
+    async def add_user(self, text: str) -> UserBlock:
+        """Show a message that is being sent."""
+        block = UserBlock(text, pending=True)
+        await self.turns.mount(block)
+        self.anchor()
+        return block
+
+    async def tell(self, line: str, kind: Literal["error", "warning", "info"] = "info") -> None:
+        """Show a remark."""
+        await self._add(Notice(line, kind))
+
+    @property
+    def pending(self) -> list[UserBlock]:
+        """Messages not taken up yet, oldest first."""
+        return [block for block in self.turns.query_children(UserBlock) if block.pending]
+
+    @property
+    def answers(self) -> list[ReplyBlock]:
+        return list(self.turns.query_children(ReplyBlock))
+
+    # --- what the journal has ---------------------------------------------------------------
+
+    async def catch_up(self, stored: Sequence[StoredMessage], *, running: bool) -> None:
+        """Show the records of ``stored`` that are not shown yet.
+
+        Args:
+            stored: In the journal's order.
+            running: Whether a turn is going on. If not, what was live here is closed.
+        """
+        fresh = [record for record in stored if record.id not in self._known]
+        if len(fresh) > PAGE:
+            skipped, fresh = fresh[:-PAGE], fresh[-PAGE:]
+            self._known.update(record.id for record in skipped)
+            await self._offer_earlier()
+        await self._add(*await self._build(fresh))
+        if not running:
+            cut = self._reply is not None
+            await self._settle()
+            if cut and self._last is not None:
+                self._last.tell("Cut off when the kernel went away.", alert=True)
+
+    async def show_earlier(self, stored: Sequence[StoredMessage]) -> None:
+        """Show one more page before the first record on the screen; ``stored`` is all there is."""
+        shown = (getattr(block, "message_id", "") for block in self.turns.children)
+        first = next(filter(None, shown), "")
+        place = next((i for i, record in enumerate(stored) if record.id == first), len(stored))
+        page = stored[max(place - PAGE, 0) : place]
+        for marker in self.query(".earlier"):
+            await marker.remove()
+        live = self._reply, self._last
+        self._reply = None
+        widgets = await self._build(page)
+        self._reply, self._last = live
+        height = self.virtual_size.height
+        if widgets:
+            await self.turns.mount_all(widgets, before=0 if self.turns.children else None)
+        if place > PAGE:
+            await self._offer_earlier()
+        self.call_after_refresh(
+            lambda: self.scroll_relative(
+                y=self.virtual_size.height - height, animate=False, immediate=True
+            )
+        )
+
+    async def _build(self, stored: Iterable[StoredMessage]) -> list[Widget]:
+        """Widgets for records; records of a live block go to that block."""
+        fresh: list[Widget] = []
+        waiting = self.pending
+        for record in stored:
+            self._known.add(record.id)
+            message = record.message
+            if message.role == "user":
+                sent = _same(waiting, record.id, message.content)
+                if sent is not None:
+                    waiting.remove(sent)
+                    sent.confirm(record.id)
+                else:
+                    fresh.append(UserBlock(message.content, message_id=record.id))
+            elif message.role == "assistant":
+                if message.content.strip():
+                    fresh += await self._stored_reply(record)
+                fresh += [self._card(call) for call in message.calls if call.id not in self._cards]
+            elif message.role == "tool" and (card := self._cards.get(message.call_id)):
+                card.finish(message.content, seconds=record.seconds, error=record.error)
+        return fresh
+
+    async def _stored_reply(self, record: StoredMessage) -> list[Widget]:
+        if self._reply is not None and self._reply.turn == record.turn:
+            reply, fresh = self._reply, []
+            self._reply = None
+            await reply.finish(record.message.content, record.id)
+        else:
+            reply = ReplyBlock(record.message.content, message_id=record.id, turn=record.turn)
+            fresh = [reply]
+        if record.partial:
+            reply.tell("Stopped before the end.", alert=True)
+        self._last = reply
+        return list(fresh)
+
+    async def _offer_earlier(self) -> None:
+        if not self.query(".earlier"):
+            marker = _EarlierMarker("Show earlier messages", classes="earlier")
+            await self.turns.mount(marker, before=0 if self.turns.children else None)
+
+    # --- what happens now -------------------------------------------------------------------
+
+    async def turn_started(self, event: TurnStarted) -> None:
+        if event.message_id not in self._known:
+            self._known.add(event.message_id)
+            sent = _same(self.pending, event.message_id, event.text)
+            if sent is not None:
+                sent.confirm(event.message_id)
+            else:
+                await self._add(UserBlock(event.text, message_id=event.message_id))
+        await self._think()
+
+    async def turn_state(self, event: TurnState) -> None:
+        """A turn was going on when this terminal came: show it so far."""
+        for call in event.calls:
+            if call.id not in self._cards:
+                await self._add(self._card(call))
+        if event.text.strip():
+            if self._reply is None:
+                await self._begin_reply(event.turn)
+            assert self._reply is not None
+            await self._reply.finish(event.text)
+        elif not event.calls:
+            await self._think()
+
+    async def reply_delta(self, event: ReplyDelta) -> None:
+        if self._reply is None:
+            if not event.text.strip():
+                return
+            await self._begin_reply(event.turn)
+        assert self._reply is not None
+        self._reply.write(event.text)
+
+    async def call_started(self, event: CallStarted) -> None:
+        await self._stop_thinking()
+        if event.call.id not in self._cards:
+            await self._add(self._card(event.call))
+
+    async def call_finished(self, event: CallFinished) -> None:
+        if event.call.id not in self._cards:
+            await self._add(self._card(event.call))
+        card = self._cards[event.call.id]
+        card.finish(event.result, seconds=event.seconds, error=event.error)
+        if not any(other.running for other in self._cards.values()):
+            await self._think()
+
+    async def reply_finished(self, event: ReplyFinished) -> None:
+        if event.message_id in self._known:  # the journal brought it already
+            if self._reply is not None:
+                await self._reply.remove()
+                self._reply = None
+            return
+        self._known.add(event.message_id)
+        if self._reply is None and event.text.strip():
+            await self._begin_reply(event.turn)
+        if self._reply is not None:
+            await self._reply.finish(event.text, event.message_id)
+            self._last, self._reply = self._reply, None
+
+    async def turn_finished(self, event: TurnFinished) -> None:
+        await self._settle()
+        reply = self._last if self._last and self._last.turn == event.turn else None
+        reason = _REASONS.get(event.reason, "")
+        if event.reason == "error" or event.error:
+            sentence = event.error or "The reply failed; the kernel's log says why."
+            await self._add(Notice(sentence, "error"))
+        elif reason and reply is None:
+            await self._add(Notice(reason, "warning"))
+        if reply is not None:
+            parts = [reason] if reason and not event.error else []
+            if event.usage.completion_tokens:
+                parts.append(usage_line(event.usage))
+            reply.tell(" · ".join(parts), alert=bool(reason))
+        await self._prune()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _card(self, call: ToolCall) -> CallCard:
+        card = self._cards[call.id] = CallCard(call)
+        return card
+
+    async def _add(self, *widgets: Widget) -> None:
+        """Mount before the messages that still wait their turn."""
+        if widgets:
+            await self.turns.mount_all(widgets, before=next(iter(self.pending), None))
+            self.post_message(self.Moved())
+
+    async def _begin_reply(self, turn: int) -> None:
+        await self._stop_thinking()
+        self._reply = self._last = ReplyBlock(turn=turn)
+        await self._add(self._reply)
+
+    async def _think(self) -> None:
+        if self._thinking is None:
+            self._thinking = Thinking()
+            await self._add(self._thinking)
+
+    async def _stop_thinking(self) -> None:
+        thinking, self._thinking = self._thinking, None
+        if thinking is not None:
+            await thinking.remove()
+
+    async def _settle(self) -> None:
+        """Nothing is live any longer."""
+        await self._stop_thinking()
+        if self._reply is not None:
+            await self._reply.finish()
+            self._reply = None
+        for card in self._cards.values():
+            if card.running:
+                card.finish("", error="interrupted")
+
+    async def _prune(self) -> None:
+        turns = [block for block in self.turns.query_children(UserBlock) if not block.pending]
+        if len(turns) <= TURNS_KEPT or not self.at_end:
+            return
+        keep = self.turns.children.index(turns[-TURNS_LEFT])
+        await self.turns.remove_children(list(self.turns.children)[:keep])
+        self._cards = {id: card for id, card in self._cards.items() if card.is_attached}
+        await self._offer_earlier()
+
+
+class _EarlierMarker(Static):
+    def on_click(self) -> None:
+        self.post_message(Conversation.Earlier())
+
+
+def _same(waiting: list[UserBlock], message_id: str, text: str) -> UserBlock | None:
+    """The waiting message that became ``message_id``: by id, else the first of the same text."""
+    for block in waiting:
+        if block.message_id == message_id:
+            return block
+    return next((b for b in waiting if not b.message_id and b.text == text), None)

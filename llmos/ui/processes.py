@@ -1,0 +1,103 @@
+"""The side panel: every process, to switch to, rename, fork or end.
+
+Shows the list it is given and posts what the person wants; the screen does it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llmos.events import ProcessInfo
+from llmos.ui.text import MUTED, age, one_line
+
+__all__ = ["ProcessPanel"]
+
+TITLE_CHARS = 120  # the list cuts it to its own width
+Wish = Literal["open", "rename", "fork", "kill", "close"]
+_SIGNS = {
+    "ready": ("●", "$text-success"),
+    "running": ("◐", "$text-accent"),
+    "waiting": ("◌", "$text-warning"),
+    "stopped": ("■", "$text-warning"),
+    "ended": ("○", MUTED),
+}
+
+
+class ProcessPanel(Vertical):
+    """The list of processes, newest first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("r", "wish('rename')", "Rename"),
+        ("f", "wish('fork')", "Fork"),
+        ("k,delete", "wish('kill')", "End"),
+        ("escape", "wish('close')", "Close"),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """The person wants ``wish`` for process ``pid`` (0 where the list is empty)."""
+
+        wish: Wish
+        pid: int
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._known: list[ProcessInfo] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("Chats", id="panel-title")
+        yield OptionList(id="panel-list")
+        yield Static("No chats yet. Your first message starts one.", id="panel-empty")
+        keys = [("r", "rename"), ("f", "fork"), ("k", "end"), ("Esc", "close")]
+        parts = [Content.assemble((key, "bold"), f" {does}") for key, does in keys]
+        yield Static(Content("  ").join(parts), id="panel-keys")
+
+    def show(self, processes: list[ProcessInfo], current: int) -> None:
+        """Show ``processes``; the chosen row stays on the same process."""
+        rows = self.query_one("#panel-list", OptionList)
+        chosen = self.pid or current
+        self._known = processes
+        now = time.time()
+        rows.clear_options()
+        rows.add_options([Option(self._row(info, current, now)) for info in processes])
+        pids = [info.pid for info in processes]
+        if pids:
+            rows.highlighted = pids.index(chosen) if chosen in pids else 0
+        self.set_class(not processes, "-empty")
+
+    @property
+    def pid(self) -> int:
+        """The process of the chosen row, or 0."""
+        row = self.query_one("#panel-list", OptionList).highlighted
+        return self._known[row].pid if row is not None and row < len(self._known) else 0
+
+    def _row(self, info: ProcessInfo, current: int, now: float) -> Content:
+        sign, colour = _SIGNS.get(info.state, ("·", MUTED))
+        title = one_line(info.title or f"Process {info.pid}", TITLE_CHARS)
+        told = f"{info.state} · {age(now - (info.active or info.created))}"
+        if info.parent:
+            told += f" · fork of {info.parent}"
+        return Content.assemble(
+            (sign, colour),
+            " ",
+            (title, "bold" if info.pid == current else ""),
+            "\n  ",
+            (told, MUTED),
+        )
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Wanted("open", self.pid))
+
+    def action_wish(self, wish: Wish) -> None:
+        self.post_message(self.Wanted(wish, self.pid))

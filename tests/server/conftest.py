@@ -1,0 +1,323 @@
+"""A kernel and a model that do what a test says, behind a real server on a real socket.
+
+``Speaker`` is a backend whose tokens are words, so that counts and log probabilities can be
+checked by eye; ``Kernel`` keeps its processes in a list. The routes see the same protocols as
+with the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from llmos.engine.backend import (
+    Chunk,
+    ModelInfo,
+    Priority,
+    Prompt,
+    SamplingParams,
+    TokenLogprob,
+)
+from llmos.errors import BudgetExceeded, EngineError, KernelError, NoSuchProcess, PromptTooLong
+from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
+from llmos.server import create_app, serve
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class Speech:
+    """One reply, spoken piece by piece; waits at ``speaker.gate`` before each piece."""
+
+    def __init__(self, speaker: Speaker, params: SamplingParams, prompt: Prompt, text: str) -> None:
+        self.params = params
+        self.cancelled = asyncio.Event()
+        self._speaker = speaker
+        self._prompt = prompt
+        self._text = text
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def _usage(self, spoken: int) -> Usage:
+        count = len(self._prompt.tokens)
+        return Usage(prompt_tokens=count, cached_tokens=count // 2, completion_tokens=spoken)
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        pieces = [part + " " for part in self._text.split(" ")]
+        pieces[-1] = pieces[-1][:-1]
+        limit = self.params.max_tokens
+        finish = "length" if limit is not None and limit < len(pieces) else "stop"
+        for number, piece in enumerate(pieces[:limit]):
+            gate = asyncio.ensure_future(self._speaker.gate.wait())
+            stop = asyncio.ensure_future(self.cancelled.wait())
+            await asyncio.wait({gate, stop}, return_when=asyncio.FIRST_COMPLETED)
+            gate.cancel()
+            stop.cancel()
+            if self.cancelled.is_set():
+                yield Chunk("", finish="cancelled", usage=self._usage(number))
+                return
+            if self._speaker.breaks_at == number:
+                yield Chunk("", finish="error", error=EngineError("The model broke."))
+                return
+            yield Chunk(piece, 1, self._logprobs(number, piece))
+        yield Chunk("", finish=finish, usage=self._usage(len(pieces[:limit])))
+
+    def _logprobs(self, number: int, piece: str) -> tuple[TokenLogprob, ...]:
+        if self.params.logprobs is None:
+            return ()
+        others = [(1, b"\xf0\x9f", float("-inf")), (2, b"no", -3.0)]
+        top = [(number, piece.encode(), -0.5), *others][: self.params.logprobs]
+        return (TokenLogprob(number, piece.encode(), -0.5, tuple(top)),)
+
+
+class Speaker:
+    """A backend that says ``reply`` (or what it makes of the prompt)."""
+
+    def __init__(self) -> None:
+        self.info = ModelInfo(
+            name="starter",
+            window=512,
+            template=CHATML,
+            vocab=1000,
+            fingerprint="0123456789abcdef0123",
+        )
+        self.reply: str | Callable[[Prompt], str] = "Hello there, you."
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.breaks_at = -1
+        self.speeches: list[Speech] = []
+        self.prompts: list[Prompt] = []
+        self.asked: list[tuple[SamplingParams, Priority, int]] = []
+
+    async def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[dict[str, Any]] = (),
+        generate: bool = True,
+    ) -> Prompt:
+        text = "\n".join(message.content for message in messages)
+        tokens = tuple(range(self.count(text)))
+        return Prompt(tuple(messages), text, tokens, tuple(tools))
+
+    async def text_prompt(self, text: str) -> Prompt:
+        return Prompt((), text, tuple(range(self.count(text))))
+
+    async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
+        return Prompt((), " ".join(f"t{token}" for token in tokens), tuple(tokens))
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        n: int = 1,
+    ) -> list[Speech]:
+        if len(prompt.tokens) >= self.info.window:
+            raise PromptTooLong(len(prompt.tokens), self.info.window)
+        self.prompts.append(prompt)
+        self.asked.append((params, priority, n))
+        text = self.reply if isinstance(self.reply, str) else self.reply(prompt)
+        new = [Speech(self, params, prompt, text) for _ in range(n)]
+        self.speeches += new
+        return new
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def stats(self) -> dict[str, Any]:
+        return {}
+
+    async def close(self) -> None: ...
+
+
+class Kernel:
+    """A kernel without a journal."""
+
+    def __init__(self) -> None:
+        self.backend = Speaker()
+        self.table: dict[int, ProcessInfo] = {}
+        self.stored: dict[int, list[StoredMessage]] = {}
+        self.stopped = asyncio.Event()
+        self.busy = asyncio.Event()  # set while `wait` must wait
+        self.waits_cancelled = asyncio.Event()
+        self.subscribed = asyncio.Event()
+        self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._pids = itertools.count(1)
+        self._seqs = itertools.count(1)
+
+    def status(self) -> dict[str, Any]:
+        return {"version": "0", "model": {"name": self.backend.info.name}}
+
+    def stats(self) -> dict[str, Any]:
+        return {"engine": self.backend.stats()}
+
+    def processes(self, ended: bool = False) -> list[ProcessInfo]:
+        rows = [p for p in self.table.values() if ended or p.state != "ended"]
+        return sorted(rows, key=lambda p: -p.pid)
+
+    def process(self, pid: int) -> ProcessInfo:
+        if pid not in self.table:
+            raise NoSuchProcess(f"There is no process {pid}.")
+        return self.table[pid]
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> ProcessInfo:
+        if parent:
+            self.process(parent)
+        pid = next(self._pids)
+        self.stored[pid] = []
+        return self._put(ProcessInfo(pid, title, "ready", priority, parent))
+
+    def _put(self, info: ProcessInfo) -> ProcessInfo:
+        self.table[info.pid] = info
+        return info
+
+    def _change(self, pid: int, **changes: Any) -> ProcessInfo:
+        return self._put(dataclasses.replace(self.process(pid), **changes))
+
+    async def rename(self, pid: int, title: str) -> ProcessInfo:
+        return self._change(pid, title=title)
+
+    async def fork(self, pid: int) -> ProcessInfo:
+        if self.process(pid).state == "ended":
+            raise BudgetExceeded(f"Process {pid} has used up its budget.")
+        child = next(self._pids)
+        self.stored[child] = list(self.stored[pid])
+        return self._put(dataclasses.replace(self.process(pid), pid=child, parent=pid))
+
+    async def signal(self, pid: int, signal: str) -> ProcessInfo:
+        if self.process(pid).state == "ended":
+            raise KernelError(f"Process {pid} has ended.")
+        states = {"stop": "stopped", "terminate": "ended"}
+        return self._change(pid, state=states.get(signal, "ready"))
+
+    async def kill(self, pid: int) -> ProcessInfo:
+        return self._change(pid, state="ended")
+
+    async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
+        self.process(pid)
+        if self.busy.is_set():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.waits_cancelled.set()
+        return self.process(pid)
+
+    async def send(self, pid: int, text: str) -> str:
+        self.process(pid)
+        seq = next(self._seqs)
+        message = StoredMessage(seq, f"m{seq}", 1, 0.0, Message("user", text))
+        self.stored[pid].append(message)
+        return message.id
+
+    async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
+        self.process(pid)
+        return [message for message in self.stored[pid] if message.seq > after]
+
+    @contextmanager
+    def subscribe(self, pid: int = 0) -> Iterator[AsyncIterator[Event]]:
+        async def read() -> AsyncIterator[Event]:
+            while True:
+                item = await self.events.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+
+        self.subscribed.set()
+        try:
+            yield read()
+        finally:
+            self.subscribed.clear()
+
+    async def shutdown(self) -> None:
+        self.stopped.set()
+
+
+class Served:
+    """A running server and the ways to it."""
+
+    def __init__(self, kernel: Any, socket: Path, port: int) -> None:
+        self.kernel = kernel
+        self.socket = socket
+        self.port = port
+
+    def http(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
+        return httpx.AsyncClient(transport=transport, base_url="http://kernel", timeout=30)
+
+    def tcp(self, **headers: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers)
+
+    def openai(self) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            api_key="unused", base_url="http://kernel/v1", http_client=self.http(), max_retries=0
+        )
+
+
+@asynccontextmanager
+async def running(kernel: Any, socket: Path, port: int | None = 0) -> AsyncIterator[Served]:
+    """A server over ``kernel``, until the block ends."""
+    bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(
+        serve(create_app(kernel), socket, port, "secret", ready=bound.set_result)
+    )
+    await asyncio.wait({task, bound}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    try:
+        yield Served(kernel, socket, bound.result())
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@pytest.fixture
+def serving() -> Callable[..., Any]:
+    """``running``, for tests that start servers themselves."""
+    return running
+
+
+@pytest.fixture
+async def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+async def served(kernel: Kernel, tmp_path: Path) -> AsyncIterator[Served]:
+    """The server on its socket and on a free TCP port with the token ``secret``."""
+    async with running(kernel, tmp_path / "state" / "k.sock", None) as server:
+        yield server
+
+
+@pytest.fixture
+async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    async with served.http() as client:
+        yield client
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
+    """The official client, untouched, over the Unix socket."""
+    async with served.openai() as api:
+        yield api

@@ -1,0 +1,144 @@
+"""/kernel/v1, through the client that terminals use and through bare HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.client import unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from llmos.client import Client
+from llmos.errors import BudgetExceeded, KernelError, NoSuchProcess
+from llmos.events import ReplyDelta
+from llmos.server.kernel_routes import DROPPED
+
+
+@pytest.fixture
+async def terminal(served):
+    async with Client(served.socket) as client:
+        yield client
+
+
+def events(served, pid=0):
+    return unix_connect(str(served.socket), f"ws://kernel/kernel/v1/events?pid={pid}")
+
+
+async def test_a_terminal_can_do_everything(terminal):
+    assert (await terminal.status())["model"] == {"name": "starter"}
+    assert await terminal.stats() == {"engine": {}}
+    first = await terminal.create(title="one", priority="normal", budget={"tokens": 10})
+    child = await terminal.fork(first.pid)
+    assert child.parent == first.pid
+    assert (await terminal.rename(first.pid, "uno")).title == "uno"
+    assert (await terminal.signal(first.pid, "stop")).state == "stopped"
+    sent = await terminal.send(first.pid, "Hi.")
+    stored = await terminal.messages(first.pid)
+    assert [(m.id, m.message.content) for m in stored] == [(sent, "Hi.")]
+    assert await terminal.messages(first.pid, after=stored[0].seq) == []
+    assert (await terminal.wait(first.pid, seconds=1)).pid == first.pid
+    assert (await terminal.kill(first.pid)).state == "ended"
+    assert [p.pid for p in await terminal.processes()] == [child.pid]
+    assert len(await terminal.processes(ended=True)) == 2
+
+
+async def test_the_kernel_s_errors_arrive_as_what_they_were(terminal):
+    with pytest.raises(NoSuchProcess, match="no process 99"):
+        await terminal.process(99)
+    pid = (await terminal.create()).pid
+    await terminal.kill(pid)
+    with pytest.raises(BudgetExceeded):
+        await terminal.fork(pid)
+    with pytest.raises(KernelError):
+        await terminal.signal(pid, "interrupt")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "param"),
+    [
+        ("POST", "processes", {"priority": "urgent"}, "priority"),
+        ("POST", "processes", {"budget": {"tokens": -1}}, "budget.tokens"),
+        ("POST", "processes", {"budget": {"watts": 1}}, "budget.watts"),
+        ("POST", "processes", {"titel": ""}, "titel"),
+        ("PATCH", "processes/1", {}, "title"),
+        ("POST", "processes/1/signal", {"signal": "hup"}, "signal"),
+        ("POST", "processes/1/wait", {"seconds": "long"}, "seconds"),
+        ("POST", "processes/1/messages", {"content": ""}, "content"),
+        ("GET", "processes/zero", None, "pid"),
+        ("GET", "processes/0", None, "pid"),
+        ("GET", "processes?ended=perhaps", None, "ended"),
+        ("GET", "processes/1/messages?after=-1", None, "after"),
+    ],
+)
+async def test_a_wrong_request_is_told_where(http, method, path, body, param):
+    answer = await http.request(method, f"/kernel/v1/{path}", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+async def test_shutdown_answers_before_the_kernel_stops(terminal, kernel):
+    await terminal.shutdown()
+    await kernel.stopped.wait()
+
+
+async def test_a_client_that_goes_ends_its_wait(terminal, kernel):
+    pid = (await terminal.create()).pid
+    kernel.busy.set()
+    waiting = asyncio.create_task(terminal.wait(pid))
+    await asyncio.wait({waiting}, timeout=0)
+    async with Client(terminal.socket) as other:
+        await other.status()  # the wait was sent before this, on another connection
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    if kernel.table:
+        await kernel.waits_cancelled.wait()
+
+
+async def test_events_begin_with_hello_and_come_as_json(served, kernel):
+    async with events(served) as socket:
+        assert json.loads(await socket.recv()) == {"type": "hello"}
+        kernel.events.put_nowait(ReplyDelta(pid=1, turn=2, text="hé"))
+        got = json.loads(await socket.recv())
+    assert got == {"type": "reply.delta", "pid": 1, "seq": 0, "turn": 2, "text": "hé", "tokens": 0}
+
+
+async def test_a_terminal_reads_events(terminal, kernel):
+    async with terminal.subscribe() as stream:
+        event = ReplyDelta(pid=1, turn=2, text="x", tokens=1)
+        kernel.events.put_nowait(event)
+        assert await anext(stream) == event
+
+
+async def test_a_slow_terminal_is_dropped_with_a_close_code(served, kernel):
+    async with events(served) as socket:
+        await socket.recv()
+        kernel.events.put_nowait(KernelError("Too slow: events were lost."))
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd.code == DROPPED
+    assert closed.value.rcvd.reason == "Too slow: events were lost."
+
+
+async def test_a_terminal_that_closes_is_unsubscribed(served, kernel):
+    async with events(served) as socket:
+        await socket.recv()
+        assert kernel.subscribed.is_set()
+    while kernel.subscribed.is_set():
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("pid", "status"), [("7", 404), ("x", 400), ("-1", 400), ("9" * 50, 400)])
+async def test_events_of_no_process_are_refused_with_a_sentence(served, pid, status):
+    with pytest.raises(InvalidStatus) as refused:
+        async with events(served, pid):
+            pass
+    assert refused.value.response.status_code == status
+    assert json.loads(refused.value.response.body)["error"]["message"]
+
+
+async def test_models_are_listed_and_retrieved(client, http):
+    models = [model async for model in client.models.list()]
+    assert [model.id for model in models] == ["starter"]
+    assert (await client.models.retrieve("starter")).object == "model"
+    assert (await http.get("/v1/models/org/other")).status_code == 404

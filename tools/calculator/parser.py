@@ -1,0 +1,573 @@
+"""From tokens to a value: a recursive-descent evaluator with bounded depth.
+
+Loosest to tightest: conversion (``in``), sums, products, signs, units, powers, postfix signs.
+Evaluates while it parses; there is no tree. Knows no formats of output.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from llmos.sdk import ToolError
+
+from . import exact
+from .exact import FUNCTIONS, Number
+from .lexer import MULTIPLIERS, Token, clean, tokenize
+from .units import NONE, Unit, find
+
+__all__ = ["Value", "calculate"]
+
+DEPTH = 50  # nested parentheses, signs and powers
+_CONSTANTS: dict[str, Number] = {
+    "pi": exact.PI, "π": exact.PI, "e": exact.E, "tau": 2 * exact.PI, "τ": 2 * exact.PI,
+}  # fmt: skip
+_ANGLES = ("sin", "cos", "tan")
+_KEEP_UNIT = ("abs", "round", "floor", "ceil", "min", "max", "sum", "mean", "median")
+_FORMATS = {
+    "hex": "hex", "hexadecimal": "hex", "binary": "binary", "octal": "octal", "fraction":
+    "fraction", "decimal": "decimal", "percent": "percent", "%": "percent",
+}  # fmt: skip
+_STARTS = ("(", "number", "word", "money")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number, what it measures, and how it is to be shown.
+
+    Args:
+        percent: It was written as a percentage, so ``240 + 15%`` means 15 % of the 240.
+        converted: The person asked for this unit.
+        form: ``hex``, ``binary``, ``octal``, ``fraction``, ``decimal``, ``percent`` or empty.
+    """
+
+    number: Number
+    unit: Unit = NONE
+    percent: bool = False
+    converted: bool = False
+    form: str = ""
+
+
+def calculate(text: str) -> Value:
+    """Evaluate a written calculation.
+
+    Raises:
+        ToolError: It cannot be read or has no result; the sentence says why.
+    """
+    return _Parser(tokenize(_rephrase(clean(text)))).whole()
+
+
+_OF_WHAT = re.compile(
+    r"\s+(?:is|are|as)\s+(?:what|a|which)\s+(?:percent|percentage|per\s+cent|%)\s+of\s+", re.I
+)
+_WHAT_OF = re.compile(r"^what\s+(?:percent|percentage|per\s+cent|%)\s+of\s+", re.I)
+_HOW_MANY = re.compile(
+    r"^how\s+many\s+([^\W\d_]{1,20}(?:\s+(?!(?:is|are|in|there)\b)[^\W\d_]{1,20}){0,2})"
+    r"\s+(?:(?:is|are)\s+(?:there\s+)?(?:in\s+)?|in\s+)",
+    re.I,
+)
+_REMAINDER = re.compile(r"^(?:the\s+)?remainder\s+(?:of|when)\s+", re.I)
+_CHANGE = re.compile(
+    r"^(?:the\s+)?(?:percent|percentage|%)\s+(?:increase|decrease|change)\s+from\s+", re.I
+)
+
+
+def _rephrase(text: str) -> str:
+    """Turn the few questions that are no expression into one."""
+    if (split := _OF_WHAT.search(text)) and not _OF_WHAT.search(text, split.end()):
+        return f"({text[: split.start()]}) / ({text[split.end() :]}) in percent"
+    if asked := _WHAT_OF.match(text):
+        whole, is_, part = text[asked.end() :].partition(" is ")
+        if is_:
+            return f"({part}) / ({whole}) in percent"
+    if asked := _HOW_MANY.match(text):
+        return f"{text[asked.end() :]} in {asked[1]}"
+    if asked := _REMAINDER.match(text):
+        rest = re.sub(r"\s(?:is\s+)?divided\s+by\s|\sand\s", " mod ", text[asked.end() :], count=1)
+        return rest
+    if asked := _CHANGE.match(text):
+        old, to, new = text[asked.end() :].partition(" to ")
+        if to:
+            return f"(({new}) - ({old})) / ({old}) in percent"
+    return text
+
+
+class _Parser:
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.at = 0
+        self.depth = 0
+
+    # --- tokens -------------------------------------------------------------------------------
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.at]
+
+    def peek(self, offset: int = 1) -> Token:
+        return self.tokens[min(self.at + offset, len(self.tokens) - 1)]
+
+    def is_op(self, *texts: str) -> bool:
+        return self.token.kind == "op" and self.token.text in texts
+
+    def take(self) -> Token:
+        token = self.token
+        if token.kind != "end":
+            self.at += 1
+        return token
+
+    def expect(self, text: str) -> None:
+        if not self.is_op(text):
+            raise ToolError(f"A “{text}” is missing before {self.shown()}.")
+        self.take()
+
+    def shown(self) -> str:
+        token = self.token
+        return "the end" if token.kind == "end" else f"“{token.text[:40]}”"
+
+    def nested(self, work: Callable[[], Value]) -> Value:
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise ToolError(f"The calculation is nested too deeply (at most {DEPTH} levels).")
+        value = work()
+        self.depth -= 1
+        return value
+
+    # --- grammar ------------------------------------------------------------------------------
+
+    def whole(self) -> Value:
+        value = self.conversion()
+        if self.token.kind == "end":
+            return value
+        if self.is_op(")"):
+            raise ToolError("There is a “)” without its “(”.")
+        if self.is_op("="):
+            raise ToolError(
+                "Equations cannot be solved.", "Write one calculation without an equals sign."
+            )
+        if self.token.kind in ("number", "money"):
+            raise ToolError(f"There is no operator before {self.shown()}.")
+        raise ToolError(f"{self.shown()} cannot be read there.")
+
+    def conversion(self) -> Value:
+        value = self.sum()
+        while self.is_op("in"):
+            self.take()
+            value = self.convert(value)
+        return value
+
+    def convert(self, value: Value) -> Value:
+        name = self.token.text.lower()
+        if name in _FORMATS and self.token.kind in ("word", "op"):
+            self.take()
+            if _FORMATS[name] in ("hex", "binary", "octal") and (
+                not isinstance(value.number, Fraction) or value.number.denominator != 1
+            ):
+                raise ToolError(f"Only whole numbers can be written in {name}.")
+            if value.unit and value.unit.dims:
+                raise ToolError(f"{value.unit} cannot be written in {name}.")
+            return replace(value, form=_FORMATS[name])
+        target = self.unit_product()
+        if target is None:
+            raise ToolError(f"{self.shown()} is no unit that is known.")
+        if not value.unit and target.dims and not self.at_unit():
+            # "100 in cm": the "in" was the inch.
+            inch = find("inch")
+            if inch and inch.dims == target.dims:
+                value = replace(value, unit=inch)
+        return Value(value.unit.to(target, value.number), target, converted=True)
+
+    def sum(self) -> Value:
+        value = self.product()
+        while True:
+            if self.is_op("+", "-"):
+                minus = self.take().text == "-"
+                value = _add(value, self.product(), minus)
+            elif self.is_op("and") and value.unit:
+                self.take()
+                value = _add(value, self.product(), False)
+            else:
+                return value
+
+    def product(self) -> Value:
+        value = self.signed()
+        while True:
+            if self.is_op("*", "/", "of"):
+                sign = self.take().text
+                value = (_divide if sign == "/" else _multiply)(value, self.signed())
+            elif self.is_op("//") or self.is_op("mod") or self.is_op("%"):
+                sign = self.take().text
+                value = _whole_division(value, self.signed(), sign == "//")
+            elif self.is_op("off"):
+                self.take()
+                value = _add(self.signed(), replace(value, percent=True), True)
+            elif self.is_op("choose"):
+                self.take()
+                value = _apply("comb", [value, self.signed()])
+            elif self.starts_operand():
+                if self.token.kind in ("number", "money") and not self.token.tight:
+                    if not self.implied():
+                        return value
+                value = _multiply(value, self.signed())
+            else:
+                return value
+
+    def implied(self) -> bool:
+        """Whether a number right here is multiplied: only after “)” or “%”."""
+        last = self.tokens[self.at - 1]
+        return last.kind == "op" and last.text in (")", "%")
+
+    def starts_operand(self) -> bool:
+        token = self.token
+        return token.kind in ("number", "word", "money") or (
+            token.kind == "op" and token.text == "("
+        )
+
+    def signed(self) -> Value:
+        if self.is_op("-", "+"):
+            minus = self.take().text == "-"
+            value = self.nested(self.signed)
+            return replace(value, number=exact.negate(value.number)) if minus else value
+        return self.quantity()
+
+    def quantity(self) -> Value:
+        """A power with its units, and what is added to it unsaid (``3 h 20 min``)."""
+        value = self.with_units()
+        while (
+            value.unit
+            and not value.unit.affine
+            and self.token.kind == "number"
+            and not self.token.tight
+        ):
+            mark = self.at
+            more = self.with_units()
+            if not more.unit or more.unit.dims != value.unit.dims:
+                self.at = mark
+                break
+            value = _add(value, more, False)
+        return value
+
+    def with_units(self) -> Value:
+        if self.token.kind == "money":
+            currency = find(self.take().text) or NONE
+            minus = self.is_op("-") and bool(self.take())
+            value = self.power()
+            number = exact.negate(value.number) if minus else value.number
+            value = replace(value, number=number, unit=currency)
+        else:
+            value = self.power()
+        if self.token.kind == "money":
+            value = _multiply(value, Value(Fraction(1), find(self.take().text) or NONE))
+        if self.is_op("in") and self.inch_here():
+            self.take()
+            return _multiply(value, Value(Fraction(1), find("inch") or NONE))
+        if self.is_op("'", '"') and not value.unit:
+            name = "ft" if self.take().text == "'" else "inch"
+            return replace(value, unit=find(name) or NONE)
+        while self.at_unit():
+            unit = self.unit_power()
+            if unit is None:
+                break
+            value = _multiply(value, Value(Fraction(1), unit))
+        return value
+
+    def inch_here(self) -> bool:
+        """``12 in to cm``, ``5 ft 3 in``: an “in” that nothing follows to convert to."""
+        if self.tokens[self.at - 1].kind != "number":
+            return False
+        after = self.peek()
+        return after.kind == "end" or (
+            after.kind == "op" and after.text in ("in", "+", "-", "*", "/", ")", ",")
+        )
+
+    # --- units --------------------------------------------------------------------------------
+
+    def at_unit(self) -> bool:
+        token = self.token
+        if token.kind != "word":
+            return False
+        if token.text in ("square", "cubic"):
+            return True
+        following = self.peek()
+        if token.text in FUNCTIONS or token.text.lower() in _CONSTANTS:
+            # The minute and the function of that name.
+            return token.text == "min" and following.text != "(" and following.kind != "number"
+        return self.unit_name() is not None
+
+    def unit_name(self) -> tuple[Unit, int] | None:
+        """The unit written here and how many words it takes."""
+        token, following = self.token, self.peek()
+        if token.kind != "word":
+            return None
+        if following.kind == "word":
+            pair = f"{token.text} {following.text}".lower()
+            if pair.startswith("degree"):
+                pair = following.text
+                unit = find(pair)
+                if unit and unit.affine:
+                    return unit, 2
+            elif " " in pair and find(pair):
+                return find(pair) or NONE, 2
+        unit = find(token.text)
+        return (unit, 1) if unit else None
+
+    def unit_power(self) -> Unit | None:
+        exponent = 1
+        if self.token.kind == "word" and self.token.text in ("square", "cubic"):
+            exponent = 2 if self.take().text == "square" else 3
+        named = self.unit_name()
+        if named is None:
+            if exponent > 1:
+                raise ToolError(f"{self.shown()} is no unit that is known.")
+            return None
+        unit, words = named
+        self.at += words
+        if self.is_op("^2", "^3"):
+            exponent *= int(self.take().text[1])
+        elif self.is_op("^"):
+            self.take()
+            minus = self.is_op("-") and bool(self.take())
+            written = self.take()
+            if written.kind != "number" or written.value.denominator != 1 or written.value > 9:
+                raise ToolError("The power of a unit must be a small whole number.")
+            exponent *= int(written.value) * (-1 if minus else 1)
+        return _unit_power(unit, exponent)
+
+    def unit_product(self) -> Unit | None:
+        """A unit to convert to: ``km/h``, ``square feet``, ``kg m^2``."""
+        if self.is_op("in") and self.peek().kind == "end":  # "30 cm to in"
+            self.take()
+            return find("inch")
+        if self.token.kind == "money":
+            return find(self.take().text)
+        unit = self.unit_power()
+        if unit is None:
+            return None
+        while True:
+            sign = 1
+            if self.is_op("/", "*"):
+                sign = -1 if self.take().text == "/" else 1
+            elif not self.at_unit():
+                return unit
+            more = self.unit_power()
+            if more is None:
+                raise ToolError(f"{self.shown()} is no unit that is known.")
+            unit = unit.times(more, sign)[1]
+
+    # --- powers and below ---------------------------------------------------------------------
+
+    def power(self) -> Value:
+        value = self.postfix()
+        if self.is_op("^"):
+            self.take()
+            return _power(value, self.nested(self.exponent))
+        return value
+
+    def exponent(self) -> Value:
+        if self.is_op("-", "+"):
+            minus = self.take().text == "-"
+            value = self.nested(self.exponent)
+            return replace(value, number=exact.negate(value.number)) if minus else value
+        return self.power()
+
+    def postfix(self) -> Value:
+        value = self.primary()
+        while True:
+            if self.is_op("!"):
+                self.take()
+                if self.is_op("!") and not self.token.before:
+                    raise ToolError("The double factorial “!!” is not supported.")
+                if value.unit:
+                    raise ToolError("Only plain numbers have a factorial.")
+                value = Value(exact.factorial(value.number))
+            elif self.is_op("^2", "^3"):
+                n = int(self.take().text[1])
+                if self.token.kind == "number" and not self.token.before:
+                    raise ToolError("That exponent cannot be read.")
+                value = _power(value, Value(Fraction(n)))
+            elif self.is_op("%") and not self.is_modulo():
+                self.take()
+                if value.unit or value.percent:
+                    raise ToolError("Only plain numbers can be percentages.")
+                value = Value(exact.divide(value.number, Fraction(100)), percent=True)
+            elif self.token.tight and self.tokens[self.at - 1].kind == "number":
+                value = _multiply(value, Value(self.take().value))  # "3 million", "two thirds"
+            else:
+                return value
+
+    def is_modulo(self) -> bool:
+        """``10 % 3`` and ``10%3`` are remainders; ``15% of``, ``15% +`` and ``15% 240`` not."""
+        sign, after = self.token, self.peek()
+        if after.kind in ("number", "word", "money") or after.text == "(":
+            return sign.before or not sign.after
+        return after.text in ("-", "+") and sign.before and after.before and not after.after
+
+    def primary(self) -> Value:
+        token = self.take()
+        if token.kind == "number":
+            if token.text.lower() in MULTIPLIERS and self.starts_operand():
+                return _multiply(Value(token.value), self.nested(self.with_units))
+            return Value(token.value)
+        if token.kind == "op" and token.text == "(":
+            value = self.nested(self.conversion)
+            self.expect(")")
+            return value
+        if token.kind == "word":
+            return self.named(token)
+        self.at -= token.kind != "end"
+        if token.kind == "end":
+            raise ToolError("The calculation ends too early.")
+        raise ToolError(f"{self.shown()} stands where a number belongs.")
+
+    def named(self, token: Token) -> Value:
+        name = token.text
+        if name in FUNCTIONS or name == "diff":
+            if name == "min" and not self.starts_operand():
+                return Value(Fraction(1), find("min") or NONE)
+            return self.call(name)
+        if name.lower() in _CONSTANTS:
+            return Value(_CONSTANTS[name.lower()])
+        self.at -= 1
+        unit = self.unit_power()
+        if unit is not None:
+            return Value(Fraction(1), unit)
+        raise ToolError(
+            f"“{name[:40]}” is no function, constant or unit that is known.",
+            "Write the calculation with numbers, for example 12 * 3.5.",
+        )
+
+    def call(self, name: str) -> Value:
+        """A function with its arguments: in parentheses, or in words (``mean of 3, 5 and 10``)."""
+        if self.is_op("of"):
+            self.take()
+        many = name == "diff" or FUNCTIONS[name][2] != 1
+        arguments: list[Value] = []
+        if self.is_op("("):
+            self.take()
+            if not self.is_op(")"):
+                arguments.append(self.nested(self.conversion))
+                while self.is_op(",", "and"):
+                    self.take()
+                    arguments.append(self.nested(self.conversion))
+            self.expect(")")
+        elif many:
+            arguments.append(self.nested(self.bare))
+            while self.is_op(",", "and"):
+                self.take()
+                if self.is_op("and"):
+                    self.take()
+                arguments.append(self.nested(self.bare))
+        else:
+            arguments.append(self.nested(self.bare_power))
+        return _apply(name, arguments)
+
+    def bare(self) -> Value:
+        return self.signed()
+
+    def bare_power(self) -> Value:
+        """The argument of a function without parentheses: ``sqrt 16``, ``sin 30°``."""
+        if self.is_op("-"):
+            return self.signed()
+        return self.with_units()
+
+
+# --- arithmetic on values ---------------------------------------------------------------------
+
+
+def _add(a: Value, b: Value, minus: bool) -> Value:
+    if b.percent and not a.percent:
+        one = exact.subtract if minus else exact.add
+        return Value(exact.multiply(a.number, one(Fraction(1), b.number)), a.unit)
+    unit = a.unit
+    if a.unit.parts != b.unit.parts:
+        if not b.unit and a.unit.currency and len(a.unit.parts) == 1:
+            pass  # "$5 + 3": the 3 is money too
+        elif not a.unit and b.unit.currency and len(b.unit.parts) == 1:
+            unit = b.unit
+        elif a.unit.affine or b.unit.affine:
+            raise ToolError("Temperatures on different scales cannot be added.")
+        elif a.unit.dims != b.unit.dims:
+            raise ToolError(
+                f"{a.unit or 'A plain number'} and {b.unit or 'a plain number'} cannot be added "
+                "or subtracted: they measure different things."
+                if not (a.unit.currency and b.unit.currency)
+                else f"{a.unit} and {b.unit} cannot be added: exchange rates are not known."
+            )
+        else:
+            b = Value(b.unit.to(a.unit, b.number))
+    number = (exact.subtract if minus else exact.add)(a.number, b.number)
+    return Value(number, unit, percent=a.percent and b.percent)
+
+
+def _multiply(a: Value, b: Value) -> Value:
+    scale, unit = a.unit.times(b.unit)
+    return Value(exact.multiply(exact.multiply(a.number, b.number), scale), unit)
+
+
+def _divide(a: Value, b: Value) -> Value:
+    scale, unit = a.unit.times(b.unit, -1)
+    return Value(exact.multiply(exact.divide(a.number, b.number), scale), unit)
+
+
+def _whole_division(a: Value, b: Value, floor: bool) -> Value:
+    divisor = b.unit.to(a.unit, b.number) if a.unit and b.unit else b.number
+    if b.unit and not a.unit:
+        raise ToolError("A plain number cannot be divided into whole parts of a unit.")
+    work = exact.floor_divide if floor else exact.remainder
+    return Value(work(a.number, divisor), NONE if floor and b.unit else a.unit)
+
+
+def _power(a: Value, b: Value) -> Value:
+    if b.unit:
+        raise ToolError("An exponent must be a plain number.")
+    if not a.unit:
+        return Value(exact.power(a.number, b.number))
+    if not isinstance(b.number, Fraction) or b.number.denominator != 1 or abs(b.number) > 100:
+        raise ToolError("The power of a unit must be a small whole number.")
+    return Value(exact.power(a.number, b.number), _unit_power(a.unit, int(b.number)))
+
+
+def _unit_power(unit: Unit, exponent: int) -> Unit:
+    if exponent == 1:
+        return unit
+    if unit.affine:
+        raise ToolError("A temperature scale cannot be raised to a power.")
+    parts = tuple(replace(part, exponent=part.exponent * exponent) for part in unit.parts)
+    if any(abs(part.exponent) > 100 for part in parts):
+        raise ToolError("That power of a unit is too large.")
+    return Unit(parts if exponent else ())
+
+
+def _apply(name: str, values: list[Value]) -> Value:
+    if name == "diff":
+        if len(values) != 2:
+            raise ToolError("A difference is between two numbers.")
+        value = _add(values[0], values[1], True)
+        return replace(value, number=abs(value.number))
+    function, fewest, most = FUNCTIONS[name]
+    if len(values) < fewest or (most is not None and len(values) > most):
+        wanted = f"{fewest}" if most == fewest else f"{fewest} or more" if most is None else (
+            f"{fewest} to {most}"
+        )
+        raise ToolError(f"{name} takes {wanted} numbers, not {len(values)}.")
+    unit = values[0].unit
+    numbers: list[Any] = []
+    for index, value in enumerate(values):
+        number = value.number
+        if name in _ANGLES and not value.unit.dims:
+            number = exact.multiply(number, value.unit.factor)
+        elif name in _KEEP_UNIT and unit and not (name == "round" and index):
+            number = value.unit.to(unit, number)
+        elif name == "sqrt" and unit and all(part.exponent % 2 == 0 for part in unit.parts):
+            pass
+        elif value.unit:
+            raise ToolError(f"{name} takes plain numbers, not {value.unit}.")
+        numbers.append(number)
+    result = function(*numbers)
+    if name == "sqrt" and unit:
+        parts = tuple(replace(part, exponent=part.exponent // 2) for part in unit.parts)
+        return Value(result, Unit(parts))
+    return Value(result, unit if name in _KEEP_UNIT else NONE)
