@@ -83,10 +83,10 @@ $(VENV)/.dev: $(VENV)/.runtime tests/weights.txt
 	@touch $@
 
 chat: native $(VENV)/.runtime
-	@if [ -n "$$ASK" ]; then exec $(BIN)/llmos ask -- "$$ASK"; fi; \
+	@if [ -n "$$ASK" ]; then exec $(BIN)/llmos ask -- "$$ASK" </dev/null; fi; \
 	if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/llmos; fi; \
 	question=; [ -t 0 ] || question=$$($(BIN)/python -c "$$READ_STDIN"); \
-	exec $(BIN)/llmos ask -- "$${question:-What can you do?}"
+	exec $(BIN)/llmos ask -- "$${question:-What can you do?}" </dev/null
 
 test: native $(VENV)/.dev
 	@$(BIN)/python -m pytest

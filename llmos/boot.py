@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import logging
 import os
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths
-from llmos.config import Config
+from llmos.config import Config, EngineConfig
 from llmos.engine.backend import Backend
-from llmos.errors import ConfigError, KernelRunning, StoreError
+from llmos.errors import KernelRunning, StoreError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.process import Process
@@ -65,8 +66,8 @@ def lock(state: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def processor(config: Config) -> tuple[Backend, Any]:
-    """The backend the settings ask for, not yet started, and what is known of the model file.
+def processor(config: Config) -> tuple[Backend, str]:
+    """The backend the settings ask for, not yet started, and a hint for the person or nothing.
 
     Raises:
         ModelError: There is no such model, it is damaged, or it does not fit.
@@ -75,7 +76,7 @@ def processor(config: Config) -> tuple[Backend, Any]:
     if wanted.startswith(("http://", "https://")):
         from llmos.engine.remote import RemoteBackend
 
-        return RemoteBackend(wanted, api_key=config.engine.api_key), None
+        return RemoteBackend(wanted, api_key=config.engine.api_key), ""
     from llmos.engine.local import LocalBackend
 
     engine = {"resident": config.engine.resident, "swap_bytes": config.engine.swap_bytes}
@@ -84,13 +85,11 @@ def processor(config: Config) -> tuple[Backend, Any]:
 
         script = Script.from_file(Path(wanted.removeprefix("scripted:")).expanduser())
         window = config.engine.window or 8192
-        return LocalBackend(lambda: ScriptedRuntime(script, window=window), **engine), None
+        return LocalBackend(lambda: ScriptedRuntime(script, window=window), **engine), ""
     return _llama(config, engine)
 
 
-def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, Any]:
-    import psutil
-
+def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, str]:
     from llmos.engine.local import LocalBackend
     from llmos.engine.threads import ThreadGovernor
     from llmos.models import catalog, gguf, hardware
@@ -98,19 +97,47 @@ def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, Any]:
     model = catalog.find(config.engine.model)
     header = gguf.verify(model.path)
     machine = hardware.probe()
-    hardware.require_fit(header, machine, config.engine)
+    sized = _sized(config.engine, header, machine)
+    threads = config.engine.threads or machine.cores
 
     def load() -> Any:
         from llmos.engine.llama import LlamaRuntime
 
-        return LlamaRuntime(model.path, config.engine, name=model.name, threads=threads)
+        return LlamaRuntime(model.path, sized, name=model.name, threads=threads)
 
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    threads = config.engine.threads or min(cores, len(os.sched_getaffinity(0)) if hasattr(
-        os, "sched_getaffinity"
-    ) else cores)
     governor = None if config.engine.threads else ThreadGovernor.for_cores(threads)
-    return LocalBackend(load, governor=governor, **engine), header
+    suggestion = hardware.suggest(machine, model.name)
+    hint = suggestion.reason if suggestion else ""
+    return LocalBackend(load, governor=governor, **engine), hint
+
+
+def _sized(engine: EngineConfig, header: Any, machine: Any) -> EngineConfig:
+    """The settings with window and cells filled in: as asked, else the largest that fits.
+
+    Raises:
+        ModelTooLarge: Not even the smallest window fits.
+    """
+    from llmos.errors import ModelTooLarge
+    from llmos.models import hardware
+
+    trained = header.context or limits.WINDOW_DEFAULT
+    wanted = min(engine.window or limits.WINDOW_DEFAULT, trained)
+    tries = [(wanted, engine.cells or 2 * wanted)]
+    if not engine.cells:
+        tries.append((wanted, wanted))
+    if not engine.window and not engine.cells:
+        tries += [(w, w) for w in (4096, 2048) if w < wanted]
+    for last, (window, cells) in enumerate(tries, 1 - len(tries)):
+        try:
+            hardware.require_fit(
+                header, machine, cells, engine.kv_type, gpu_layers=engine.gpu_layers
+            )
+        except ModelTooLarge:
+            if not last:
+                raise
+            continue
+        return dataclasses.replace(engine, window=window, cells=cells)
+    raise AssertionError("unreachable")
 
 
 def syscall_table(kernel: Any) -> tuple[SyscallTable, list[Any]]:
@@ -157,7 +184,7 @@ async def boot(config: Config) -> AsyncIterator[Kernel]:
     with lock(config.state):
         journal = Journal(config.state / "journal.db")
         try:
-            backend, header = processor(config)
+            backend, hint = processor(config)
             await backend.start()
         except BaseException:
             await journal.close()
@@ -165,7 +192,7 @@ async def boot(config: Config) -> AsyncIterator[Kernel]:
         kernels: list[Kernel] = []
         calls, _ = syscall_table(lambda: kernels[0])
         guide = _guide(config, backend)
-        kernel = Kernel(config, backend, journal, calls, guide=guide, hint=_hint(header))
+        kernel = Kernel(config, backend, journal, calls, guide=guide, hint=hint)
         kernels.append(kernel)
         try:
             await kernel.restore()
@@ -180,18 +207,13 @@ def _guide(config: Config, backend: Backend) -> Any:
     if asked == "native" or (asked == "auto" and (not weights or weights >= GUIDED_BELOW)):
         return None
     from llmos.kernel.guide import Guide
-    from llmos.memory.embed import starter_embedder
+    from llmos.memory.embed import CachedEmbedder, MiniLM
+    from llmos.models import catalog
 
-    try:
-        return Guide(starter_embedder())
-    except ConfigError:
+    entry = catalog.entry("embedder")
+    model = catalog.locate(entry) if entry else None
+    if model is None:
+        log.warning("the starter embedder is missing: calls are left to the model")
         return None
-
-
-def _hint(header: Any) -> str:
-    """A sentence that a better model exists for this machine, or nothing."""
-    if header is None:
-        return ""
-    from llmos.models import hardware
-
-    return hardware.hint(header, hardware.probe())
+    files = model.files
+    return Guide(CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"])))

@@ -106,7 +106,12 @@ class Verbatim:
 
     Say ``Annotated[str, Verbatim()]``. Who fills in arguments may then offer the model only
     stretches of what the user wrote, and who guards effects may insist on it.
+
+    Args:
+        also: Values that are right without standing there, such as ``today``.
     """
+
+    also: tuple[str, ...] = ()
 
 
 # --- what a call is told ------------------------------------------------------------------------

@@ -24,7 +24,7 @@ LAYERS = (
     ("experts",),
     ("server",),
     ("boot", "doctor"),
-    ("ui", "voice", "bench"),
+    ("ui", "voice", "ask", "monitoring", "serve", "bench"),
     ("cli",),
     ("__main__",),
 )
@@ -36,6 +36,8 @@ ONLY = {
     "client": set(LAYERS[0]),
     "ui": {"client", "events", "errors", "voice"},
     "voice": {"client", "events", "errors", "ui"},
+    "ask": {"client", "events", "errors"},
+    "monitoring": {"client", "events", "errors"},
 }
 #: Joined by the kernel alone.
 STRANGERS = {("engine", "memory"), ("memory", "engine")}

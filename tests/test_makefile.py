@@ -32,7 +32,9 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     scripts = {
         "python": f'#!/bin/sh\nexec "{sys.executable}" "$@"\n',
-        "llmos": f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n",
+        "llmos": f"#!{sys.executable}\nimport json, sys\n"
+        "sys.stdin.isatty() or sys.stdin.read()  # as llmos ask does\n"
+        "print(json.dumps(sys.argv[1:]))\n",
     }
     for name, script in scripts.items():
         (programs / name).write_text(script)
@@ -87,16 +89,21 @@ def test_without_a_question_or_input_a_default_is_asked(checkout: Path):
     assert _chat(checkout, "ASK=") == ["ask", "--", DEFAULT]
 
 
-def test_a_pipe_nobody_writes_to_does_not_hang_it(checkout: Path):
+@pytest.mark.parametrize(("given", "asked"), [([], DEFAULT), (["ASK=Hello?"], "Hello?")])
+def test_a_pipe_nobody_writes_to_does_not_hang_it(checkout: Path, given: list[str], asked: str):
     silent, writer = os.pipe()
     try:
         output = subprocess.check_output(
-            ["make", "--silent", "chat"], cwd=checkout, env=_environ(), stdin=silent, text=True
+            ["make", "--silent", "chat", *given],
+            cwd=checkout,
+            env=_environ(),
+            stdin=silent,
+            text=True,
         )
     finally:
         os.close(silent)
         os.close(writer)
-    assert json.loads(output) == ["ask", "--", DEFAULT]
+    assert json.loads(output) == ["ask", "--", asked]
 
 
 def test_in_a_terminal_the_chat_opens(checkout: Path):

@@ -194,17 +194,16 @@ class Grammar:
 
     def __init__(self) -> None:
         self.rules: dict[str, Expr] = {}
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         self._known: dict[Expr, Ref] = {}
 
     def reserve(self, hint: str) -> Ref:
         """A name of its own for a rule that is defined later."""
         base = name = rule_name(hint)
-        number = 1
         while name in self._names:
-            number += 1
-            name = f"{base}-{number}"
-        self._names.add(name)
+            self._names[base] += 1
+            name = f"{base}-{self._names[base]}"
+        self._names[name] = 1
         return Ref(name)
 
     def define(self, ref: Ref, expr: Expr) -> Ref:

@@ -44,17 +44,16 @@ def _digits(least: int, most: int | None = None) -> Expr:
 
 
 def json_char(chars: Chars) -> Expr:
-    """One of ``chars`` as ``json.dumps(…, ensure_ascii=False)`` writes it."""
+    """One of ``chars`` as it stands in JSON.
+
+    Control characters without a short escape are left out where there is anything else: models
+    have no use for them.
+    """
     raw = chars.both(PLAIN)
     options: list[Expr] = [raw] if raw.ranges else []
     options += [Lit(escape) for char, escape in _SHORT.items() if char in chars]
-    options += [
-        Lit(f"\\u{code:04x}" if code < 0x20 else chr(code))
-        for low, high in chars.both(CONTROL).ranges
-        for code in range(low, high + 1)
-        if chr(code) not in _SHORT
-    ]
-    return alt(*options)
+    codes = (code for low, high in chars.both(CONTROL).ranges for code in range(low, high + 1))
+    return alt(*(options or [Lit(f"\\u{code:04x}") for code in codes]))
 
 
 def any_char(*, canonical: bool) -> Expr:

@@ -149,7 +149,7 @@ class Resolver:
         if self._work > 16 * limits.SCHEMA_NODES:
             raise GrammarError("The schema is too large for a grammar.")
         if depth > limits.SCHEMA_DEPTH:
-            raise GrammarError("A $ref of the schema refers to nothing but itself.")
+            raise GrammarError(f"The schema is nested deeper than {limits.SCHEMA_DEPTH} levels.")
         if isinstance(schema, bool):
             return [schema]
         base = _checked(schema)

@@ -30,7 +30,12 @@ _SCALARS: dict[type, str] = {
     list: "array",
     dict: "object",
 }
-_A = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+_A = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
 _A |= {"array": "a list", "object": "an object"}
 _SHOWN = 60  # characters of a wrong value that a sentence repeats
 
@@ -53,14 +58,14 @@ class Signature:
     Args:
         schema: JSON schema of its arguments, an object without additional properties.
         parameters: The arguments, in order.
-        verbatim: Those the person's own words must contain.
+        verbatim: Those copied from the person's words, with the values that are right besides.
         context: Name of the parameter that takes the ``Context``, or empty.
         summary: The docstring's first paragraph, on one line.
     """
 
     schema: dict[str, Any]
     parameters: tuple[Parameter, ...]
-    verbatim: frozenset[str]
+    verbatim: dict[str, tuple[str, ...]]
     context: str
     summary: str
 
@@ -80,9 +85,7 @@ class Signature:
         checked = {}
         for name, parameter in known.items():
             if name in arguments:
-                checked[name] = _check(
-                    name, parameter.hint, parameter.constraints, arguments[name]
-                )
+                checked[name] = _check(name, parameter.hint, parameter.constraints, arguments[name])
             elif parameter.required:
                 raise InvalidArguments(f"The argument {name} is missing.")
         return checked
@@ -101,7 +104,7 @@ def read(function: Callable[..., Any]) -> Signature:
         raise TypeError(f"The type hints of {name} cannot be read: {error}.") from error
     summary, about = _docstring(function)
     parameters: list[Parameter] = []
-    verbatim: set[str] = set()
+    verbatim: dict[str, tuple[str, ...]] = {}
     context = ""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -114,8 +117,9 @@ def read(function: Callable[..., Any]) -> Signature:
         if hint is sdk.Context:
             context = parameter.name
             continue
-        if any(isinstance(c, sdk.Verbatim) or c is sdk.Verbatim for c in constraints):
-            verbatim.add(parameter.name)
+        for constraint in constraints:
+            if isinstance(constraint, sdk.Verbatim):
+                verbatim[parameter.name] = constraint.also
         try:
             schema = _schema(hint, constraints)
         except TypeError as error:
@@ -133,7 +137,7 @@ def read(function: Callable[..., Any]) -> Signature:
         "required": [parameter.name for parameter in parameters if parameter.required],
         "additionalProperties": False,
     }
-    return Signature(schema, tuple(parameters), frozenset(verbatim), context, summary)
+    return Signature(schema, tuple(parameters), verbatim, context, summary)
 
 
 # --- hints ----------------------------------------------------------------------------------
@@ -268,7 +272,7 @@ def _of_kind(name: str, kind: type, value: Any) -> Any:
         return int(value)  # JSON does not tell 5.0 from 5
     if type(value) is not kind:
         raise InvalidArguments(f"{name} is {_show(value)}; it must be {_A[_SCALARS[kind]]}.")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InvalidArguments(f"{name} must be a finite number.")
     return value
 
@@ -282,6 +286,8 @@ def _hold(name: str, constraint: Any, value: Any) -> None:
                 raise InvalidArguments(f"{name} is {_show(value)}; it must be {maximum} or less.")
         case sdk.Length(least, most):
             what = "characters" if isinstance(value, str) else "items"
+            if not value and least == 1:
+                raise InvalidArguments(f"{name} is empty.")
             if len(value) < least:
                 raise InvalidArguments(f"{name} must have at least {least} {what}.")
             if most is not None and len(value) > most:

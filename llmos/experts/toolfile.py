@@ -88,7 +88,9 @@ class _Table:
 
     def end(self) -> None:
         if self.left:
-            raise CallFailed(f"{self.where} in tool.toml has an unknown key “{next(iter(self.left))}”.")
+            raise CallFailed(
+                f"{self.where} in tool.toml has an unknown key “{next(iter(self.left))}”."
+            )
 
 
 def read(path: Path) -> Manifest:
@@ -135,10 +137,14 @@ def _call(entry: Any) -> CallEntry:
         raise CallFailed(f"The function “{function}” must be of a-z, 0-9 and _.")
     effect = table.text("effect")
     if effect not in EFFECTS:
-        raise CallFailed(f"The effect “{effect}” of {function} must be one of {', '.join(EFFECTS)}.")
+        raise CallFailed(
+            f"The effect “{effect}” of {function} must be one of {', '.join(EFFECTS)}."
+        )
     timeout = table.left.pop("timeout", limits.CALL_SECONDS)
-    if type(timeout) not in (int, float) or not math.isfinite(timeout) or not (
-        0 < timeout <= limits.TOOL_SECONDS_MAX
+    if (
+        type(timeout) not in (int, float)
+        or not math.isfinite(timeout)
+        or not (0 < timeout <= limits.TOOL_SECONDS_MAX)
     ):
         raise CallFailed(
             f"The timeout of {function} must be above 0 and at most {limits.TOOL_SECONDS_MAX:g} s."
@@ -152,9 +158,7 @@ def _call(entry: Any) -> CallEntry:
     worked = tuple(_worked(function, item) for item in table.items("worked"))
     description = table.text("description", "")
     table.end()
-    return CallEntry(
-        function, description, tuple(examples), worked, effect, float(timeout), say
-    )
+    return CallEntry(function, description, tuple(examples), worked, effect, float(timeout), say)
 
 
 def _worked(function: str, item: Any) -> Worked:

@@ -31,7 +31,9 @@ from typing import Any
 
 from llmos import limits, sdk
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
-from llmos.experts import schema, toolfile
+from llmos.experts import schema as schemas
+from llmos.experts import toolfile
+from llmos.experts.schema import Signature
 from llmos.experts.toolfile import Worked
 
 __all__ = ["Broken", "Call", "Loaded", "Tool", "load", "load_all"]
@@ -53,7 +55,8 @@ class Call:
         effect: ``pure``, ``read``, ``write``, ``execute`` or ``egress``.
         timeout: Longest run, in seconds.
         say: Template that states the result for a person, or empty.
-        verbatim: Arguments that are copied from the person's words.
+        verbatim: Arguments that are copied from the person's words, each with the values that
+            are right besides.
     """
 
     name: str
@@ -64,9 +67,9 @@ class Call:
     effect: str
     timeout: float
     say: str
-    verbatim: frozenset[str]
+    verbatim: Mapping[str, tuple[str, ...]]
     _function: Callable[..., Any] = field(repr=False, compare=False)
-    _signature: schema.Signature = field(repr=False, compare=False)
+    _signature: Signature = field(repr=False, compare=False)
 
     @property
     def function_schema(self) -> dict[str, Any]:
@@ -241,7 +244,7 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
     if not inspect.isfunction(function):
         raise CallFailed(f"The manifest names {name}, but __init__.py has no such function.")
     try:
-        signature = schema.read(function)
+        signature = schemas.read(function)
     except TypeError as error:
         raise CallFailed(str(error)) from error
     for worked in entry.worked:
@@ -317,8 +320,9 @@ def _import(path: Path) -> ModuleType:
         if isinstance(error, TimeoutError):
             raise CallFailed(f"{path.name} takes too long to import.") from error
         if isinstance(error, ModuleNotFoundError) and error.name:
-            raise CallFailed(f"{path.name} needs the module {error.name}, which is not "
-                             "installed.") from error
+            raise CallFailed(
+                f"{path.name} needs the module {error.name}, which is not installed."
+            ) from error
         raise CallFailed(
             f"{path.name} cannot be imported ({type(error).__name__}: {error})."
         ) from error

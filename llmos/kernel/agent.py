@@ -37,7 +37,8 @@ from llmos.events import (
     TurnStarted,
     Usage,
 )
-from llmos.kernel.callformat import CallFormat, CallScanner
+from llmos.kernel.callformat import detect
+from llmos.kernel.callscan import CallScanner
 from llmos.kernel.guide import Guide, Steps
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
@@ -111,7 +112,7 @@ class Agent:
         self._publish = publish
         self._config = config
         self._guide = guide
-        self._format = CallFormat.detect(backend.info.template)
+        self._format = detect(backend.info.template)
 
     async def turn(self, process: Process, message: StoredMessage) -> str:
         """Answer one journalled message; never raises for what a person can cause.
@@ -209,7 +210,7 @@ class Agent:
         prompt = await self._backend.prompt(messages, tools=offered)
         grammar = self._format.grammar(tools, lazy=True, parallel=True) if tools else ""
         params = self._params(turn, prompt, grammar=grammar, trigger=self._format.trigger)
-        scanner = CallScanner(self._format)
+        scanner = self._format.scanner()
         await self._generate(turn, prompt, params, scanner)
         turn.reply.calls = tuple(scanner.calls)
 

@@ -71,21 +71,31 @@ class Kernel:
     async def restore(self) -> None:
         """Take up the living processes of the journal, and the messages nobody answered.
 
-        A message is taken up again once: when its turn was under way and made calls, or was
-        taken up before, running it a second time could repeat an effect or a crash.
+        A message is taken up again once, and only where its turn had made no call: a second run
+        could repeat an effect, or the crash.
         """
+        for call in self.journal.open_calls():
+            await self.journal.finish_call(call.number, error="interrupted")
         for stored in self.journal.processes():
             process = Process.restored(stored)
             self._processes[process.pid] = process
             messages = self.journal.messages(process.pid)
             process.history = [m.message for m in messages]
-            if messages and messages[-1].message.role == "user" and not self._begun(messages[-1]):
+            if messages and await self._take_up(process, messages[-1]):
                 process.history.pop()
                 process.mailbox.append(messages[-1])
                 self._wake(process)
 
-    def _begun(self, message: StoredMessage) -> bool:
-        return time.time() - message.time > limits.RETAKE_SECONDS
+    async def _take_up(self, process: Process, last: StoredMessage) -> bool:
+        """Whether ``last`` is a message that a killed kernel left unanswered."""
+        if last.message.role != "user":
+            return False
+        reasons = self.journal.turn_reasons(process.pid, last.turn)
+        called = any(call.turn == last.turn for call in self.journal.calls(process.pid))
+        if reasons or called:
+            return False
+        await self.journal.finish_turn(process.pid, last.turn, "taken up")
+        return True
 
     # --- processes --------------------------------------------------------------------------
 

@@ -372,6 +372,11 @@ class Journal:
 
         await self._write(write)
 
+    def turn_reasons(self, pid: int, turn: int) -> list[str]:
+        """What ``finish_turn`` kept of a turn, oldest first."""
+        sql = "SELECT reason FROM turns WHERE pid = ? AND turn = ? ORDER BY rowid"
+        return self._read(lambda row: str(row["reason"]), sql, (pid, turn))
+
     # --- checking ---------------------------------------------------------------------------
 
     def verify(self) -> list[str]:

@@ -30,6 +30,7 @@ __all__ = ["Bar", "cells_for", "info_of", "models", "overview"]
 
 P = ParamSpec("P")
 _DEFAULT_WINDOW = 8192
+_LOADED = ("chat", "completion")  # purposes of what the kernel itself can run
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -269,7 +270,8 @@ def pull_(name: str, as_json: bool) -> None:
         _print_json({"name": model.name, "path": str(model.path), "files": files})
     else:
         click.echo(f"{model.name} is here: {model.path}")
-        if settings.engine.model != model.name:
+        chats = model.entry is None or model.entry.purpose in _LOADED
+        if chats and settings.engine.model != model.name:
             click.echo(f"Use it with: llmos models use {model.name}")
 
 
@@ -282,7 +284,7 @@ def use(name: str, as_json: bool) -> None:
     chosen = name
     if "://" not in name and not name.startswith("scripted:"):
         model = catalog.find(name)
-        if model.entry and model.entry.purpose not in ("chat", "completion"):
+        if model.entry and model.entry.purpose not in _LOADED:
             raise ModelError(f"The model {model.name} is for {model.entry.purpose}, not for chat.")
         gguf.verify(model.path)
         plain = model.entry or model.origin == "pulled" or not Path(name).expanduser().exists()

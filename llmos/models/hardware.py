@@ -14,7 +14,7 @@ Memory of a model, in bytes::
 
 Layers with a sliding window are counted like full ones, which is what they cost when nothing may
 be pruned. Speed on a CPU: a token reads all active weights once, at about 6 GB/s a core and at
-most 30 GB/s (130 tokens/s of a 97 MB model on 2 cores were measured); prefill does about
+most 30 GB/s (a GPU's share at 200 GB/s; 130 tokens/s of a 97 MB model on 2 cores were measured); prefill does about
 23 billion weights times tokens a second and core (340 tokens/s of 135 million weights on 2).
 """
 
@@ -52,6 +52,7 @@ _SPARE_MEMORY: Final = 512 << 20
 _SPARE_GPU: Final = 256 << 20
 _CORE_BYTES_S: Final = 6e9
 _MEMORY_BYTES_S: Final = 30e9
+_GPU_BYTES_S: Final = 200e9
 _CORE_PREFILL: Final = 23e9  # weights times tokens
 #: Below these a model is called slow, in tokens a second: reading speed, and 40 s for a page.
 _SLOW_DECODE: Final = 6.0
@@ -94,7 +95,7 @@ class Verdict:
         weights / kv / total: Bytes of weights, of the KV cache with recurrent state, of all.
         device: Name of the device it runs on: ``CPU`` or the GPUs', joined by ``+``.
         gpu_layers: Layers to put on the GPU; all is the number of blocks plus one.
-        decode / prefill: Estimated tokens a second on a CPU; 0 where a GPU does all of it.
+        decode / prefill: Estimated tokens a second; 0 where a GPU does all of it.
     """
 
     fits: Literal["yes", "slow", "no"]
@@ -196,7 +197,7 @@ def fit(
     if not shared and 0 < layers < whole:
         in_memory = int((needs.weights + kv) * (1 - on_gpu)) + needs.compute
     room = max(hardware.memory_available - _SPARE_MEMORY, 0)
-    decode, prefill = _cpu_speed(needs, hardware.cores, 1 - on_gpu)
+    decode, prefill = _speed(needs, hardware.cores, 1 - on_gpu)
 
     def verdict(fits: Literal["yes", "slow", "no"], reason: str) -> Verdict:
         return Verdict(
@@ -214,6 +215,8 @@ def fit(
     if in_memory > room:
         where = "of memory are free for it"
         return verdict("no", f"It needs {amount(in_memory)} and {amount(room)} {where}.")
+    if not needs.kv_elements and not needs.state:  # no language model: it has no window
+        return verdict("yes", f"It fits ({amount(total)}).")
     if layers == whole:
         return verdict("yes", f"All of it fits on {device} ({amount(total)}).")
     place = f"{layers} of {whole} layers on {device}" if layers else "on the CPU"
@@ -235,13 +238,14 @@ def _gpu_layers(needs: Needs, kv: int, gpus: tuple[Device, ...], hardware: Hardw
     return min(int(room // layer) if layer else whole, whole)
 
 
-def _cpu_speed(needs: Needs, cores: int, share: float) -> tuple[float, float]:
-    """Tokens a second of decode and prefill when ``share`` of the model is on the CPU."""
+def _speed(needs: Needs, cores: int, share: float) -> tuple[float, float]:
+    """Tokens a second of decode and prefill with ``share`` of the model on the CPU, or 0."""
     if share <= 0 or not needs.active or not needs.parameters:
         return 0.0, 0.0
     bandwidth = min(max(cores, 1) * _CORE_BYTES_S, _MEMORY_BYTES_S)
+    token_s = needs.active * (share / bandwidth + (1 - share) / _GPU_BYTES_S)
     prefill = max(cores, 1) * _CORE_PREFILL / needs.parameters
-    return bandwidth / (needs.active * share), prefill / share
+    return 1 / token_s, prefill / share
 
 
 def require_fit(
@@ -291,7 +295,8 @@ def suggest(hardware: Hardware, current: str = "starter") -> Suggestion | None:
             continue
         verdict = fit(better, hardware, min(better.context, _SUGGEST_WINDOW))
         on_gpu = verdict.gpu_layers == needs_of(better).layers + 1
-        quick = verdict.decode >= _GOOD_DECODE and verdict.prefill >= _GOOD_PREFILL
+        # Spread over card and CPU, the estimate is too loose to recommend anything by.
+        quick = not verdict.gpu_layers and verdict.decode >= _GOOD_DECODE and verdict.prefill >= _GOOD_PREFILL
         if verdict.fits == "yes" and (on_gpu or quick):
             speed = f"on {verdict.device}" if on_gpu else f"at about {verdict.decode:.0f} tokens/s"
             return Suggestion(

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from llmos import __version__
 from llmos.server import chat, completions, errors, kernel_routes
 from llmos.server.auth import BodyLimit
+from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
 from llmos.server.openai_schema import Model, ModelList
@@ -26,14 +27,12 @@ _DESCRIPTION = (
 
 
 def _models(kernel: ServedKernel) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix="/v1", tags=["openai"], route_class=JsonRoute)
     started = int(time.time())
 
     def loaded() -> Model:
         info = kernel.backend.info
-        return Model(
-            id=info.name, created=started, owned_by="llmos", context_window=info.window
-        )
+        return Model(id=info.name, created=started, owned_by="llmos", context_window=info.window)
 
     @routes.get("/models", responses=responses())
     async def list_models() -> ModelList:

@@ -18,6 +18,7 @@ from llmos.engine import grammar
 from llmos.engine.backend import Backend, Chunk, Generation, SamplingParams, TokenLogprob
 from llmos.errors import GrammarError
 from llmos.events import ToolCall, Usage
+from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
 from llmos.server.logprobs import chat_logprobs
@@ -106,7 +107,8 @@ class _Reply:
     def take(self, chunk: Chunk) -> tuple[str, list[ToolCall]]:
         """What is certain after ``chunk``: more text, and calls that are whole."""
         checked(chunk)
-        text, calls = chunk.text, []
+        text = chunk.text
+        calls: list[ToolCall] = []
         if self.reader is not None:
             text, calls = self.reader.feed(chunk.text)
             if chunk.finish:
@@ -146,7 +148,7 @@ def _call_json(call: ToolCall) -> dict[str, Any]:
 
 def router(kernel: ServedKernel) -> APIRouter:
     """The route over ``kernel.backend``."""
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix="/v1", tags=["openai"], route_class=JsonRoute)
 
     @routes.post(
         "/chat/completions",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from llmos import limits
 from llmos.engine.backend import Backend, Generation, Prompt, TokenLogprob
 from llmos.events import Usage
+from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
 from llmos.server.logprobs import LegacyLogprobs
@@ -103,7 +104,7 @@ def _start(
 
 def router(kernel: ServedKernel) -> APIRouter:
     """The route over ``kernel.backend``."""
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix="/v1", tags=["openai"], route_class=JsonRoute)
 
     @routes.post(
         "/completions",

@@ -50,6 +50,8 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.SyscallError, 400),
 )
 
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
 _MEANING = {
     400: "The request is malformed or asks for something unsupported.",
     401: "The bearer token is missing or wrong (TCP only).",
@@ -178,9 +180,6 @@ def _validation_error(error: RequestValidationError) -> JSONResponse:
     if kind == "extra_forbidden":
         sentence = f"Unrecognized request argument supplied: {param}"
         return error_response(sentence, 400, param=param, code="unrecognized_request_argument")
-    if kind == "json_invalid":
-        reason = first.get("ctx", {}).get("error", "it cannot be read")
-        return error_response(f"The body is not valid JSON: {reason}.", 400, code="invalid_json")
     message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     where = f"Invalid value for '{param}'" if param else "Invalid request"
     code = "missing_required_parameter" if kind == "missing" else "invalid_value"
@@ -189,11 +188,13 @@ def _validation_error(error: RequestValidationError) -> JSONResponse:
 
 def _allowed_methods(request: Request) -> str:
     """What the path does answer to, over all of its routes."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    return ", ".join(sorted(methods))
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    allowed = [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
+    return ", ".join(allowed)
 
 
 def _http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -206,8 +207,7 @@ def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         sentence = f"{request.url.path} does not take {request.method}, only {allowed}."
         return error_response(sentence, 405, code="method_not_allowed", headers=headers)
     if error.status_code == 400:
-        sentence = "The body cannot be read as JSON in UTF-8."
-        return error_response(sentence, 400, code="invalid_json")
+        return error_response(str(error.detail), 400, code="invalid_json")
     return error_response(str(error.detail), error.status_code, headers=headers)
 
 

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from llmos import limits
 from llmos.errors import LlmosError
 from llmos.events import ProcessInfo, StoredMessage, to_json
+from llmos.server.body import Integer, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response, responses
 
@@ -49,7 +50,7 @@ class CreateBody(_Body):
     title: Annotated[str, Field(max_length=limits.TITLE_CHARS)] = ""
     system: str = ""
     priority: Literal["realtime", "interactive", "normal", "idle"] = "interactive"
-    parent: Annotated[int, Field(ge=0, le=_PID_MAX, description="0 for none.")] = 0
+    parent: Annotated[Integer, Field(ge=0, le=_PID_MAX, description="0 for none.")] = 0
     budget: Budget | None = None
 
 
@@ -68,7 +69,7 @@ class WaitBody(_Body):
 
 
 class SendBody(_Body):
-    content: Annotated[str, Field(min_length=1)]
+    content: Annotated[str, Field(pattern=r"\S", max_length=limits.MESSAGE_CHARS)]
 
 
 class Sent(BaseModel):
@@ -105,7 +106,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _
 
 def router(kernel: ServedKernel) -> APIRouter:
     """The routes over ``kernel``."""
-    routes = APIRouter(prefix="/kernel/v1", tags=["kernel"])
+    routes = APIRouter(prefix="/kernel/v1", tags=["kernel"], route_class=JsonRoute)
     with_body = {**responses(400, 404, 409, 413, 429, 507)}
     stopping: set[asyncio.Task[None]] = set()  # keeps the task alive past its request
 
@@ -238,16 +239,17 @@ async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> Non
         await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
             return
-        code, reason = 1000, ""
+        code, reason = 1001, "The kernel stops."
         try:
             sending.result()
         except TimeoutError:
             code, reason = DROPPED, "The terminal reads too slowly."
         except LlmosError as error:
             code, reason = DROPPED, str(error)
-        # A close frame's reason holds 123 bytes.
-        await socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
-    except (WebSocketDisconnect, RuntimeError):
+        # A close frame's reason holds 123 bytes; one who reads nothing does not get it.
+        async with asyncio.timeout(limits.GOODBYE_S):
+            await socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
         pass  # it went while we were closing
     finally:
         sending.cancel()

@@ -27,7 +27,7 @@ def _chat_entry(text: bytes, logprob: float) -> dict[str, Any]:
 
 
 def chat_logprobs(entries: Iterable[TokenLogprob]) -> dict[str, Any]:
-    """The ``logprobs`` of a chat choice. ``bytes`` is exact where a token is part of a character."""
+    """The ``logprobs`` of a chat choice; ``bytes`` is exact where ``token`` cannot be."""
     content = [
         {
             **_chat_entry(entry.text, entry.logprob),

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from llmos import limits
+from llmos.server.body import Integer
 
 __all__ = [
     "AssistantMessage",
@@ -182,38 +183,40 @@ class StreamOptions(_Request):
 
 # --- requests -------------------------------------------------------------------------------
 
-StopString: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=limits.STOP_STRING_CHARS)
-]
+StopString: TypeAlias = Annotated[str, Field(min_length=1, max_length=limits.STOP_STRING_CHARS)]
+TokenKey: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
 class Sampling(_Request):
     """How a reply is sampled; the last fields are llmos's own."""
 
-    max_tokens: Annotated[int, Field(ge=1, le=TOKEN_MAX)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1, le=TOKEN_MAX)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, description="1 by default.")] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: (
-        dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]]
+        Annotated[
+            dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]],
+            Field(json_schema_extra={"additionalProperties": False}),
+        ]
         | None
     ) = None
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Annotated[Integer, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: (
         StopString | Annotated[list[StopString], Field(max_length=limits.STOP_STRINGS_MAX)] | None
     ) = None
-    n: Annotated[int, Field(ge=1, le=limits.N_MAX)] | None = None
+    n: Annotated[Integer, Field(ge=1, le=limits.N_MAX)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
-    top_k: Annotated[int, Field(ge=0, le=TOKEN_MAX, description="0 is off.")] | None = None
+    top_k: Annotated[Integer, Field(ge=0, le=TOKEN_MAX, description="0 is off.")] | None = None
     min_p: Annotated[float, Field(ge=0, le=1, description="0.05 by default.")] | None = None
     typical_p: Annotated[float, Field(gt=0, le=1, description="1 is off.")] | None = None
     repeat_penalty: Annotated[float, Field(gt=0, le=10, description="1 is off.")] | None = None
     dry_multiplier: Annotated[float, Field(ge=0, le=10, description="0 is off.")] | None = None
     dry_base: Annotated[float, Field(ge=1, le=10)] | None = None
-    dry_allowed_length: Annotated[int, Field(ge=1, le=1024)] | None = None
+    dry_allowed_length: Annotated[Integer, Field(ge=1, le=1024)] | None = None
 
 
 class Ignored(_Request):
@@ -239,11 +242,13 @@ class ChatRequest(Sampling, Ignored):
     messages: Annotated[
         list[RequestMessage], Field(min_length=1, max_length=limits.MESSAGES_MAX, fail_fast=True)
     ]
-    max_completion_tokens: Annotated[int, Field(ge=1, le=TOKEN_MAX)] | None = None
+    max_completion_tokens: Annotated[Integer, Field(ge=1, le=TOKEN_MAX)] | None = None
     modalities: list[Literal["text"]] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
-    tools: Annotated[list[FunctionTool], Field(max_length=limits.TOOLS_MAX, fail_fast=True)] | None = None
+    top_logprobs: Annotated[Integer, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
+    tools: (
+        Annotated[list[FunctionTool], Field(max_length=limits.TOOLS_MAX, fail_fast=True)] | None
+    ) = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
@@ -255,11 +260,11 @@ def _prompt_kind(value: Any) -> str:
     first = value[0] if value else ""
     if isinstance(first, list):
         return "token_lists"
-    return "tokens" if isinstance(first, int) else "texts"
+    return "tokens" if isinstance(first, int | float) else "texts"
 
 
 TokenIds: TypeAlias = Annotated[
-    list[Annotated[int, Field(ge=0, le=TOKEN_MAX)]], Field(min_length=1, fail_fast=True)
+    list[Annotated[Integer, Field(ge=0, le=TOKEN_MAX)]], Field(min_length=1, fail_fast=True)
 ]
 LegacyPrompt: TypeAlias = Annotated[
     Annotated[str, Tag("text")]
@@ -283,8 +288,8 @@ class CompletionRequest(Sampling, Ignored):
     prompt: LegacyPrompt
     suffix: str | None = None
     echo: bool | None = None
-    best_of: Annotated[int, Field(ge=1, le=limits.N_MAX)] | None = None
-    logprobs: Annotated[int, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
+    best_of: Annotated[Integer, Field(ge=1, le=limits.N_MAX)] | None = None
+    logprobs: Annotated[Integer, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
 
 
 # --- answers --------------------------------------------------------------------------------

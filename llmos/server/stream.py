@@ -76,9 +76,9 @@ async def merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int, 
     try:
         running = len(pumps)
         while running:
-            index, chunk = await queue.get()
-            if chunk is not None:
-                yield index, chunk
+            index, item = await queue.get()
+            if item is not None:
+                yield index, item
                 continue
             running -= 1
             await pumps[index]  # raises what the generation raised
@@ -97,7 +97,9 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], generations: Sequence[Generation]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], generations: Sequence[Generation]
+    ) -> None:
         self._events = events
         self._generations = generations
         self.status_code = 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmos.engine.backend import ModelInfo
@@ -115,14 +115,20 @@ class CallReader:
 
     def __init__(self, calls: CallFormat) -> None:
         self._scanner = CallScanner(calls)
+        self._taken = 0
 
     def feed(self, text: str) -> tuple[str, list[ToolCall]]:
         """What is certain after ``text``: more text for the reader, and calls that are whole."""
-        raise NotImplementedError
+        return self._scanner.feed(text), self._new()
 
     def close(self) -> tuple[str, list[ToolCall]]:
         """The rest, when the reply has ended."""
-        raise NotImplementedError
+        return self._scanner.finish(), self._new()
+
+    def _new(self) -> list[ToolCall]:
+        new = self._scanner.calls[self._taken :]
+        self._taken += len(new)
+        return [replace(call, id=_new_id()) for call in new]
 
 
 def _new_id() -> str:

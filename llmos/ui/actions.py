@@ -81,7 +81,7 @@ class ChatActions(Screen[None]):
         if self.status.running:
             self._interrupt()
         elif self.panel.display:
-            self.action_toggle_panel()
+            self.show_panel(False)
         else:
             self.composer.focus()
 
@@ -135,8 +135,12 @@ class ChatActions(Screen[None]):
     # --- processes --------------------------------------------------------------------------
 
     def action_toggle_panel(self) -> None:
-        self.panel.display = not self.panel.display
-        if self.panel.display:
+        self.show_panel(not self.panel.display)
+
+    def show_panel(self, shown: bool) -> None:
+        self.panel.display = shown
+        self.set_class(shown, "-panel")
+        if shown:
             self.refresh_panel()
             self.panel.query_one("#panel-list").focus()
         else:
@@ -157,10 +161,10 @@ class ChatActions(Screen[None]):
     def _wanted(self, event: ProcessPanel.Wanted) -> None:
         match event.wish:
             case "close":
-                self.action_toggle_panel()
+                self.show_panel(False)
             case "open" if event.pid:
                 if self.has_class("-narrow"):
-                    self.panel.display = False
+                    self.show_panel(False)
                 self.open(event.pid)
             case "fork" if event.pid:
                 self._fork(event.pid)

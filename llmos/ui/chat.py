@@ -88,7 +88,7 @@ class ChatScreen(ChatActions):
         self.composer = self.query_one(Composer)
         self.status = self.query_one(StatusLine)
         self.panel = self.query_one(ProcessPanel)
-        self.panel.display = False
+        self.show_panel(False)
         self._show_welcome(self.pid == 0)
         self.composer.focus()
         self.set_interval(0.125, self._draw_banner)
@@ -107,7 +107,7 @@ class ChatScreen(ChatActions):
         try:
             await self.link.follow(self.pid, self._catch_up, self._handle)
         except LlmosError as error:
-            await self.conversation.tell(str(error), "error")
+            self.notify(visible(str(error)), severity="error", markup=False)
             if self.pid:
                 self.open(0)
 

@@ -23,13 +23,13 @@ KEYS: dict[str, list[tuple[str, str]]] = {
     "Write": [
         ("Enter", "send"),
         ("Ctrl+J, Shift+Enter, Alt+Enter", "new line"),
-        ("Up, Down", "earlier messages, from the first or last line"),
+        ("Up, Down", "what you wrote before"),
         ("Esc, Ctrl+C", "stop the reply"),
     ],
     "Chats": [
         ("Ctrl+N", "new chat"),
         ("Ctrl+O, F2", "list of chats"),
-        ("Ctrl+T", "fork: the same conversation twice, at no cost"),
+        ("Ctrl+T", "fork: the same chat twice"),
         ("F4", "rename this chat"),
     ],
     "Read": [
@@ -40,7 +40,7 @@ KEYS: dict[str, list[tuple[str, str]]] = {
     "Copy": [
         ("Ctrl+Y", "the last answer"),
         ("Ctrl+G", "a code block"),
-        ("drag, then Ctrl+C", "any text; Shift+drag is the terminal's own"),
+        ("drag, then Ctrl+C", "any text"),
     ],
     "Else": [
         ("Ctrl+P", "all commands, themes"),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token as MarkdownToken
-from pygments.token import Token
+from pygments.token import Token  # type: ignore[import-untyped]
 from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
 from textual.widgets import Markdown
@@ -155,11 +155,19 @@ class StreamedMarkdown(Markdown):
             if self._pending == "\r" and self._finishing.is_set():
                 await self.append(visible("\r"))
                 self._pending = ""
-            try:
-                async with asyncio.timeout(self._pause(time.process_time() - spent)):
-                    await self._finishing.wait()
-            except TimeoutError:
-                pass
+            await self._wait(FLUSH_S)
+            # Layout and painting happened meanwhile: now it is known what this write cost.
+            await self._wait(self._pause(time.process_time() - spent) - FLUSH_S)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but not once everything has come."""
+        if seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._finishing.wait()
+        except TimeoutError:
+            pass
 
     @staticmethod
     def _pause(spent: float) -> float:

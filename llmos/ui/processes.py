@@ -22,7 +22,7 @@ from llmos.ui.text import MUTED, age, one_line
 
 __all__ = ["ProcessPanel"]
 
-TITLE_CHARS = 120  # the list cuts it to its own width
+WIDTH = 33  # cells inside the panel, before it was laid out for the first time
 Wish = Literal["open", "rename", "fork", "kill", "close"]
 _SIGNS = {
     "ready": ("●", "$text-success"),
@@ -53,19 +53,21 @@ class ProcessPanel(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._known: list[ProcessInfo] = []
+        self._current = 0
 
     def compose(self) -> ComposeResult:
         yield Static("Chats", id="panel-title")
         yield OptionList(id="panel-list")
         yield Static("No chats yet. Your first message starts one.", id="panel-empty")
-        keys = [("r", "rename"), ("f", "fork"), ("k", "end"), ("Esc", "close")]
+        keys = [("r", "rename"), ("f", "fork"), ("k", "end"), ("Esc", "hide")]
         parts = [Content.assemble((key, "bold"), f" {does}") for key, does in keys]
         yield Static(Content("  ").join(parts), id="panel-keys")
 
     def show(self, processes: list[ProcessInfo], current: int) -> None:
-        """Show ``processes``; the chosen row stays on the same process."""
+        """Show ``processes``; the chosen row stays on its process until another one is opened."""
         rows = self.query_one("#panel-list", OptionList)
-        chosen = self.pid or current
+        chosen = self.pid if current == self._current and self.pid else current
+        self._current = current
         self._known = processes
         now = time.time()
         rows.clear_options()
@@ -83,7 +85,8 @@ class ProcessPanel(Vertical):
 
     def _row(self, info: ProcessInfo, current: int, now: float) -> Content:
         sign, colour = _SIGNS.get(info.state, ("·", MUTED))
-        title = one_line(info.title or f"Process {info.pid}", TITLE_CHARS)
+        width = (self.content_size.width or WIDTH) - 4
+        title = one_line(info.title or f"Process {info.pid}", width)
         told = f"{info.state} · {age(now - (info.active or info.created))}"
         if info.parent:
             told += f" · fork of {info.parent}"
@@ -92,7 +95,7 @@ class ProcessPanel(Vertical):
             " ",
             (title, "bold" if info.pid == current else ""),
             "\n  ",
-            (told, MUTED),
+            (one_line(told, width), MUTED),
         )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

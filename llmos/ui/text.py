@@ -55,9 +55,8 @@ def one_line(text: str, width: int) -> str:
     line = _SPACE.sub(" ", visible(text)).strip()
     if len(line) <= width:
         return line
-    cut = line[: max(width - 1, 0)]
-    head, _, _ = cut.rpartition(" ")
-    return (head if len(head) > width // 2 else cut).rstrip(" ,.;:") + "…"
+    head, _, _ = line[:width].rpartition(" ")
+    return (head if len(head) > width // 2 else line[: max(width - 1, 0)]).rstrip(" ,.;:") + "…"
 
 
 def count(number: int) -> str:

@@ -292,10 +292,16 @@ async def running(kernel: Any, socket: Path, port: int | None = 0) -> AsyncItera
         await asyncio.wait({task})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving() -> Callable[..., Any]:
     """``running``, for tests that start servers themselves."""
     return running
+
+
+@pytest.fixture(scope="session")
+def new_kernel() -> type[Kernel]:
+    """For tests that need a kernel of their own."""
+    return Kernel
 
 
 @pytest.fixture

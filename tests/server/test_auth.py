@@ -68,7 +68,7 @@ async def test_events_over_tcp_need_the_token_too(served):
 
 
 def test_an_empty_token_guards_nothing_and_is_refused():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="token"):
         TcpGuard(lambda *_: None, "")
 
 

@@ -46,10 +46,16 @@ async def test_a_body_that_is_no_object(http, body):
     assert "message" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 async def test_numbers_that_json_does_not_have(http, value):
     body = '{"model": "starter", "messages": [{"role": "user", "content": ""}], "top_p": VALUE}'
     answer = await http.post(CHAT, content=body.replace("VALUE", value), headers=JSON)
+    is_error(answer, 400, "invalid_json")
+
+
+async def test_a_number_beyond_all_numbers_is_no_value(http):
+    body = b'{"model": "starter", "messages": [{"role": "user", "content": ""}], "top_p": 1e999}'
+    answer = await http.post(CHAT, content=body, headers=JSON)
     assert is_error(answer, 400, "invalid_value")["param"] == "top_p"
 
 
@@ -66,7 +72,7 @@ async def test_half_a_surrogate_pair_is_no_text(http, place):
         rest = f', "response_format": {form}'
     body = f'{{"model": "starter", "messages": [{{"role": "user", "content": {content}}}]{rest}}}'
     answer = await http.post(CHAT, content=body, headers=JSON)
-    is_error(answer, 400, "invalid_value")
+    is_error(answer, 400, "invalid_json")
 
 
 async def test_a_body_of_another_type(http):

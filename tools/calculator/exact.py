@@ -16,8 +16,24 @@ from typing import TypeAlias
 
 from llmos.sdk import ToolError
 
-__all__ = ["DIGITS", "E", "FUNCTIONS", "PI", "Number", "add", "divide", "factorial", "floor_divide",
-           "multiply", "negate", "power", "remainder", "subtract", "to_decimal"]
+__all__ = [
+    "DIGITS",
+    "FUNCTIONS",
+    "PI",
+    "E",
+    "Number",
+    "absolute",
+    "add",
+    "divide",
+    "factorial",
+    "floor_divide",
+    "multiply",
+    "negate",
+    "power",
+    "remainder",
+    "subtract",
+    "to_decimal",
+]
 
 Number: TypeAlias = Fraction | Decimal
 
@@ -60,9 +76,7 @@ def to_decimal(number: Number) -> Decimal:
     """The number as a decimal of 40 digits."""
     if isinstance(number, Decimal):
         return number
-    return _guard(
-        lambda: _CONTEXT.divide(Decimal(number.numerator), Decimal(number.denominator))
-    )
+    return _guard(lambda: _CONTEXT.divide(Decimal(number.numerator), Decimal(number.denominator)))
 
 
 def _bounded(number: Fraction) -> Fraction:
@@ -136,11 +150,13 @@ def power(a: Number, b: Number) -> Number:
 def _check_magnitude(a: Number, b: Number) -> None:
     """Refuse powers beyond the limit before they cost anything."""
     exponent = to_decimal(b)
-    size = abs(exponent) * abs(to_decimal(a).adjusted() or Decimal("1e-40"))
-    if size > DIGITS + 1_000:
-        raise _too_large(min(float(size), 1e30) * _LOG2_10)
     if exponent.adjusted() > 30:
         raise ToolError("That exponent is too large.")
+    size = _CONTEXT.multiply(exponent, _CONTEXT.log10(to_decimal(a)))
+    if size > DIGITS + 900:
+        raise _too_large(float(size) * _LOG2_10)
+    if size < -DIGITS - 900:
+        raise ToolError("The result is too close to zero to be shown.")
 
 
 def _integer_power(a: Fraction, n: int) -> Number:
@@ -252,7 +268,7 @@ def _cbrt(a: Number) -> Number:
 def _exp(a: Number) -> Number:
     if not a:
         return Fraction(1)
-    if abs(a) > (DIGITS + 900) * 2.302:
+    if absolute(a) > 2 * DIGITS:
         raise _too_large() if a > 0 else ToolError("The result is too close to zero to be shown.")
     return _guard(lambda: _CONTEXT.exp(to_decimal(a)))
 
@@ -288,12 +304,12 @@ def _exact_log(a: Number, base: Number) -> int | None:
 def _quadrant(angle: Number) -> tuple[int, float]:
     """Quarter turns nearest to an angle in radians, and what is left, accurate to a float."""
     x = to_decimal(angle)
-    if abs(x) > _ANGLE_MAX:
+    if absolute(x) > _ANGLE_MAX:
         raise ToolError("That angle is too large.")
     quarter = _CONTEXT.divide(PI, Decimal(2))
     turns = _CONTEXT.divide(x, quarter).to_integral_value()
     left = _CONTEXT.subtract(x, _CONTEXT.multiply(turns, quarter))
-    if turns and abs(left) < _NEGLIGIBLE:
+    if turns and left.copy_abs() < _NEGLIGIBLE:
         left = Decimal(0)
     return int(turns), float(left)
 
@@ -325,9 +341,10 @@ def _tan(a: Number) -> Number:
 
 def _inverse(name: str, function: Callable[[float], float]) -> Callable[[Number], Number]:
     def inverse(a: Number) -> Number:
-        if name != "atan" and abs(a) > 1:
+        if name != "atan" and absolute(a) > 1:
             raise ToolError(f"{name} takes only numbers from -1 to 1.")
-        return _from_float(function(float(a) if abs(a) < 10**300 else math.copysign(1e300, a)))
+        near = float(a) if absolute(a) < 10**300 else (1e300 if a > 0 else -1e300)
+        return _from_float(function(near))
 
     return inverse
 
@@ -395,7 +412,7 @@ def _log(a: Number, base: Number = Fraction(10)) -> Number:
     return _logarithm(a, base)
 
 
-def _abs(a: Number) -> Number:
+def absolute(a: Number) -> Number:
     return negate(a) if a < 0 else a
 
 
@@ -414,7 +431,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Number], int, int | None]] = {
     "asin": (_inverse("asin", math.asin), 1, 1),
     "acos": (_inverse("acos", math.acos), 1, 1),
     "atan": (_inverse("atan", math.atan), 1, 1),
-    "abs": (_abs, 1, 1),
+    "abs": (absolute, 1, 1),
     "round": (_round, 1, 2),
     "floor": (_floor, 1, 1),
     "ceil": (_ceil, 1, 1),

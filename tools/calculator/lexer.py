@@ -55,10 +55,9 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _ONES = {word: value for value, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen".split())}  # fmt: skip
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"])}  # fmt: skip
 _ONES |= {word: 10 * (i + 2) for i, word in enumerate(
-    "twenty thirty forty fifty sixty seventy eighty ninety".split())}  # fmt: skip
+    ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])}  # fmt: skip
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
            "trillion": 10**12, "dozen": 12}  # fmt: skip
 _SCALES |= {f"{word}s": value for word, value in _SCALES.items()}
@@ -74,7 +73,13 @@ _NUMBER = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?")
 _INDIAN = re.compile(r"\d{1,3}(?:,\d{2})*,\d{3}(?![\d,]*\d)(?:\.\d+)?")
 _MIXED = re.compile(r"(\d+)[ \t]+(\d+)/(\d+)(?![\d./])")
-_WORD = re.compile(r"°\s?[CFK]\b|[℃℉°]|[^\W\d_](?:[^\W\d_]|_(?=[^\W\d_]))*\d{0,2}(?![\d_])|[^\W\d_]+")
+_WORD = re.compile(
+    r"°\s?[CFK]\b|[℃℉°]|[^\W\d_](?:[^\W\d_]|_(?=[^\W\d_]))*\d{0,2}(?![\d_])|[^\W\d_]+"
+)
+_NUMBER_WORD = re.compile(r"[\s-]*([^\W\d_]+)")
+_GROUPS = re.compile(r"\d+(?:,\d+)+")
+_TIMES = re.compile(r"[xX](?=[\s\d(.]|$|-)")
+_MONEY = re.compile(r"US\$|[" + re.escape("".join(c for c in CURRENCIES if len(c) == 1)) + "]")
 _OPERATOR = re.compile(r"\*\*|//|->|→|[-+*/^%!(),√∛=<>|&~'\"]")
 _LEADING = re.compile(
     r"(?:(?:what\s+is|what's|what’s|whats|how\s+much\s+is|how\s+much\s+are|what\s+are|calculate|"
@@ -184,15 +189,12 @@ def _spaced(text: str, opening: int) -> bool:
     return False
 
 
-def _next(
-    text: str, at: int, separates: bool, tokens: list[Token]
-) -> tuple[int, Token | None]:
+def _next(text: str, at: int, separates: bool, tokens: list[Token]) -> tuple[int, Token | None]:
     """The token at ``at`` and where it ends; no token for words that say nothing."""
     character = text[at]
     if character.isdigit() or (character == "." and text[at + 1 : at + 2].isdigit()):
         return _number(text, at, separates)
-    currency = re.compile(r"US\$|" + "|".join(re.escape(c) for c in CURRENCIES if len(c) == 1 and not
-                          c.isalpha())).match(text, at)
+    currency = _MONEY.match(text, at)
     if currency:
         return currency.end(), Token("money", CURRENCIES[currency[0].lower()])
     operator = _OPERATOR.match(text, at)
@@ -218,7 +220,7 @@ def _number(text: str, at: int, separates: bool) -> tuple[int, Token]:
         if grouped:
             value = Fraction(grouped[0].replace(",", ""))
             return grouped.end(), Token("number", grouped[0], value)
-        bad = re.compile(r"\d+(?:,\d+)+").match(text, at)
+        bad = _GROUPS.match(text, at)
         if bad:
             raise ToolError(
                 f"“{bad[0][:40]}” is no number: write 1,250 for thousands and 3.5 for decimals."
@@ -241,7 +243,7 @@ def _number(text: str, at: int, separates: bool) -> tuple[int, Token]:
 def _word(text: str, at: int, tokens: list[Token]) -> tuple[int, Token | None]:
     last = tokens[-1] if tokens else None
     operand = last is not None and (last.kind in ("number", "word") or last.text in (")", "%", "!"))
-    if operand and re.compile(r"[xX](?=[\s\d(.]|$|-)").match(text, at):
+    if operand and _TIMES.match(text, at):
         return at + 1, Token("op", "*")
     end, value = _number_words(text, at, last is not None and last.kind == "number")
     if value is not None:
@@ -279,13 +281,14 @@ def _number_words(text: str, at: int, after: bool) -> tuple[int, Fraction | None
 
     ``after`` a number, a scale alone multiplies that (``3 million``) and is not read here.
     """
-    total = part = 0
-    end, seen, joined = at, False, False
-    last = 0
-    for match in re.compile(r"[\s-]*([^\W\d_]+)").finditer(text, at):
-        if match.start() != (end if not joined else joined_end):
+    total = part = last = 0
+    end = reach = at  # of the number, and of what was read ("two hundred and" reads further)
+    seen = False
+    for match in _NUMBER_WORD.finditer(text, at):
+        if match.start() != reach:
             break
         word = match[1].lower()
+        joined = reach != end
         if word in _ONES and (not seen or last >= 100 or (last >= 20 and _ONES[word] < 10)):
             part, last = part + _ONES[word], _ONES[word]
         elif word in _SCALES and not joined and (seen or not after):
@@ -297,9 +300,10 @@ def _number_words(text: str, at: int, after: bool) -> tuple[int, Fraction | None
                 total, part = total + part * scale, 0
             last = scale
         elif word == "and" and seen and last >= 100 and not joined:
-            joined, joined_end = True, match.end()
+            reach = match.end()
             continue
         else:
             break
-        seen, joined, end = True, False, match.end()
+        seen = True
+        end = reach = match.end()
     return end, Fraction(total + part) if seen else None

@@ -23,7 +23,7 @@ __all__ = ["Value", "calculate"]
 
 DEPTH = 50  # nested parentheses, signs and powers
 _CONSTANTS: dict[str, Number] = {
-    "pi": exact.PI, "π": exact.PI, "e": exact.E, "tau": 2 * exact.PI, "τ": 2 * exact.PI,
+    "pi": exact.PI, "π": exact.PI, "e": exact.E, "tau": exact.multiply(exact.PI, Fraction(2)), "τ": exact.multiply(exact.PI, Fraction(2)),
 }  # fmt: skip
 _ANGLES = ("sin", "cos", "tan")
 _KEEP_UNIT = ("abs", "round", "floor", "ceil", "min", "max", "sum", "mean", "median")
@@ -86,8 +86,7 @@ def _rephrase(text: str) -> str:
     if asked := _HOW_MANY.match(text):
         return f"{text[asked.end() :]} in {asked[1]}"
     if asked := _REMAINDER.match(text):
-        rest = re.sub(r"\s(?:is\s+)?divided\s+by\s|\sand\s", " mod ", text[asked.end() :], count=1)
-        return rest
+        return re.sub(r"\s(?:is\s+)?divided\s+by\s|\sand\s", " mod ", text[asked.end() :], count=1)
     if asked := _CHANGE.match(text):
         old, to, new = text[asked.end() :].partition(" to ")
         if to:
@@ -208,9 +207,9 @@ class _Parser:
                 self.take()
                 value = _apply("comb", [value, self.signed()])
             elif self.starts_operand():
-                if self.token.kind in ("number", "money") and not self.token.tight:
-                    if not self.implied():
-                        return value
+                bare = self.token.kind in ("number", "money") and not self.token.tight
+                if bare and not self.implied():
+                    return value
                 value = _multiply(value, self.signed())
             else:
                 return value
@@ -546,11 +545,15 @@ def _apply(name: str, values: list[Value]) -> Value:
         if len(values) != 2:
             raise ToolError("A difference is between two numbers.")
         value = _add(values[0], values[1], True)
-        return replace(value, number=abs(value.number))
+        return replace(value, number=exact.absolute(value.number))
     function, fewest, most = FUNCTIONS[name]
     if len(values) < fewest or (most is not None and len(values) > most):
-        wanted = f"{fewest}" if most == fewest else f"{fewest} or more" if most is None else (
-            f"{fewest} to {most}"
+        wanted = (
+            f"{fewest}"
+            if most == fewest
+            else f"{fewest} or more"
+            if most is None
+            else (f"{fewest} to {most}")
         )
         raise ToolError(f"{name} takes {wanted} numbers, not {len(values)}.")
     unit = values[0].unit

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from llmos.sdk import ToolError
 
-from .exact import DIGITS, Number, to_decimal
+from .exact import DIGITS, Number, multiply, to_decimal
 from .parser import Value
 
 __all__ = ["show", "show_number"]
@@ -34,13 +34,15 @@ def show(value: Value) -> str:
         if split:
             return split
     if value.percent:
-        return f"{show_number(value.number * 100)}%"
+        return f"{show_number(multiply(value.number, Fraction(100)))}%"
     text = show_number(value.number)
     if not value.unit:
         return text + _fraction(value.number)
     unit = value.unit.shown(value.number)
-    return f"{text}{unit}" if unit.startswith(("°", "/")) and unit != "°C" and unit != "°F" else (
-        f"{text} {unit}"
+    return (
+        f"{text}{unit}"
+        if unit.startswith(("°", "/")) and unit != "°C" and unit != "°F"
+        else (f"{text} {unit}")
     )
 
 
@@ -99,8 +101,10 @@ def _money(number: Number, sign: str) -> str:
     """Money to the cent."""
     cents = decimal.Context(prec=DIGITS + 100, Emax=DIGITS * 2, Emin=-DIGITS * 2)
     amount = to_decimal(number).quantize(Decimal("0.01"), decimal.ROUND_HALF_UP, cents)
-    text = show_number(number) if isinstance(number, Fraction) and number.denominator == 1 else (
-        format(amount, "f")
+    text = (
+        show_number(number)
+        if isinstance(number, Fraction) and number.denominator == 1
+        else (format(amount, "f"))
     )
     minus, text = ("-", text[1:]) if text.startswith("-") else ("", text)
     return f"{minus}{sign}{text}" if sign in _BEFORE else f"{minus}{text} {sign}"
@@ -134,9 +138,13 @@ def _formed(value: Value) -> str:
         case "hex" | "binary" | "octal":
             return format(int(number), _CODES[value.form])
         case "percent":
-            return f"{show_number(number * 100)}%"
+            return f"{show_number(multiply(number, Fraction(100)))}%"
         case "fraction" if isinstance(number, Fraction):
-            text = f"{number.numerator}/{number.denominator}" if number.denominator > 1 else str(number)
+            text = (
+                f"{number.numerator}/{number.denominator}"
+                if number.denominator > 1
+                else str(number)
+            )
             if len(text) > DIGITS:
                 raise ToolError("That fraction is too long to be shown.")
             return text

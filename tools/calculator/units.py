@@ -15,7 +15,7 @@ from typing import Any
 
 from llmos.sdk import ToolError
 
-from .exact import PI, Number, divide, multiply, power
+from .exact import PI, Number, add, divide, multiply, power, subtract
 
 __all__ = ["CURRENCIES", "NONE", "Part", "Unit", "find"]
 
@@ -167,16 +167,18 @@ class Unit:
                     f"Exchange rates are not known, so {here.symbol} cannot be turned into "
                     f"{there.symbol}."
                 )
-            raise ToolError(f"{self or 'A plain number'} cannot be turned into "
-                            f"{other or 'a plain number'}: they measure different things.")
+            raise ToolError(
+                f"{self or 'A plain number'} cannot be turned into "
+                f"{other or 'a plain number'}: they measure different things."
+            )
         if self.parts == other.parts:
             return number
         base = multiply(number, self.factor)
         mine, theirs = self.affine, other.affine
         if mine:
-            base = base + mine.offset  # type: ignore[operator]
+            base = add(base, mine.offset)
         if theirs:
-            base = base - theirs.offset  # type: ignore[operator]
+            base = subtract(base, theirs.offset)
         return divide(base, other.factor)
 
     def shown(self, number: Number | None = None) -> str:

@@ -1,0 +1,366 @@
+"""``llmos doctor``: is everything there that llmos needs, and what to do about what is not.
+
+Each check looks at one thing and returns data; it never repairs and never raises. Printing is
+thin. A failed check (✗) means llmos cannot work; a warning (!) means something is slower or
+missing that it can do without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from llmos import config, limits, paths
+from llmos.client import Client
+from llmos.errors import LlmosError
+from llmos.models import catalog, gguf, hardware
+from llmos.models.commands import cells_for
+from llmos.models.hardware import Hardware, amount
+
+__all__ = ["Check", "doctor", "examine"]
+
+Status = Literal["ok", "warn", "fail"]
+_MARKS: Final[dict[Status, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}
+_PLAIN_MARKS: Final[dict[Status, str]] = {"ok": "ok", "warn": "!", "fail": "X"}
+_COLOURS: Final[dict[Status, str]] = {"ok": "green", "warn": "yellow", "fail": "red"}
+_PYTHON_MIN: Final = (3, 11)
+_PROBE_SECONDS: Final = 10.0
+_SPACE_WARN: Final = 1 << 30
+_CPU_FEATURES: Final = ("AVX2", "AVX512", "F16C", "FMA", "NEON", "SVE", "DOTPROD")
+_REBUILD: Final = "CMAKE_ARGS='{}' pip install --force-reinstall --no-binary :all: llama-cpp-python"
+_GPU_FLAGS: Final = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_VULKAN=on"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found.
+
+    Args:
+        name: What was looked at.
+        status: ``ok``, ``warn`` or ``fail``.
+        detail: What was found, in one sentence.
+        remedy: What to do about it; empty where nothing need be done.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < _PYTHON_MIN:
+        return Check("python", "fail", f"Python {version}.", "llmos needs Python 3.11 or newer.")
+    return Check("python", "ok", f"Python {version} on {platform.system()} {platform.machine()}.")
+
+
+def _llama(machine: Hardware) -> Check:
+    if machine.problem:
+        return Check(
+            "llama.cpp",
+            "fail",
+            f"It cannot be loaded: {machine.problem.rstrip('.')}.",
+            "Reinstall it: pip install --force-reinstall llama-cpp-python",
+        )
+    on = {
+        part.split("=")[0].split(":")[-1].strip()
+        for part in machine.system.split("|")
+        if "= 1" in part
+    }
+    features = ", ".join(name for name in _CPU_FEATURES if name in on) or "no vector units"
+    devices = ", ".join(f"{device.name} ({device.description})" for device in machine.devices)
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if x86 and "AVX2" not in on:
+        return Check(
+            "llama.cpp",
+            "warn",
+            f"Built without AVX2, so it is several times slower than it could be. {devices}.",
+            _REBUILD.format("-DGGML_NATIVE=on"),
+        )
+    return Check("llama.cpp", "ok", f"{devices or 'no device'}; {features}.")
+
+
+def _gpu(machine: Hardware) -> Check:
+    """A GPU that is there but idle is what people never get told about elsewhere."""
+    used = hardware.pick_devices(machine.devices)
+    if used:
+        names = ", ".join(
+            f"{gpu.name} ({gpu.description}, {amount(gpu.free)} of {amount(gpu.total)} free)"
+            for gpu in used
+        )
+        return Check("gpu", "ok", f"{names}.")
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return Check(
+            "gpu",
+            "warn",
+            "This Mac's GPU is not used: llama.cpp was built without Metal.",
+            _REBUILD.format("-DGGML_METAL=on"),
+        )
+    cards = [card for card in machine.cards if card in _GPU_FLAGS]
+    if not cards:
+        return Check("gpu", "ok", "None found; the model runs on the CPU.")
+    card = "NVIDIA" if "NVIDIA" in cards else cards[0]
+    if not machine.gpu_build:
+        return Check(
+            "gpu",
+            "warn",
+            f"There is an {card} card, but llama.cpp was built without support for it.",
+            _REBUILD.format(_GPU_FLAGS[card]),
+        )
+    driver = "nvidia-smi" if card == "NVIDIA" else "vulkaninfo --summary"
+    return Check(
+        "gpu",
+        "warn",
+        f"There is an {card} card and llama.cpp supports GPUs, but it sees none.",
+        f"Check the driver with: {driver}. In a container, pass the card through.",
+    )
+
+
+def _model(settings: config.Config, machine: Hardware) -> list[Check]:
+    """Found, whole, and not too large: one check each, as far as it gets."""
+    name = settings.engine.model
+    if "://" in name or name.startswith("scripted:"):
+        return [Check("model", "ok", f"{name} is not a file on this machine.")]
+    try:
+        model = catalog.find(name)
+        header = gguf.verify(model.path)
+    except LlmosError as error:
+        return [Check("model", "fail", error.sentence, error.remedy or "llmos models list")]
+    size = amount(header.file_size)
+    checks = [
+        Check(
+            "model",
+            "ok",
+            f"{model.name}: {header.size_label} {header.quantisation}, {size}, "
+            + ("verified." if model.entry else "header verified, no checksum known."),
+        )
+    ]
+    if not header.template:
+        checks.append(
+            Check(
+                "chat template",
+                "warn",
+                f"{model.name} has no chat template: it continues text, but cannot chat well.",
+                "Choose an instruct model: llmos models list",
+            )
+        )
+    engine = settings.engine
+    cells = cells_for(engine, header.context)
+    verdict = hardware.fit(header, machine, cells, engine.kv_type, gpu_layers=engine.gpu_layers)
+    status: Status = {"yes": "ok", "slow": "warn", "no": "fail"}[verdict.fits]  # type: ignore[assignment]
+    remedy = "" if status == "ok" else "Choose a smaller model: llmos models list"
+    checks.append(Check("memory", status, verdict.reason, remedy))
+    if suggestion := hardware.suggest(machine, name):
+        checks.append(Check("better model", "ok", suggestion.reason))
+    return checks
+
+
+def _embedder() -> Check:
+    entry = catalog.entry("embedder")
+    assert entry is not None  # the catalog is part of the package
+    without = "Search by meaning and choosing tools work less well without it. "
+    remedy = f"{without}Get it with: llmos models pull embedder"
+    try:
+        model = catalog.locate(entry)
+    except LlmosError as error:
+        return Check("embedder", "warn", error.sentence, remedy)
+    if model is None:
+        return Check("embedder", "warn", "The embedder is not on this machine.", remedy)
+    return Check("embedder", "ok", f"{entry.title}, verified.")
+
+
+def _state(state: Path) -> Check:
+    """Writable by trying, since permissions alone do not tell (read-only mounts, quotas)."""
+    try:
+        paths.private_dir(state)
+        probe = state / ".doctor"
+        paths.atomic_write(probe, b"llmos")
+        probe.unlink()
+        free = shutil.disk_usage(state).free
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Check(
+            "state",
+            "fail",
+            f"The state directory {state} cannot be written: {reason}.",
+            "Make it yours and writable, or set LLMOS_HOME to another folder.",
+        )
+    if free < limits.STORE_FREE_BYTES:
+        return Check(
+            "state", "fail", f"Only {amount(free)} are free in {state}.", "Make room on that disk."
+        )
+    if free < _SPACE_WARN:
+        return Check(
+            "state", "warn", f"{amount(free)} are free in {state}.", "Make room before it fills up."
+        )
+    return Check("state", "ok", f"{state} is writable, {amount(free)} free.")
+
+
+def _socket(state: Path) -> Check:
+    try:
+        path = paths.socket_path(state)
+    except OSError as error:
+        return Check(
+            "socket",
+            "fail",
+            f"There is no safe place for the kernel's socket: {error}.",
+            "Set LLMOS_HOME to a shorter path of your own.",
+        )
+    return Check("socket", "ok", f"{path}.")
+
+
+async def _status(path: Path) -> dict[str, object]:
+    async with Client(path) as client:
+        return await asyncio.wait_for(client.status(), _PROBE_SECONDS)
+
+
+def _kernel(state: Path) -> Check:
+    try:
+        path = paths.socket_path(state)
+        if not path.exists():
+            return Check("kernel", "ok", "Not running; it starts with the first terminal.")
+        status = asyncio.run(_status(path))
+    except (LlmosError, OSError, TimeoutError):
+        return Check(
+            "kernel",
+            "warn",
+            "A socket is there, but no kernel answers.",
+            f"It starts anew with the next terminal; the log is {paths.log_file(state)}.",
+        )
+    return Check("kernel", "ok", f"Running, version {status.get('version', 'unknown')}.")
+
+
+def _terminal() -> Check:
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        utf8 = codecs.lookup(encoding).name == "utf-8"
+    except LookupError:
+        utf8 = False
+    term = os.environ.get("TERM", "")
+    true_colour = os.environ.get("COLORTERM", "") in ("truecolor", "24bit")
+    colours = (
+        "16 million colours" if true_colour else "256 colours" if "256" in term else "few colours"
+    )
+    detail = f"{term or 'unknown'}, {encoding}, {colours}."
+    if not utf8:
+        remedy = "Use a UTF-8 locale, such as: export LANG=C.UTF-8"
+        return Check("terminal", "warn", f"It does not speak UTF-8 ({encoding}).", remedy)
+    if term in ("", "dumb") and sys.stdout.isatty():
+        return Check(
+            "terminal", "warn", "It cannot place the cursor (TERM is unset or dumb).",
+            "llmos ask works here; the chat screen needs a full terminal.",
+        )  # fmt: skip
+    return Check("terminal", "ok", detail)
+
+
+def _bubblewrap() -> Check:
+    """Run it: on some systems it is installed and forbidden (AppArmor, containers)."""
+    remedy = "Install bubblewrap, for running the model's own code in a jail."
+    program = shutil.which("bwrap")
+    if platform.system() != "Linux":
+        return Check("sandbox", "ok", "bubblewrap exists for Linux only.")
+    if program is None:
+        return Check("sandbox", "warn", "bubblewrap is not installed.", remedy)
+    command = [program, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--", "true"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("sandbox", "warn", f"bubblewrap cannot be run: {error}.", remedy)
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = lines[-1].removeprefix("bwrap: ").rstrip(".") if lines else "it fails"
+        return Check(
+            "sandbox",
+            "warn",
+            f"bubblewrap is installed, but may not be used here: {reason}.",
+            "On Ubuntu, allow it in AppArmor; in a container, allow user namespaces.",
+        )
+    return Check("sandbox", "ok", "bubblewrap works.")
+
+
+def examine(settings: config.Config | None = None, machine: Hardware | None = None) -> list[Check]:
+    """Run every check.
+
+    Args:
+        settings: Read from file and environment where not given.
+        machine: Probed where not given.
+
+    Returns:
+        The checks in a fixed order; a check that broke is a failed one.
+    """
+    checks: list[Check] = []
+
+    def run(name: str, check: Callable[[], Check | list[Check]]) -> None:
+        try:
+            found = check()
+        except Exception as error:  # the doctor reports what breaks, also in itself
+            found = Check(name, "fail", f"The check itself failed: {error!r}.")
+        checks.extend(found if isinstance(found, list) else [found])
+
+    run("python", _python)
+    if settings is None:
+        try:
+            settings = config.load()
+            checks.append(Check("settings", "ok", f"{paths.config_file()}."))
+        except LlmosError as error:
+            checks.append(Check("settings", "fail", error.sentence, error.remedy))
+            settings = config.Config()
+    chosen, seen = settings, machine or hardware.probe()
+    run("llama.cpp", lambda: _llama(seen))
+    run("gpu", lambda: _gpu(seen))
+    run("model", lambda: _model(chosen, seen))
+    run("embedder", _embedder)
+    run("state", lambda: _state(chosen.state))
+    run("socket", lambda: _socket(chosen.state))
+    run("kernel", lambda: _kernel(chosen.state))
+    run("terminal", _terminal)
+    run("sandbox", _bubblewrap)
+    return checks
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Check that everything llmos needs is there."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal cannot show
+    checks = examine()
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        data = {"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        raise SystemExit(failed)
+    try:
+        "".join(_MARKS.values()).encode(sys.stdout.encoding or "ascii")
+        marks = _MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = _PLAIN_MARKS
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = click.style(marks[check.status], fg=_COLOURS[check.status])
+        click.echo(f"{mark} {check.name.ljust(width)}  {check.detail}")
+        if check.remedy:
+            click.echo(
+                f"  {' ' * width}  → {check.remedy}" if marks is _MARKS else f"    {check.remedy}"
+            )
+    raise SystemExit(failed)
