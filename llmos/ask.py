@@ -9,7 +9,14 @@ import time
 from typing import Any
 
 from llmos.client import Client
-from llmos.events import CallFinished, CallStarted, Event, ReplyDelta, TurnFinished
+from llmos.events import (
+    CallFinished,
+    CallStarted,
+    Event,
+    ReplyDelta,
+    ReplyFinished,
+    TurnFinished,
+)
 
 __all__ = ["ask"]
 
@@ -67,6 +74,8 @@ async def ask(
 def _show(event: Event, terminal: bool) -> None:
     if isinstance(event, ReplyDelta):
         print(event.text, end="", flush=True)
+    elif isinstance(event, ReplyFinished) and event.calls and event.text:
+        print(flush=True)
     elif isinstance(event, CallStarted) and terminal:
         arguments = json.dumps(event.call.arguments, ensure_ascii=False)
         print(f"[{event.call.name} {arguments}]", file=sys.stderr, flush=True)

@@ -83,9 +83,9 @@ def cli(ctx: click.Context, pid: int) -> None:
     Without a command it opens the chat screen.
     """
     if ctx.invoked_subcommand is None:
-        from llmos.ui.app import run
+        from llmos.ui.app import LlmosApp
 
-        run(pid=pid or None)
+        LlmosApp(pid=pid or None).run()
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import contextvars
 import importlib.util
 import inspect
 import itertools
@@ -21,9 +20,7 @@ import json
 import logging
 import re
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +31,7 @@ from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
 from llmos.experts import schema as schemas
 from llmos.experts import toolfile
 from llmos.experts.schema import Signature
+from llmos.experts.threads import in_thread, on_loop
 from llmos.experts.toolfile import Worked
 
 __all__ = ["Broken", "Call", "Loaded", "Tool", "load", "load_all"]
@@ -114,10 +112,10 @@ class Call:
         if self._signature.context:
             values[self._signature.context] = own
         if inspect.iscoroutinefunction(self._function):
-            future = asyncio.wrap_future(_on_loop(self._function(**values)))
+            future = asyncio.wrap_future(on_loop(self._function(**values)))
         else:
             function = self._function
-            future = asyncio.wrap_future(_in_thread(lambda: function(**values), self.name))
+            future = asyncio.wrap_future(in_thread(lambda: function(**values), self.name))
         try:
             value = await asyncio.wait_for(future, self.timeout)
         except TimeoutError as error:
@@ -311,7 +309,7 @@ def _import(path: Path) -> ModuleType:
     try:
         # In a thread, for code that never returns must not keep the system from starting.
         loader = spec.loader
-        _in_thread(lambda: loader.exec_module(module), name).result(limits.TOOL_LOAD_SECONDS)
+        in_thread(lambda: loader.exec_module(module), name).result(limits.TOOL_LOAD_SECONDS)
     except BaseException as error:
         for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
             del sys.modules[key]
@@ -327,43 +325,3 @@ def _import(path: Path) -> ModuleType:
             f"{path.name} cannot be imported ({type(error).__name__}: {error})."
         ) from error
     return module
-
-
-# --- running --------------------------------------------------------------------------------
-
-
-def _in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
-    """Run in a daemon thread of its own: a hung call must not hold up the exit, or a pool."""
-    future: Future[Any] = Future()
-    carried = contextvars.copy_context()
-
-    def body() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(carried.run(work))
-        except BaseException as error:
-            # What would end a loop or the process itself must not reach whoever waits.
-            if isinstance(error, Exception) and not isinstance(error, StopIteration):
-                future.set_exception(error)
-            else:
-                wrapped = RuntimeError(f"it raised {type(error).__name__}")
-                wrapped.__cause__ = error
-                future.set_exception(wrapped)
-
-    threading.Thread(target=body, name=f"call {name}", daemon=True).start()
-    return future
-
-
-_loop_lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
-
-
-def _on_loop(coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-    """Run on the loop that async tools share, started when first needed."""
-    global _loop
-    with _loop_lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="tool loop", daemon=True).start()
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop)

@@ -1,7 +1,7 @@
 """The reference monitor: the only way to an effect.
 
-Plain code, no model. This first form knows effects and budgets: what computes or reads the
-kernel's own state is allowed, everything else is denied until there are capabilities to allow it.
+Plain code, no model. This first form knows effects and budgets: what computes, reads
+or concerns the caller's own processes is allowed, everything else is denied until there are capabilities to allow it.
 An unknown effect gets the strictest reading.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
-_ALLOWED = frozenset({"pure", "process"})
+_ALLOWED = frozenset({"pure", "read", "process"})
 
 
 class Monitor:

@@ -269,7 +269,7 @@ def _connection(
         need_room(state.path.parent, max(total - state.size, 0), meter.file)
         with state.path.open("ab") as file:
             try:
-                for block in answer.iter_raw(limits.PULL_CHUNK_BYTES):
+                for block in answer.iter_raw():  # as it comes: a cut loses nothing
                     if cancel.is_set():
                         raise _stopped(meter.file)
                     if total and state.size + len(block) > total:

@@ -14,8 +14,9 @@ Memory of a model, in bytes::
 
 Layers with a sliding window are counted like full ones, which is what they cost when nothing may
 be pruned. Speed on a CPU: a token reads all active weights once, at about 6 GB/s a core and at
-most 30 GB/s (a GPU's share at 200 GB/s; 130 tokens/s of a 97 MB model on 2 cores were measured); prefill does about
-23 billion weights times tokens a second and core (340 tokens/s of 135 million weights on 2).
+most 30 GB/s (130 tokens/s of a 97 MB model on 2 cores were measured), and a GPU's share of them
+at some 200 GB/s; prefill does about 23 billion weights times tokens a second and core
+(340 tokens/s of 135 million weights on 2).
 """
 
 from __future__ import annotations
@@ -296,8 +297,9 @@ def suggest(hardware: Hardware, current: str = "starter") -> Suggestion | None:
         verdict = fit(better, hardware, min(better.context, _SUGGEST_WINDOW))
         on_gpu = verdict.gpu_layers == needs_of(better).layers + 1
         # Spread over card and CPU, the estimate is too loose to recommend anything by.
-        quick = not verdict.gpu_layers and verdict.decode >= _GOOD_DECODE and verdict.prefill >= _GOOD_PREFILL
-        if verdict.fits == "yes" and (on_gpu or quick):
+        on_cpu = not verdict.gpu_layers
+        quick = verdict.decode >= _GOOD_DECODE and verdict.prefill >= _GOOD_PREFILL
+        if verdict.fits == "yes" and (on_gpu or (on_cpu and quick)):
             speed = f"on {verdict.device}" if on_gpu else f"at about {verdict.decode:.0f} tokens/s"
             return Suggestion(
                 better,

@@ -143,12 +143,19 @@ def _cores() -> int:
 
 
 def _container(folder: Path = _CGROUP) -> tuple[int, int] | None:
-    """Limit and use of memory of the container this runs in (cgroup v2), in bytes."""
+    """Limit and use of memory of the container this runs in (cgroup v2), in bytes.
+
+    Cached files that nothing uses count as free, as they do outside containers.
+    """
     try:
         limit = (folder / "memory.max").read_text("ascii").strip()
-        used = (folder / "memory.current").read_text("ascii").strip()
-        return (int(limit), int(used)) if limit != "max" else None
-    except (OSError, ValueError):
+        if limit == "max":
+            return None
+        used = int((folder / "memory.current").read_text("ascii"))
+        lines = (folder / "memory.stat").read_text("ascii").splitlines()
+        cached = next((int(x.split()[1]) for x in lines if x.startswith("inactive_file ")), 0)
+        return int(limit), max(used - cached, 0)
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -29,15 +29,16 @@ def test_a_broken_llama_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("2000000000\n")
-    (tmp_path / "memory.current").write_text("500000000\n")
+    (tmp_path / "memory.current").write_text("700000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 200000000\n")
     assert machine._container(tmp_path) == (2_000_000_000, 500_000_000)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine._container(tmp_path) is None
+    assert machine._container(tmp_path / "nowhere") is None
     monkeypatch.setattr(machine, "_container", lambda: (2_000_000_000, 500_000_000))
     here = machine.probe(llama=False)
     assert here.memory_total == 2_000_000_000
     assert here.memory_available <= 1_500_000_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine._container(tmp_path) is None
-    assert machine._container(tmp_path / "nowhere") is None
 
 
 def test_graphics_cards_are_named_by_their_maker(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from fractions import Fraction
 
 from llmos.sdk import ToolError
 
-from .exact import DIGITS, FUNCTIONS
+from .exact import DIGITS
+from .functions import FUNCTIONS
 from .units import CURRENCIES
 
 __all__ = ["CHARS", "MULTIPLIERS", "Token", "clean", "tokenize"]
@@ -54,10 +55,12 @@ _PHRASE = re.compile(
     "|".join(re.escape(p).replace("\\ ", r"\s+") for p in sorted(_PHRASES, key=len, reverse=True)),
     re.IGNORECASE,
 )
-_ONES = {word: value for value, word in enumerate(
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"])}  # fmt: skip
-_ONES |= {word: 10 * (i + 2) for i, word in enumerate(
-    ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])}  # fmt: skip
+_ONES = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
+    "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14,
+    "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20,
+    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+}  # fmt: skip
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
            "trillion": 10**12, "dozen": 12}  # fmt: skip
 _SCALES |= {f"{word}s": value for word, value in _SCALES.items()}

@@ -6,49 +6,30 @@ Evaluates while it parses; there is no tree. Knows no formats of output.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 from llmos.sdk import ToolError
 
-from . import exact
-from .exact import FUNCTIONS, Number
+from . import exact, values
+from .exact import Number
+from .functions import FUNCTIONS, factorial
 from .lexer import MULTIPLIERS, Token, clean, tokenize
+from .questions import rephrase
 from .units import NONE, Unit, find
+from .values import Value
 
-__all__ = ["Value", "calculate"]
+__all__ = ["calculate"]
 
 DEPTH = 50  # nested parentheses, signs and powers
 _CONSTANTS: dict[str, Number] = {
     "pi": exact.PI, "π": exact.PI, "e": exact.E, "tau": exact.multiply(exact.PI, Fraction(2)), "τ": exact.multiply(exact.PI, Fraction(2)),
 }  # fmt: skip
-_ANGLES = ("sin", "cos", "tan")
-_KEEP_UNIT = ("abs", "round", "floor", "ceil", "min", "max", "sum", "mean", "median")
 _FORMATS = {
     "hex": "hex", "hexadecimal": "hex", "binary": "binary", "octal": "octal", "fraction":
     "fraction", "decimal": "decimal", "percent": "percent", "%": "percent",
 }  # fmt: skip
-_STARTS = ("(", "number", "word", "money")
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A number, what it measures, and how it is to be shown.
-
-    Args:
-        percent: It was written as a percentage, so ``240 + 15%`` means 15 % of the 240.
-        converted: The person asked for this unit.
-        form: ``hex``, ``binary``, ``octal``, ``fraction``, ``decimal``, ``percent`` or empty.
-    """
-
-    number: Number
-    unit: Unit = NONE
-    percent: bool = False
-    converted: bool = False
-    form: str = ""
 
 
 def calculate(text: str) -> Value:
@@ -57,41 +38,7 @@ def calculate(text: str) -> Value:
     Raises:
         ToolError: It cannot be read or has no result; the sentence says why.
     """
-    return _Parser(tokenize(_rephrase(clean(text)))).whole()
-
-
-_OF_WHAT = re.compile(
-    r"\s+(?:is|are|as)\s+(?:what|a|which)\s+(?:percent|percentage|per\s+cent|%)\s+of\s+", re.I
-)
-_WHAT_OF = re.compile(r"^what\s+(?:percent|percentage|per\s+cent|%)\s+of\s+", re.I)
-_HOW_MANY = re.compile(
-    r"^how\s+many\s+([^\W\d_]{1,20}(?:\s+(?!(?:is|are|in|there)\b)[^\W\d_]{1,20}){0,2})"
-    r"\s+(?:(?:is|are)\s+(?:there\s+)?(?:in\s+)?|in\s+)",
-    re.I,
-)
-_REMAINDER = re.compile(r"^(?:the\s+)?remainder\s+(?:of|when)\s+", re.I)
-_CHANGE = re.compile(
-    r"^(?:the\s+)?(?:percent|percentage|%)\s+(?:increase|decrease|change)\s+from\s+", re.I
-)
-
-
-def _rephrase(text: str) -> str:
-    """Turn the few questions that are no expression into one."""
-    if (split := _OF_WHAT.search(text)) and not _OF_WHAT.search(text, split.end()):
-        return f"({text[: split.start()]}) / ({text[split.end() :]}) in percent"
-    if asked := _WHAT_OF.match(text):
-        whole, is_, part = text[asked.end() :].partition(" is ")
-        if is_:
-            return f"({part}) / ({whole}) in percent"
-    if asked := _HOW_MANY.match(text):
-        return f"{text[asked.end() :]} in {asked[1]}"
-    if asked := _REMAINDER.match(text):
-        return re.sub(r"\s(?:is\s+)?divided\s+by\s|\sand\s", " mod ", text[asked.end() :], count=1)
-    if asked := _CHANGE.match(text):
-        old, to, new = text[asked.end() :].partition(" to ")
-        if to:
-            return f"(({new}) - ({old})) / ({old}) in percent"
-    return text
+    return _Parser(tokenize(rephrase(clean(text)))).whole()
 
 
 class _Parser:
@@ -184,10 +131,10 @@ class _Parser:
         while True:
             if self.is_op("+", "-"):
                 minus = self.take().text == "-"
-                value = _add(value, self.product(), minus)
+                value = values.add(value, self.product(), minus)
             elif self.is_op("and") and value.unit:
                 self.take()
-                value = _add(value, self.product(), False)
+                value = values.add(value, self.product(), False)
             else:
                 return value
 
@@ -196,21 +143,21 @@ class _Parser:
         while True:
             if self.is_op("*", "/", "of"):
                 sign = self.take().text
-                value = (_divide if sign == "/" else _multiply)(value, self.signed())
+                value = (values.divide if sign == "/" else values.multiply)(value, self.signed())
             elif self.is_op("//") or self.is_op("mod") or self.is_op("%"):
                 sign = self.take().text
-                value = _whole_division(value, self.signed(), sign == "//")
+                value = values.whole_division(value, self.signed(), sign == "//")
             elif self.is_op("off"):
                 self.take()
-                value = _add(self.signed(), replace(value, percent=True), True)
+                value = values.add(self.signed(), replace(value, percent=True), True)
             elif self.is_op("choose"):
                 self.take()
-                value = _apply("comb", [value, self.signed()])
+                value = values.apply("comb", [value, self.signed()])
             elif self.starts_operand():
                 bare = self.token.kind in ("number", "money") and not self.token.tight
                 if bare and not self.implied():
                     return value
-                value = _multiply(value, self.signed())
+                value = values.multiply(value, self.signed())
             else:
                 return value
 
@@ -246,7 +193,7 @@ class _Parser:
             if not more.unit or more.unit.dims != value.unit.dims:
                 self.at = mark
                 break
-            value = _add(value, more, False)
+            value = values.add(value, more, False)
         return value
 
     def with_units(self) -> Value:
@@ -259,10 +206,10 @@ class _Parser:
         else:
             value = self.power()
         if self.token.kind == "money":
-            value = _multiply(value, Value(Fraction(1), find(self.take().text) or NONE))
+            value = values.multiply(value, Value(Fraction(1), find(self.take().text) or NONE))
         if self.is_op("in") and self.inch_here():
             self.take()
-            return _multiply(value, Value(Fraction(1), find("inch") or NONE))
+            return values.multiply(value, Value(Fraction(1), find("inch") or NONE))
         if self.is_op("'", '"') and not value.unit:
             name = "ft" if self.take().text == "'" else "inch"
             return replace(value, unit=find(name) or NONE)
@@ -270,7 +217,7 @@ class _Parser:
             unit = self.unit_power()
             if unit is None:
                 break
-            value = _multiply(value, Value(Fraction(1), unit))
+            value = values.multiply(value, Value(Fraction(1), unit))
         return value
 
     def inch_here(self) -> bool:
@@ -333,7 +280,7 @@ class _Parser:
             if written.kind != "number" or written.value.denominator != 1 or written.value > 9:
                 raise ToolError("The power of a unit must be a small whole number.")
             exponent *= int(written.value) * (-1 if minus else 1)
-        return _unit_power(unit, exponent)
+        return values.unit_power(unit, exponent)
 
     def unit_product(self) -> Unit | None:
         """A unit to convert to: ``km/h``, ``square feet``, ``kg m^2``."""
@@ -362,7 +309,7 @@ class _Parser:
         value = self.postfix()
         if self.is_op("^"):
             self.take()
-            return _power(value, self.nested(self.exponent))
+            return values.power(value, self.nested(self.exponent))
         return value
 
     def exponent(self) -> Value:
@@ -381,19 +328,21 @@ class _Parser:
                     raise ToolError("The double factorial “!!” is not supported.")
                 if value.unit:
                     raise ToolError("Only plain numbers have a factorial.")
-                value = Value(exact.factorial(value.number))
+                value = Value(factorial(value.number))
             elif self.is_op("^2", "^3"):
                 n = int(self.take().text[1])
                 if self.token.kind == "number" and not self.token.before:
                     raise ToolError("That exponent cannot be read.")
-                value = _power(value, Value(Fraction(n)))
+                value = values.power(value, Value(Fraction(n)))
             elif self.is_op("%") and not self.is_modulo():
                 self.take()
                 if value.unit or value.percent:
                     raise ToolError("Only plain numbers can be percentages.")
                 value = Value(exact.divide(value.number, Fraction(100)), percent=True)
             elif self.token.tight and self.tokens[self.at - 1].kind == "number":
-                value = _multiply(value, Value(self.take().value))  # "3 million", "two thirds"
+                value = values.multiply(
+                    value, Value(self.take().value)
+                )  # "3 million", "two thirds"
             else:
                 return value
 
@@ -408,7 +357,7 @@ class _Parser:
         token = self.take()
         if token.kind == "number":
             if token.text.lower() in MULTIPLIERS and self.starts_operand():
-                return _multiply(Value(token.value), self.nested(self.with_units))
+                return values.multiply(Value(token.value), self.nested(self.with_units))
             return Value(token.value)
         if token.kind == "op" and token.text == "(":
             value = self.nested(self.conversion)
@@ -461,7 +410,7 @@ class _Parser:
                 arguments.append(self.nested(self.bare))
         else:
             arguments.append(self.nested(self.bare_power))
-        return _apply(name, arguments)
+        return values.apply(name, arguments)
 
     def bare(self) -> Value:
         return self.signed()
@@ -471,106 +420,3 @@ class _Parser:
         if self.is_op("-"):
             return self.signed()
         return self.with_units()
-
-
-# --- arithmetic on values ---------------------------------------------------------------------
-
-
-def _add(a: Value, b: Value, minus: bool) -> Value:
-    if b.percent and not a.percent:
-        one = exact.subtract if minus else exact.add
-        return Value(exact.multiply(a.number, one(Fraction(1), b.number)), a.unit)
-    unit = a.unit
-    if a.unit.parts != b.unit.parts:
-        if not b.unit and a.unit.currency and len(a.unit.parts) == 1:
-            pass  # "$5 + 3": the 3 is money too
-        elif not a.unit and b.unit.currency and len(b.unit.parts) == 1:
-            unit = b.unit
-        elif a.unit.affine or b.unit.affine:
-            raise ToolError("Temperatures on different scales cannot be added.")
-        elif a.unit.dims != b.unit.dims:
-            raise ToolError(
-                f"{a.unit or 'A plain number'} and {b.unit or 'a plain number'} cannot be added "
-                "or subtracted: they measure different things."
-                if not (a.unit.currency and b.unit.currency)
-                else f"{a.unit} and {b.unit} cannot be added: exchange rates are not known."
-            )
-        else:
-            b = Value(b.unit.to(a.unit, b.number))
-    number = (exact.subtract if minus else exact.add)(a.number, b.number)
-    return Value(number, unit, percent=a.percent and b.percent)
-
-
-def _multiply(a: Value, b: Value) -> Value:
-    scale, unit = a.unit.times(b.unit)
-    return Value(exact.multiply(exact.multiply(a.number, b.number), scale), unit)
-
-
-def _divide(a: Value, b: Value) -> Value:
-    scale, unit = a.unit.times(b.unit, -1)
-    return Value(exact.multiply(exact.divide(a.number, b.number), scale), unit)
-
-
-def _whole_division(a: Value, b: Value, floor: bool) -> Value:
-    divisor = b.unit.to(a.unit, b.number) if a.unit and b.unit else b.number
-    if b.unit and not a.unit:
-        raise ToolError("A plain number cannot be divided into whole parts of a unit.")
-    work = exact.floor_divide if floor else exact.remainder
-    return Value(work(a.number, divisor), NONE if floor and b.unit else a.unit)
-
-
-def _power(a: Value, b: Value) -> Value:
-    if b.unit:
-        raise ToolError("An exponent must be a plain number.")
-    if not a.unit:
-        return Value(exact.power(a.number, b.number))
-    if not isinstance(b.number, Fraction) or b.number.denominator != 1 or abs(b.number) > 100:
-        raise ToolError("The power of a unit must be a small whole number.")
-    return Value(exact.power(a.number, b.number), _unit_power(a.unit, int(b.number)))
-
-
-def _unit_power(unit: Unit, exponent: int) -> Unit:
-    if exponent == 1:
-        return unit
-    if unit.affine:
-        raise ToolError("A temperature scale cannot be raised to a power.")
-    parts = tuple(replace(part, exponent=part.exponent * exponent) for part in unit.parts)
-    if any(abs(part.exponent) > 100 for part in parts):
-        raise ToolError("That power of a unit is too large.")
-    return Unit(parts if exponent else ())
-
-
-def _apply(name: str, values: list[Value]) -> Value:
-    if name == "diff":
-        if len(values) != 2:
-            raise ToolError("A difference is between two numbers.")
-        value = _add(values[0], values[1], True)
-        return replace(value, number=exact.absolute(value.number))
-    function, fewest, most = FUNCTIONS[name]
-    if len(values) < fewest or (most is not None and len(values) > most):
-        wanted = (
-            f"{fewest}"
-            if most == fewest
-            else f"{fewest} or more"
-            if most is None
-            else (f"{fewest} to {most}")
-        )
-        raise ToolError(f"{name} takes {wanted} numbers, not {len(values)}.")
-    unit = values[0].unit
-    numbers: list[Any] = []
-    for index, value in enumerate(values):
-        number = value.number
-        if name in _ANGLES and not value.unit.dims:
-            number = exact.multiply(number, value.unit.factor)
-        elif name in _KEEP_UNIT and unit and not (name == "round" and index):
-            number = value.unit.to(unit, number)
-        elif name == "sqrt" and unit and all(part.exponent % 2 == 0 for part in unit.parts):
-            pass
-        elif value.unit:
-            raise ToolError(f"{name} takes plain numbers, not {value.unit}.")
-        numbers.append(number)
-    result = function(*numbers)
-    if name == "sqrt" and unit:
-        parts = tuple(replace(part, exponent=part.exponent // 2) for part in unit.parts)
-        return Value(result, Unit(parts))
-    return Value(result, unit if name in _KEEP_UNIT else NONE)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from llmos.sdk import ToolError
 
 from .exact import DIGITS, Number, multiply, to_decimal
-from .parser import Value
+from .values import Value
 
 __all__ = ["show", "show_number"]
 

@@ -27,10 +27,13 @@ _UNITS = {
     "sec": ("seconds", 1), "s": ("seconds", 1), "business day": ("workdays", 1),
     "working day": ("workdays", 1), "workday": ("workdays", 1), "weekday": ("workdays", 1),
 }  # fmt: skip
-_WORDS = {word: n for n, word in enumerate(
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"])}  # fmt: skip
-_WORDS |= {"a": 1, "an": 1, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70,
-           "eighty": 80, "ninety": 90, "hundred": 100, "couple": 2, "dozen": 12}  # fmt: skip
+_WORDS = {
+    "zero": 0, "a": 1, "an": 1, "one": 1, "two": 2, "couple": 2, "three": 3, "four": 4, "five": 5,
+    "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+    "dozen": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
+    "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100,
+}  # fmt: skip
 _LOW = "|".join(sorted((w for w in _WORDS if w not in ("a", "an")), key=len, reverse=True))
 _NUMBER_WORDS = rf"(?:an?|one)\s+(?:hundred|dozen|couple)\b|(?:{_LOW})(?:[ -](?:{_LOW}))?\b|an?\b"
 _PIECE = re.compile(

@@ -36,6 +36,7 @@ _FIXED = {
     (2, 14), "epiphany": (1, 6), "all saints day": (11, 1), "st patricks day": (3, 17),
     "april fools day": (4, 1), "may day": (5, 1), "leap day": (2, 29),
 }  # fmt: skip
+_BARE_DAY = re.compile(r"(?:on )?(?:the (\d{1,2})(?:st|nd|rd|th)?|(\d{1,2})(?:st|nd|rd|th))")
 _YEAR = re.compile(r"(?:^|\s)(\d{4})$")
 _RELATIVE = {"today": 0, "now": 0, "right now": 0, "tomorrow": 1, "yesterday": -1, "tonight": 0,
              "day after tomorrow": 2, "day before yesterday": -2, "todays date": 0,
@@ -153,9 +154,7 @@ def _day_of_month(day: int, today: date) -> Moment:
 
 def _day(text: str, now: datetime, context: Context, nested: int) -> Moment | None:
     words = re.sub(r"[,’'“”]", "", text.lower())
-    if bare := re.fullmatch(
-        r"(?:on )?(?:the (\d{1,2})(?:st|nd|rd|th)?|(\d{1,2})(?:st|nd|rd|th))", words
-    ):
+    if bare := _BARE_DAY.fullmatch(words):
         return _day_of_month(int(bare[1] or bare[2]), now.date())
     words = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words)
     words = " ".join(words.split())
