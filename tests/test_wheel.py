@@ -71,14 +71,22 @@ def _bundle(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
+def _files(folder: Path) -> set[Path]:
+    """The files of a folder of the checkout, without caches."""
+    return {
+        path.relative_to(ROOT)
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(
+            part.startswith(".") or part == "__pycache__" for part in path.relative_to(ROOT).parts
+        )
+    }
+
+
 def test_the_wheel_carries_tools_plugins_and_assets(from_sdist: Path):
     names = _bundle(from_sdist)
     for folder in ("tools", "plugins", "assets"):
-        wanted = {
-            f"llmos/_bundle/{path.relative_to(ROOT)}"
-            for path in (ROOT / folder).rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
-        }
+        wanted = {f"llmos/_bundle/{path}" for path in _files(ROOT / folder)}
         assert wanted
         assert wanted <= names
     assert "llmos/_bundle/tools/calculator/tool.toml" in names
@@ -86,11 +94,7 @@ def test_the_wheel_carries_tools_plugins_and_assets(from_sdist: Path):
 
 def test_the_wheel_carries_every_file_of_the_package_and_no_other(from_sdist: Path):
     names = _bundle(from_sdist)
-    wanted = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "llmos").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    wanted = {str(path) for path in _files(ROOT / "llmos")}
     assert wanted <= names
     others = {name for name in names - wanted if not name.startswith("llmos/_bundle/")}
     assert {name.split("/")[0] for name in others} == {f"llmos-{llmos.__version__}.dist-info"}

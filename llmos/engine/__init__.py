@@ -1,0 +1,1 @@
+"""The processor: sequences, steps, cells. Knows tokens, not conversations."""

@@ -11,6 +11,7 @@ Owns the cells' slots: which are idle, which belong to a running sequence.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 
 from llmos import limits
@@ -18,8 +19,11 @@ from llmos.engine.backend import Runtime
 from llmos.engine.cells import Cells, common_prefix
 from llmos.engine.sequence import Sequence, State
 from llmos.engine.swap import Snapshot, SwapStore
+from llmos.errors import LlmosError
 
 __all__ = ["Admission"]
+
+log = logging.getLogger(__name__)
 
 
 class Admission:
@@ -40,6 +44,7 @@ class Admission:
         self.swapped_out = 0
         self.swapped_in = 0
         self.forked = 0
+        self.idle_cells = 0  # as of the last trim
         self._runtime = runtime
         self._resident = resident
         self._idle: OrderedDict[int, int] = OrderedDict()  # slot → tokens; least recent first
@@ -53,10 +58,11 @@ class Admission:
 
     def admit(self, now: float) -> None:
         """Admit whoever can be, strongest and oldest first."""
-        self.waiting.sort(key=lambda s: (s.boost, s.submitted))
-        for sequence in list(self.waiting):
-            if sequence.suspended or sequence.leader is not None:
-                continue
+        for sequence in self.running:
+            sequence.boost = sequence.priority  # lent anew below while somebody waits on it
+        able = [s for s in self.waiting if not s.suspended and s.leader is None]
+        able.sort(key=lambda s: (s.boost, s.submitted))
+        for sequence in able[: self._runtime.slots]:  # no more could be placed
             if self._prefix_in_flight(sequence):
                 continue
             if not self._make_room(sequence):
@@ -67,6 +73,7 @@ class Admission:
             sequence.last_step = now
             sequence.state = State.RUNNING
             self.running.append(sequence)
+            self.trim()
 
     def fork(self, parent: Sequence, child: Sequence, now: float) -> bool:
         """Let ``child`` run on the cells ``parent`` has for their common tokens. No prefill.
@@ -76,7 +83,7 @@ class Admission:
         """
         if not self.cells.slots_free and not self._evict_idle():
             return False
-        if self._available() < self._reserve(child):
+        if self._available() < child.todo - parent.filled + self._reserve(child):
             return False
         child.slot = self.cells.take_slot()
         child.filled = child.cached_tokens = parent.filled
@@ -105,7 +112,7 @@ class Admission:
                 continue
             victim = max(
                 (s for s in self.running if s not in left),
-                key=lambda s: (s.boost, s.suspended, s.submitted),
+                key=lambda s: (s.suspended, s.boost, s.submitted),
             )
             self.preempt(victim)
             if victim in planned:
@@ -147,23 +154,27 @@ class Admission:
         self.enqueue(sequence)
 
     def trim(self) -> None:
-        """Swap out idle slots beyond what may stay resident; the last used one always may."""
-        idle = sum(self._idle.values())
-        while idle > self._resident and len(self._idle) > (0 if self.running else 1):
-            slot = next(iter(self._idle))
-            idle -= self._idle[slot]
-            self._swap_out(slot)
+        """Swap out idle slots beyond what may stay resident.
+
+        The last used one may always stay while nothing runs: it slows nobody.
+        """
+        while len(self._idle) > (0 if self.running else 1):
+            if self._count_idle() <= self._resident:
+                break
+            self._evict_idle()
+        self.idle_cells = self._count_idle()
 
     def forget(self) -> None:
         """Drop every idle slot and snapshot (the model or its adapters changed)."""
         for slot in list(self._idle):
             del self._idle[slot]
             self.cells.release(slot)
+        self.idle_cells = 0
         self.swap.clear()
 
-    @property
-    def idle_cells(self) -> int:
-        return sum(self._idle.values())
+    def _count_idle(self) -> int:
+        """Cells that nobody running holds."""
+        return self.cells.used - self.cells.held(s.slot for s in self.running)
 
     # --- room -------------------------------------------------------------------------------
 
@@ -179,6 +190,9 @@ class Admission:
 
     def _make_room(self, sequence: Sequence) -> bool:
         """Free a slot and enough cells for ``sequence``, at the cost of idle and weaker ones."""
+        stays = [s for s in self.running if s.boost <= sequence.boost and not s.suspended]
+        if stays and not self._fits_beside(sequence, stays):
+            return False
         while True:
             slot, shared = self._match(sequence)
             taken_over = slot in self._idle and shared == self._idle[slot]
@@ -193,6 +207,18 @@ class Admission:
                 # Nothing else runs: what claims there are do not count against one window.
                 return not self.running and bool(self.cells.slots_free)
             self.preempt(max(weaker, key=lambda s: (s.suspended, s.boost, s.submitted)))
+
+    def _fits_beside(self, sequence: Sequence, stays: list[Sequence]) -> bool:
+        """Whether all others' leaving would make room; if not, they are left in peace."""
+        slot, shared = self._match(sequence)
+        slots = [s.slot for s in stays]
+        left = self.cells.total - sum(s.todo + self._reserve(s) for s in stays)
+        left -= len(sequence.tokens) + self._reserve(sequence)
+        if len(stays) >= self._runtime.slots:
+            return False
+        if left >= self.cells.held(slots):
+            return True
+        return slot >= 0 and left + shared >= self.cells.held([*slots, slot])
 
     def _evict_idle(self, keep: int = -1) -> bool:
         slot = next((s for s in self._idle if s != keep), None)
@@ -209,7 +235,11 @@ class Admission:
 
     def _save(self, slot: int) -> None:
         """Put a snapshot of ``slot`` into the swap store, if it has room."""
-        state = self._runtime.save(slot)
+        try:
+            state = self._runtime.save(slot)
+        except (LlmosError, MemoryError):
+            log.exception("slot %d cannot be swapped out and will be computed again", slot)
+            return
         tokens = tuple(self.cells.tokens(slot))
         if self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint)):
             self.swapped_out += 1
@@ -222,10 +252,12 @@ class Admission:
 
     def _prefix_in_flight(self, sequence: Sequence) -> bool:
         """Whether a running prefill will soon hold more of our prompt than anybody does now."""
-        _, shared = self._match(sequence)
-        for other in self.running:
-            if not other.prefilling or other.suspended:
-                continue
+        shared = 0
+        prefilling = [s for s in self.running if s.prefilling and not s.suspended]
+        if prefilling:
+            _, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
+            shared = max(kept, self._match(sequence)[1])
+        for other in prefilling:
             common = common_prefix(other.tokens[: other.prompt_tokens], sequence.tokens[:-1])
             coming = 0 if self._whole and common < other.prompt_tokens else common
             if coming >= shared + limits.SHARE_MIN and other.filled < coming:
@@ -237,9 +269,10 @@ class Admission:
         """Give ``sequence`` a slot with the longest prefix there is."""
         slot, shared = self._match(sequence)
         snapshot, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
-        worth = snapshot is not None and kept >= shared + limits.SHARE_MIN
-        if worth and snapshot and self._swap_in(sequence, snapshot, kept):
-            return
+        if snapshot and kept >= shared + limits.SHARE_MIN:
+            if self._swap_in(sequence, snapshot, kept):
+                return
+            slot, shared = self._match(sequence)
         if slot in self._idle and shared == self._idle[slot]:
             del self._idle[slot]
             sequence.slot = slot

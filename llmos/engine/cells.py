@@ -11,7 +11,7 @@ a slot. It knows tokens and slots, not sequences or priorities, and never decide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from llmos.engine.backend import Runtime
@@ -29,6 +29,8 @@ def common_prefix(a: _Tokens, b: _Tokens, start: int = 0) -> int:
     a loop.
     """
     low, high = 0, min(len(a), len(b) - start)
+    if high <= 0 or a[0] != b[start]:
+        return 0
     if a[:high] == b[start : start + high]:
         return high
     while low + 1 < high:
@@ -115,6 +117,11 @@ class Cells:
             below = run
         return total
 
+    def held(self, slots: Iterable[int]) -> int:
+        """Cells that ``slots`` hold together, each counted once."""
+        runs = {run for slot in slots for run in self._end[slot].path()}
+        return sum(len(run.tokens) for run in runs)
+
     def match(self, tokens: list[int], *, whole: bool = False) -> tuple[int, int]:
         """The slot that shares the longest prefix with ``tokens``.
 
@@ -186,8 +193,8 @@ class Cells:
             run = pending.pop()
             counted += len(run.tokens)
             pending.extend(run.children)
-            if run.parent is not None and not run.ends and not run.children:
-                raise EngineError("A run of cells belongs to no sequence.")
+            if run.parent is not None and not run.ends and len(run.children) < 2:
+                raise EngineError("A run of cells belongs to no sequence, or ends for no reason.")
             if any(child.parent is not run for child in run.children):
                 raise EngineError("A run of cells has lost its parent.")
         if counted != self.used or not 0 <= self.used <= self.total:
@@ -239,3 +246,14 @@ class Cells:
             run.parent.children.remove(run)
             self.used -= len(run.tokens)
             run = run.parent
+        if run.parent is not None and not run.ends and len(run.children) == 1:
+            self._join(run, run.children[0])
+
+    def _join(self, run: _Run, only: _Run) -> None:
+        """Make one run of two: where nothing ends or branches there is no border."""
+        run.tokens += only.tokens
+        run.children, run.ends = only.children, only.ends
+        for child in run.children:
+            child.parent = run
+        for slot in run.ends:
+            self._end[slot] = run

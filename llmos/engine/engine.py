@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from llmos import limits
@@ -65,6 +66,8 @@ class Engine:
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._stopping = False
+        self._closed = False  # guarded by _gate: no command is taken any more
+        self._gate = threading.Lock()
         self._dirty = False  # something happened since cells were last checked
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self.runtime: Runtime
@@ -106,26 +109,35 @@ class Engine:
             PromptTooLong: Prompt and reply do not fit the window.
             EngineStopped: The engine is not running.
         """
+        self._require_running()
         window = min(self.runtime.info.window, self.runtime.cells)
         wanted = params.max_tokens if params.max_tokens is not None else 1
         if not tokens:
             raise EngineError("The prompt is empty.")
-        if len(tokens) + max(wanted, 1) > window:
+        if not 0 <= min(tokens) <= max(tokens) < self.runtime.info.vocab:
+            raise EngineError("The prompt has a token that is not in the vocabulary.")
+        if len(tokens) + wanted > window:
             raise PromptTooLong(len(tokens), window, wanted)
-        if self._stopping or not self._thread.is_alive():
-            raise EngineStopped("The engine has stopped.")
-        group = [Sequence(list(tokens), params, priority, window, deliver) for _ in range(n)]
+        group = [
+            Sequence(list(tokens), _reseeded(params, i), priority, window, deliver)
+            for i in range(n)
+        ]
         for follower in group[1:]:
             follower.leader = group[0]
         group[0].followers = group[1:]
-        self._commands.put(lambda: self._enqueue(group))
+        self._send(lambda: self._enqueue(group))
         return group
 
     def fork(self, parent: Sequence, params: SamplingParams, deliver: Deliver) -> Sequence:
-        """A second sequence that goes on from where ``parent`` is now; nothing is prefilled."""
+        """A second sequence that goes on from where ``parent`` is now; nothing is prefilled.
+
+        Raises:
+            EngineStopped: The engine is not running.
+        """
+        self._require_running()
         window = min(self.runtime.info.window, self.runtime.cells)
         child = Sequence(list(parent.tokens), params, parent.priority, window, deliver)
-        self._commands.put(lambda: self._fork(parent, child))
+        self._send(lambda: self._fork(parent, child))
         return child
 
     def cancel(self, sequence: Sequence) -> None:
@@ -141,8 +153,15 @@ class Engine:
         self._commands.put(lambda: self._suspend(sequence, False))
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run ``function`` on the engine's thread, between two steps."""
-        self._commands.put(function)
+        """Run ``function`` on the engine's thread, between two steps. What it raises is logged."""
+
+        def guarded() -> None:
+            try:
+                function()
+            except Exception:
+                log.exception("a call on the engine's thread failed")
+
+        self._send(guarded)
 
     def stop(self) -> None:
         """End every sequence, free the model and the thread. Safe to call twice."""
@@ -178,6 +197,17 @@ class Engine:
             "swapped_out": admission.swapped_out,
             "swapped_in": admission.swapped_in,
         }
+
+    def _require_running(self) -> None:
+        if self._closed or self._stopping or not self._thread.is_alive():
+            raise EngineStopped("The engine has stopped.")
+
+    def _send(self, command: Callable[[], None]) -> None:
+        """Queue a command that will surely be taken: by the loop, or by its end."""
+        with self._gate:
+            if self._closed:
+                raise EngineStopped("The engine has stopped.")
+            self._commands.put(command)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -221,6 +251,7 @@ class Engine:
 
     def _rest(self) -> None:
         """Nothing to do: check the books, then sleep until a command comes."""
+        self._publish(0.0)
         self.admission.trim()
         if self._dirty:
             self._dirty = False
@@ -247,9 +278,9 @@ class Engine:
         began = time.monotonic()
         try:
             rows = self.runtime.decode(runs)
-        except LlmosError as error:
+        except Exception as error:  # whatever it is, it must not end the sequences beside it
             log.exception("a step of %d sequences failed", len(planned))
-            self._fail([p.sequence for p in planned], EngineError(error.sentence))
+            self._fail([p.sequence for p in planned], error)
             return [-1] * len(planned)
         ended = time.monotonic()
         self._account(planned, ended, ended - began)
@@ -293,8 +324,9 @@ class Engine:
             if s.sampler is None:
                 s.sampler = self.runtime.sampler(s.params, s.tokens)
             token = s.sampler.sample(self.runtime, row)
-        except LlmosError as error:
-            self._fail([s], EngineError(error.sentence))
+        except Exception as error:
+            log.exception("sampling failed")
+            self._fail([s], error)
             return
         if not s.generated:
             s.first_token = now
@@ -324,69 +356,87 @@ class Engine:
         logits: Logits = self.runtime.logits(row)
         return logprob(logits, token, s.params.logprobs, self.runtime.piece)
 
-    def _publish(self) -> None:
+    def _publish(self, most_s: float = limits.FLUSH_MAX_MS / 1000) -> None:
         """Let text out, at a rate that does not take the cores the model needs."""
         now = time.monotonic()
-        running = self.admission.running
-        interval = min(limits.FLUSH_MS * max(len(running), 1), limits.FLUSH_MAX_MS) / 1000
-        for s in running:
+        everybody = [*self.admission.running, *self.admission.waiting]
+        interval = min(limits.FLUSH_MS * len(self.admission.running) / 1000, most_s)
+        for s in everybody:
             s.flush(now, interval)
 
     # --- commands, on the engine's thread ---------------------------------------------------
 
     def _enqueue(self, group: list[Sequence]) -> None:
         for sequence in group:
-            if sequence.cancelled:
-                continue
-            if sequence.max_tokens == 0:
-                sequence.finish("length")
-                continue
-            self.admission.enqueue(sequence)
+            if sequence.max_tokens > 0:
+                self.admission.enqueue(sequence)
+            else:
+                self._finish(sequence, "length")
 
     def _fork(self, parent: Sequence, child: Sequence) -> None:
-        child.tokens = list(parent.tokens)
-        child.prompt_tokens = len(child.tokens)
-        self.admission.enqueue(child)
-        if parent.state is State.RUNNING and parent.filled:
+        child.start_from(list(parent.tokens))
+        self._enqueue([child])
+        decoding = parent.state is State.RUNNING and not parent.prefilling
+        if decoding and child.state is State.WAITING:  # a prefill would be awaited, not repeated
             self.admission.fork(parent, child, time.monotonic())
 
     def _cancel(self, s: Sequence) -> None:
         if s.state is State.DONE:
             return
-        s.cancelled = True
         self._orphan(s)
         self._finish(s, "cancelled")
 
     def _suspend(self, s: Sequence, suspended: bool) -> None:
         s.suspended = suspended
+        if suspended:
+            self._orphan(s)  # nobody waits for one that does not move
 
     def _finish(self, s: Sequence, reason: str) -> None:
         self.finished += 1
         self.admission.retire(s)
-        self.admission.trim()
         s.finish(reason)
+        self.admission.trim()
 
-    def _fail(self, sequences: list[Sequence], error: EngineError) -> None:
+    def _fail(self, sequences: list[Sequence], error: Exception) -> None:
+        sentence = "The model failed to compute a step."
+        if isinstance(error, LlmosError):
+            sentence = error.sentence
         for s in sequences:
             self._orphan(s)
             self.admission.drop(s)
-            s.finish("error", error)
+            self.finished += 1
+            s.finish("error", EngineError(sentence))
 
     def _orphan(self, s: Sequence) -> None:
-        """``s`` ends before its followers could use its prefill: the first becomes leader."""
+        """``s`` leaves its group before the prefill is done; another one leads the rest."""
         if s.leader is not None:
             s.leader.followers.remove(s)
             s.leader = None
         if s.followers:
             first, *rest = s.followers
-            first.leader, first.followers = None, rest
+            first.leader, first.followers, s.followers = None, rest, []
             for follower in rest:
                 follower.leader = first
-            s.followers = []
 
     def _end_all(self) -> None:
+        """End every stream, those too whose command nobody has taken yet."""
+        with self._gate:
+            self._closed = True
+        self._stopping = True
+        while not self._commands.empty():
+            try:
+                self._commands.get()()
+            except Exception:
+                log.exception("a command failed while the engine ended")
         stopped = EngineStopped("The engine has stopped.")
         for s in [*self.admission.running, *self.admission.waiting]:
-            s.followers, s.leader = [], None
             s.finish("error", stopped)
-        self._stopping = True
+        self.admission.running.clear()
+        self.admission.waiting.clear()
+
+
+def _reseeded(params: SamplingParams, index: int) -> SamplingParams:
+    """The parameters of the ``index``-th of several replies: a given seed gives each its own."""
+    return (
+        replace(params, seed=params.seed + index) if index and params.seed is not None else params
+    )

@@ -186,7 +186,13 @@ def _code(code: int) -> str:
     char = chr(code)
     if char.isascii() and char.isalnum():
         return char
-    return f"\\x{code:02X}" if code < 0x80 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+    return (
+        f"\\x{code:02X}"
+        if code < 0x80
+        else f"\\u{code:04X}"
+        if code < 0x10000
+        else f"\\U{code:08X}"
+    )
 
 
 class Grammar:
@@ -229,7 +235,7 @@ class Grammar:
         """
         if most is not None and most < least:
             return NOTHING
-        if most is not None and most < _BASE or most is None and least < _BASE:
+        if (most is not None and most < _BASE) or (most is None and least < _BASE):
             return EMPTY if most == 0 else Rep(item, least, most)
         item = self.rule("item", item)
         rest = Rep(item, 0, None) if most is None else self._at_most(item, most - least)
@@ -374,7 +380,7 @@ def _check_recursion(rules: dict[str, Expr]) -> None:
             if rule not in empty and may_be_empty(expr):
                 empty.add(rule)
                 grew = True
-    for name, expr in rules.items():
+    for expr in rules.values():
         if any(rep.most is None and may_be_empty(rep.item) for rep in _repetitions(expr)):
             raise GrammarError("A pattern repeats without end what may be empty.")
     try:
@@ -410,6 +416,8 @@ def _text(expr: Expr, *, tight: bool = False) -> str:
             text = " | ".join(_text(item) for item in items)
         case Rep(item, least, most):
             marks = {(0, None): "*", (1, None): "+", (0, 1): "?"}
-            span = f"{{{least}}}" if least == most else f"{{{least},{'' if most is None else most}}}"
+            span = (
+                f"{{{least}}}" if least == most else f"{{{least},{'' if most is None else most}}}"
+            )
             return _text(item, tight=True) + marks.get((least, most), span)
     return f"({text})" if tight else text

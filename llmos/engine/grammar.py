@@ -21,7 +21,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from llmos import limits
-from llmos.engine import patterns
+from llmos.engine import numerals, patterns
 from llmos.engine.gbnf import (
     EMPTY,
     NOTHING,
@@ -158,13 +158,15 @@ class SchemaWriter:
     def _number(self, schema: Schema, kind: str) -> Expr:
         low, high, above, below = number_bounds(schema)
         if kind == "number":
-            return self.grammar.rule("number", patterns.decimal_range(low, high, above=above, below=below))
+            return self.grammar.rule(
+                "number", numerals.decimal_range(low, high, above=above, below=below)
+            )
         first = last = None
         if low is not None:
             first = _ceiling(low) + (1 if above and low == low.to_integral_value() else 0)
         if high is not None:
             last = -_ceiling(-high) - (1 if below and high == high.to_integral_value() else 0)
-        return self.grammar.rule("integer", patterns.integer_range(first, last))
+        return self.grammar.rule("integer", numerals.integer_range(first, last))
 
     def _string(self, schema: Schema) -> Expr:
         least = _count(schema, "minLength") or 0
@@ -180,11 +182,15 @@ class SchemaWriter:
         elif known:
             make, shortest, longest = known
             if least > shortest or (most is not None and most < longest):
-                raise GrammarError(f"minLength or maxLength beside the format {form!r} is not supported.")
+                raise GrammarError(
+                    f"minLength or maxLength beside the format {form!r} is not supported."
+                )
             content = make()
         else:
             content = self.grammar.repeat(self.char, least, most)
-        return NOTHING if content == NOTHING else self.grammar.rule("string", seq('"', content, '"'))
+        return (
+            NOTHING if content == NOTHING else self.grammar.rule("string", seq('"', content, '"'))
+        )
 
     # --- arrays -----------------------------------------------------------------------------
 
@@ -218,7 +224,11 @@ class SchemaWriter:
                 some = NOTHING if most == 0 else seq(rest, more)
                 inner = alt(some, EMPTY) if least == 0 else some
                 return self._bracket("[", inner, "]", hint)
-            tail = EMPTY if room is not None and room <= 0 else self.grammar.repeat(seq(comma, rest), needed, room)
+            tail = (
+                EMPTY
+                if room is not None and room <= 0
+                else self.grammar.repeat(seq(comma, rest), needed, room)
+            )
         # the declared items may end early, but not before minItems
         inner = tail if most is None or most >= len(first) else NOTHING
         for n in reversed(range(len(first))):
@@ -252,8 +262,10 @@ class SchemaWriter:
                     return NOTHING
                 continue
             member = seq(self._constant(name), ":", self.after, expr)
-            members.append((self.grammar.rule(f"{hint}-{rule_name(name)}-member", member), name in required))
-        extra = NOTHING
+            members.append(
+                (self.grammar.rule(f"{hint}-{rule_name(name)}-member", member), name in required)
+            )
+        extra: Expr = NOTHING
         if extra_schema is not False:
             value = (
                 self._any(limits.JSON_DEPTH - 1)
@@ -280,7 +292,7 @@ class SchemaWriter:
         A state is the next member and how many were written, counted only as far as it matters.
         """
         comma = seq(",", self.after)
-        if most is not None and most > 4096 or least > 4096:
+        if (most is not None and most > 4096) or least > 4096:
             raise GrammarError("minProperties or maxProperties is too large.")
         cap = most + 1 if most is not None else max(1, least)
         after: dict[int, Expr] = {}
@@ -297,18 +309,24 @@ class SchemaWriter:
             if written:
                 after[written] = self.grammar.repeat(seq(comma, extra), needed, room)
             else:
-                more = self.grammar.repeat(seq(comma, extra), 0, None if room is None else max(0, room - 1))
+                more = self.grammar.repeat(
+                    seq(comma, extra), 0, None if room is None else max(0, room - 1)
+                )
                 some = NOTHING if room == 0 else seq(extra, more)
                 after[written] = some if needed else alt(some, EMPTY)
         for expr, needed_here in reversed(members):
             before: dict[int, Expr] = {}
             for written in range(cap + 1):
                 then = after[min(written + 1, cap)]
-                options = [NOTHING if then == NOTHING else seq(comma if written else EMPTY, expr, then)]
+                options = [
+                    NOTHING if then == NOTHING else seq(comma if written else EMPTY, expr, then)
+                ]
                 if not needed_here:
                     options.append(after[written])
                 options = [option for option in options if option != NOTHING]
-                before[written] = self.grammar.rule(f"{hint}-rest", alt(*options)) if options else NOTHING
+                before[written] = (
+                    self.grammar.rule(f"{hint}-rest", alt(*options)) if options else NOTHING
+                )
             after = before
         if after[0] == NOTHING and extra != NOTHING and least > 1:
             raise GrammarError("minProperties above one is supported only for declared properties.")
@@ -343,7 +361,9 @@ class SchemaWriter:
         if not names:
             return Rep(patterns.PLAIN, 1, None)
         if sum(map(len, names)) > limits.SCHEMA_NODES or max(map(len, names)) > 256:
-            raise GrammarError("additionalProperties beside so many or such long names is not supported.")
+            raise GrammarError(
+                "additionalProperties beside so many or such long names is not supported."
+            )
         return node(names, first=True)
 
     # --- anything ---------------------------------------------------------------------------
@@ -352,7 +372,7 @@ class SchemaWriter:
         """Any JSON value, nested at most ``depth`` deep."""
         comma = seq(",", self.after)
         string = self.grammar.rule("string", seq('"', Rep(self.char, 0, None), '"'))
-        number = self.grammar.rule("number", patterns.decimal_range(None, None))
+        number = self.grammar.rule("number", numerals.decimal_range(None, None))
         value = self.grammar.rule("scalar", alt(string, number, "true", "false", "null"))
         scalar = value
         for _ in range(depth):
@@ -374,8 +394,11 @@ def _count(schema: Schema, keyword: str) -> int | None:
     value = schema.get(keyword)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or value < 0
+        or value != int(value)
+    ):
         raise GrammarError(f"{keyword} of the schema is not a count.")
     return int(value)
-
-

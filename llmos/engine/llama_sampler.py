@@ -8,7 +8,6 @@ token drawn again. A grammar with a trigger sleeps until the output contains the
 from __future__ import annotations
 
 import ctypes
-import re
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ __all__ = ["LlamaSampler"]
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _SEED_MASK = 0xFFFFFFFF
 _TAIL_TOKENS = 16  # tokens a trigger may be spread over
+_TRIES = 32  # tokens refused in a row before a trigger is given up
 
 
 class LlamaSampler:
@@ -58,13 +58,15 @@ class LlamaSampler:
     def sample(self, runtime: Any, row: int) -> int:
         if self._grammar is None:
             token = int(C.llama_sampler_sample(self._chain, runtime.context, row))
-            if self._params.trigger:
-                self._watch(token)
+            if self._params.grammar and self._params.trigger:
+                token = self._watch(token, row)
             return token
         logits = runtime.logits(row)
         token = self._draw(logits, constrained=False)
         if not self._fits(token):
             token = self._draw(logits, constrained=True)
+            if not self._fits(token):  # llama.cpp would end the whole program on accepting it
+                raise GrammarError("The grammar leaves the model no token to go on with.")
         C.llama_sampler_accept(self._chain, token)
         C.llama_sampler_accept(self._grammar, token)
         return token
@@ -106,28 +108,56 @@ class LlamaSampler:
         C.llama_sampler_apply(self._grammar, ctypes.byref(array))
         return bool(np.isfinite(data["logit"][0]))
 
-    def _watch(self, token: int) -> None:
-        """Wake the grammar once the output contains the trigger."""
-        self._tail = [*self._tail[-_TAIL_TOKENS:], token]
-        text = b"".join(self._runtime.piece(t, special=True) for t in self._tail)
-        if self._params.trigger.encode() not in text:
-            return
-        self._grammar = self._make_grammar(lazy=True)
-        for seen in self._tail:
-            C.llama_sampler_accept(self._grammar, seen)
+    def _watch(self, token: int, row: int) -> int:
+        """Wake the grammar once the output contains the trigger.
 
-    def _make_grammar(self, *, lazy: bool = False) -> Any:
+        The token that ends the trigger may bring more text, which must fit, too: llama.cpp ends
+        the whole program on accepting what does not. Another token is drawn instead.
+
+        Returns:
+            ``token``, or the one drawn instead.
+        """
+        logits = self._runtime.logits(row)
+        refused: list[tuple[int, float]] = []
+        while not self._wakes_well([*self._tail, token]):
+            if len(refused) == _TRIES:
+                raise GrammarError("The grammar leaves the model no token to go on with.")
+            refused.append((token, float(logits[token])))
+            logits[token] = -np.inf
+            token = int(C.llama_sampler_sample(self._chain, self._runtime.context, row))
+        for again, logit in refused:
+            logits[again] = logit
+        self._tail = [*self._tail[-_TAIL_TOKENS:], token]
+        return token
+
+    def _wakes_well(self, tail: list[int]) -> bool:
+        """False where the trigger is complete, but followed by what the grammar does not allow."""
+        text = b"".join(self._runtime.piece(t, special=True) for t in tail)
+        at = text.find(self._params.trigger.encode())
+        if at < 0:
+            return True
+        self._grammar = self._make_grammar()
+        for token in self._spell(text[at:]):
+            if not self._fits(token):
+                C.llama_sampler_free(self._grammar)
+                self._grammar = None
+                return False
+            C.llama_sampler_accept(self._grammar, token)
+        return True
+
+    def _spell(self, text: bytes) -> list[int]:
+        """Tokens whose pieces are exactly ``text``: a vocabulary may put a space before a text."""
+        piece = self._runtime.piece
+        for before in ("", "\n"):
+            tokens = self._runtime.tokenize(before + text.decode("utf-8", "replace"), special=True)
+            for start in range(len(tokens)):
+                if b"".join(piece(t, special=True) for t in tokens[start:]) == text:
+                    return tokens[start:]
+        raise GrammarError("The vocabulary cannot spell what opens the grammar.")
+
+    def _make_grammar(self) -> Any:
         text = self._params.grammar.encode()
-        if not lazy:
-            made = C.llama_sampler_init_grammar(self._runtime.vocab, text, b"root")
-        else:
-            # The pattern must match the whole output so far; the grammar starts at its group.
-            pattern = rf"[\s\S]*?({re.escape(self._params.trigger)}[\s\S]*)".encode()
-            patterns = (ctypes.c_char_p * 1)(pattern)
-            none = (C.llama_token * 1)()
-            made = C.llama_sampler_init_grammar_lazy_patterns(
-                self._runtime.vocab, text, b"root", patterns, 1, none, 0
-            )
+        made = C.llama_sampler_init_grammar(self._runtime.vocab, text, b"root")
         if not made:
             raise GrammarError("The grammar cannot be parsed.")
         return made

@@ -11,9 +11,7 @@ from llmos.engine.backend import Logits, TokenLogprob
 __all__ = ["logprob"]
 
 
-def logprob(
-    logits: Logits, token: int, top: int, piece: Callable[[int], bytes]
-) -> TokenLogprob:
+def logprob(logits: Logits, token: int, top: int, piece: Callable[[int], bytes]) -> TokenLogprob:
     """The natural-log softmax of ``token`` and of the ``top`` likeliest tokens.
 
     Args:

@@ -16,8 +16,8 @@ class Output:
     """The text of one generation.
 
     Args:
-        stop: Strings that end it; the first to appear wins, and neither it nor what follows
-            is ever emitted.
+        stop: Strings that end it; the first to be complete wins (the longest, of several), and
+            neither it nor what follows is ever emitted.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
@@ -31,7 +31,7 @@ class Output:
         return self._emit(self._decoder.decode(piece))
 
     def finish(self) -> str:
-        """The rest, when no more tokens come. Bytes that never became a character show as U+FFFD."""
+        """The rest, when no more tokens come. Bytes that became no character show as U+FFFD."""
         text = self._emit(self._decoder.decode(b"", final=True))
         if not self.stopped:
             text += self._held
@@ -44,11 +44,11 @@ class Output:
         if not self._stop:
             return text
         text = self._held + text
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if found:
+        ends = [(text.index(s) + len(s), text.index(s)) for s in self._stop if s in text]
+        if ends:
             self.stopped = True
             self._held = ""
-            return text[: min(found)]
+            return text[: min(ends)[1]]
         hold = max(_overlap(text, stop) for stop in self._stop)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]

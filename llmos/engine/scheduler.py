@@ -1,7 +1,7 @@
 """Who is in the next batch.
 
-Decode goes first, then one prefill chunk fills the batch; the chunk is sized so that a step stays
-near its target while anybody waits. Between steps a stronger priority preempts a weaker one
+Decode goes first, then prefill fills the batch, oldest first, up to a chunk that is sized so that
+a step stays near its target while anybody waits. Between steps a stronger priority preempts a weaker one
 altogether; a sequence passed over for longer than its class's patience gets into one step, so
 nothing starves.
 
@@ -60,22 +60,22 @@ class Scheduler:
         top = min(s.boost for s in ready)
         chosen = [s for s in ready if s.boost == top]
         aged = [
-            s
-            for s in ready
-            if s.boost != top and now - s.last_step > limits.PATIENCE_S[s.boost]
+            s for s in ready if s.boost != top and now - s.last_step > limits.PATIENCE_S[s.boost]
         ]
         decoding = [s for s in chosen + aged if not s.prefilling][: self.batch]
         planned = [Planned(s, 1) for s in decoding]
-        prefilling = [s for s in chosen if s.prefilling] or [s for s in aged if s.prefilling]
-        if prefilling:
-            first = min(prefilling, key=lambda s: (s.boost, s.submitted))
-            others = waiting or len(ready) > 1
-            room = min(first.todo, self.batch - len(planned))
-            count = min(room, self._chunk(len(planned), top, others))
-            if first.boost != top:  # an aged one delays its betters as little as it can
-                count = min(count, limits.PREFILL_CHUNK_MIN)
-            if count > 0:
-                planned.append(Planned(first, count))
+        others = waiting or len(ready) > 1
+        room = min(self.batch - len(planned), self._chunk(len(planned), top, others))
+        for s in sorted((s for s in chosen if s.prefilling), key=lambda s: s.submitted):
+            if room > 0:
+                planned.append(Planned(s, min(s.todo, room)))
+                room -= planned[-1].count
+        late = [s for s in aged if s.prefilling]
+        if late:  # one gets in, and delays its betters as little as it can
+            longest = min(late, key=lambda s: s.last_step)
+            room = self.batch - sum(p.count for p in planned)
+            count = min(longest.todo, room, limits.PREFILL_CHUNK_MIN)
+            planned += [Planned(longest, count)] if count else []
         return planned
 
     def learn(self, planned: list[Planned], seconds: float) -> None:

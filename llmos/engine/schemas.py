@@ -30,7 +30,13 @@ _OF_TYPE = {
     "string": ("minLength", "maxLength", "pattern", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }  # fmt: skip
-_HANDLED = {"type", "enum", "const", "nullable", *(key for keys in _OF_TYPE.values() for key in keys)}
+_HANDLED = {
+    "type",
+    "enum",
+    "const",
+    "nullable",
+    *(key for keys in _OF_TYPE.values() for key in keys),
+}
 _JOINS = {"$ref", "allOf", "anyOf", "oneOf"}
 # Keywords that restrict and that a grammar does not express. Whatever is in no list is an
 # annotation, as JSON Schema says of keywords it does not know.
@@ -72,7 +78,9 @@ def number_bounds(schema: Schema) -> tuple[Decimal | None, Decimal | None, bool,
             return value, value is not None
         if edge is not None and edge is not False:
             limit = _decimal(schema, exclusive)
-            if limit is not None and (value is None or (limit >= value if lower else limit <= value)):
+            if limit is not None and (
+                value is None or (limit >= value if lower else limit <= value)
+            ):
                 value, out = limit, True
         return value, out
 
@@ -159,21 +167,28 @@ class Resolver:
         for part in parts:
             joined = self._product(joined, self.branches(part, depth + 1))
         if "anyOf" in schema:
-            options = [b for part in _schemas(schema, "anyOf") for b in self.branches(part, depth + 1)]
+            options = [
+                b for part in _schemas(schema, "anyOf") for b in self.branches(part, depth + 1)
+            ]
             joined = self._product(joined, options)
         if "oneOf" in schema:
             groups = [
-                self._product(joined, self.branches(part, depth + 1)) for part in _schemas(schema, "oneOf")
+                self._product(joined, self.branches(part, depth + 1))
+                for part in _schemas(schema, "oneOf")
             ]
             groups = [[branch for branch in group if branch is not False] for group in groups]
             for n, group in enumerate(groups):
                 for other in groups[n + 1 :]:
                     if not all(self._apart(a, b) for a in group for b in other):
-                        raise GrammarError("oneOf is not supported where a value may fit two of its schemas.")
+                        raise GrammarError(
+                            "oneOf is not supported where a value may fit two of its schemas."
+                        )
             joined = [branch for group in groups for branch in group] or [False]
         return joined
 
-    def _product(self, left: list[Schema | bool], right: list[Schema | bool]) -> list[Schema | bool]:
+    def _product(
+        self, left: list[Schema | bool], right: list[Schema | bool]
+    ) -> list[Schema | bool]:
         if len(left) * len(right) > _BRANCHES:
             raise GrammarError("anyOf and oneOf of the schema combine into too many cases.")
         merged = [self.merge(a, b) for a in left for b in right]
@@ -189,7 +204,8 @@ class Resolver:
             return b
         if b is True or b == {} or a == b:
             return a
-        assert isinstance(a, dict) and isinstance(b, dict)
+        assert isinstance(a, dict)
+        assert isinstance(b, dict)
         if _JOINS & (a.keys() | b.keys()):
             return {"allOf": [a, b]}
         a, b = _checked(a), _checked(b)
@@ -247,20 +263,33 @@ class Resolver:
             names = {**a.get("properties", {}), **b.get("properties", {})}
 
             def of(schema: Schema, name: str) -> Any:
-                return schema.get("properties", {}).get(name, schema.get("additionalProperties", True))
+                return schema.get("properties", {}).get(
+                    name, schema.get("additionalProperties", True)
+                )
 
             out["properties"] = {name: self.merge(of(a, name), of(b, name)) for name in names}
         if "required" in a and "required" in b:
             out["required"] = list(dict.fromkeys([*a["required"], *b["required"]]))
         if "additionalProperties" in a and "additionalProperties" in b:
-            out["additionalProperties"] = self.merge(a["additionalProperties"], b["additionalProperties"])
+            out["additionalProperties"] = self.merge(
+                a["additionalProperties"], b["additionalProperties"]
+            )
 
     # --- questions --------------------------------------------------------------------------
 
     def enumerated(self, schema: Schema) -> list[Any]:
         """The values of a flat schema's ``enum`` that its other keywords allow."""
         values = schema["enum"]
-        for keyword in ("pattern", "format", "items", "prefixItems", "properties", "propertyNames"):
+        for keyword in (
+            "pattern",
+            "format",
+            "items",
+            "prefixItems",
+            "properties",
+            "propertyNames",
+            "required",
+            "additionalProperties",
+        ):
             kind = next(kind for kind, keys in _OF_TYPE.items() if keyword in keys)
             if keyword in schema and any(_is(value, kind) for value in values):
                 raise GrammarError(f"{keyword} beside enum is not supported.")
@@ -277,7 +306,8 @@ class Resolver:
                 )
             for kind, noun in ((str, "Length"), (list, "Items"), (dict, "Properties")):
                 if isinstance(value, kind):
-                    return schema.get(f"min{noun}", 0) <= len(value) <= schema.get(f"max{noun}", len(value))
+                    least, most = schema.get(f"min{noun}", 0), schema.get(f"max{noun}", len(value))
+                    return bool(least <= len(value) <= most)
             return True
 
         return [value for value in values if fits(value)]
@@ -300,9 +330,10 @@ class Resolver:
             for one, other in ((a, b), (b, a)):
                 high, out = number_bounds(one)[1], number_bounds(one)[3]
                 low, also_out = number_bounds(other)[0], number_bounds(other)[2]
-                if high is not None and low is not None:
-                    if high < low or (high == low and (out or also_out)):
-                        return True
+                if high is None or low is None:
+                    continue
+                if high < low or (high == low and (out or also_out)):
+                    return True
         return False
 
     def _objects_apart(self, a: Schema, b: Schema) -> bool:
@@ -351,7 +382,12 @@ def _checked(schema: Any) -> Schema:
         if keyword in schema and schema[keyword] not in _NEUTRAL.get(keyword, ()):
             raise GrammarError(f"The schema keyword {keyword} is not supported.")
     out = {key: value for key, value in schema.items() if key in _HANDLED}
-    for keyword, kind in (("properties", dict), ("required", list), ("enum", list), ("prefixItems", list)):
+    for keyword, kind in (
+        ("properties", dict),
+        ("required", list),
+        ("enum", list),
+        ("prefixItems", list),
+    ):
         if keyword in out and not isinstance(out[keyword], kind):
             raise GrammarError(f"{keyword} of the schema has the wrong form.")
     if not all(isinstance(name, str) for name in out.get("required", ())):
@@ -369,8 +405,14 @@ def _checked(schema: Any) -> Schema:
         kinds = out["type"] if isinstance(out["type"], list) else [out["type"]]
         unknown = [kind for kind in kinds if kind not in TYPES]
         if unknown or not kinds:
-            raise GrammarError(f"The schema type {unknown[0] if unknown else kinds!r} is not supported.")
-        out["type"] = [*kinds, "null"] if out.pop("nullable", False) is True and "null" not in kinds else kinds
+            raise GrammarError(
+                f"The schema type {unknown[0] if unknown else kinds!r} is not supported."
+            )
+        out["type"] = (
+            [*kinds, "null"]
+            if out.pop("nullable", False) is True and "null" not in kinds
+            else kinds
+        )
     out.pop("nullable", None)
     return out
 

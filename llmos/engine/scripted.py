@@ -131,6 +131,8 @@ class ScriptedRuntime:
         return logits
 
     def share(self, source: int, target: int, length: int) -> None:
+        if not self.info.can_rewind and length != len(self._held[source]):
+            raise EngineError("This memory can only be shared whole.")
         self._held[target] = self._held[source][:length]
 
     def truncate(self, slot: int, length: int) -> bool:

@@ -7,6 +7,7 @@ while decoding. Owned by the engine's thread.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -17,6 +18,8 @@ from llmos.errors import EngineError
 from llmos.events import Usage
 
 __all__ = ["Sequence", "State"]
+
+log = logging.getLogger(__name__)
 
 
 class State(Enum):
@@ -46,13 +49,11 @@ class Sequence:
         limit: int,
         deliver: Callable[[Sequence, Chunk], None],
     ) -> None:
-        self.tokens = tokens
-        self.prompt_tokens = len(tokens)
         self.params = params
         self.priority = priority
         self.boost = priority  # never weaker than ``priority``; raised while another waits on us
-        room = limit - len(tokens)
-        self.max_tokens = room if params.max_tokens is None else min(params.max_tokens, room)
+        self.limit = limit
+        self.start_from(tokens)
         self.deliver = deliver
         self.output = Output(params.stop)
 
@@ -62,7 +63,6 @@ class Sequence:
         self.sampler: Sampler | None = None
         self.leader: Sequence | None = None  # whose prefill we wait for (n > 1)
         self.followers: list[Sequence] = []
-        self.cancelled = False
         self.suspended = False
 
         self.submitted = time.monotonic()
@@ -77,6 +77,14 @@ class Sequence:
         self._count = 0
         self._logprobs: list[TokenLogprob] = []
         self._flushed = 0.0
+
+    def start_from(self, tokens: list[int]) -> None:
+        """Take ``tokens`` as the prompt; nothing is computed or sampled yet."""
+        self.tokens = tokens
+        self.prompt_tokens = len(tokens)
+        room = self.limit - len(tokens)
+        wanted = self.params.max_tokens
+        self.max_tokens = room if wanted is None else min(wanted, room)
 
     @property
     def todo(self) -> int:
@@ -104,7 +112,7 @@ class Sequence:
         """Deliver what is new, if the last delivery is ``interval`` seconds ago."""
         if self._count and now - self._flushed >= interval:
             self._flushed = now
-            self.deliver(self, self._chunk())
+            self._send(self._chunk())
 
     def finish(self, reason: str, error: EngineError | None = None) -> None:
         """Deliver the rest and the last chunk."""
@@ -113,7 +121,7 @@ class Sequence:
         if self.sampler is not None:
             self.sampler.close()
             self.sampler = None
-        self.deliver(self, self._chunk(reason, error))
+        self._send(self._chunk(reason, error))
 
     def usage(self, now: float) -> Usage:
         """Exact counts so far; times in seconds."""
@@ -128,11 +136,15 @@ class Sequence:
             decode_s=now - first,
         )
 
+    def _send(self, chunk: Chunk) -> None:
+        try:
+            self.deliver(self, chunk)
+        except Exception:  # whoever listens (a closed event loop, say) must not end the engine
+            log.exception("a reply cannot be delivered")
+
     def _chunk(self, finish: str = "", error: EngineError | None = None) -> Chunk:
         usage = self.usage(time.monotonic()) if finish else None
-        chunk = Chunk(
-            "".join(self._text), self._count, tuple(self._logprobs), finish, usage, error
-        )
+        chunk = Chunk("".join(self._text), self._count, tuple(self._logprobs), finish, usage, error)
         self._text.clear()
         self._logprobs.clear()
         self._count = 0

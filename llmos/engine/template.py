@@ -182,7 +182,8 @@ class TemplateWorker:
         Raises:
             _Died: It ended, or was out of time and is to be ended.
         """
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             async with asyncio.timeout(seconds):
                 process.stdin.write(line)
@@ -249,6 +250,8 @@ def _library_path() -> list[str]:
     for name in ("jinja2", "markupsafe"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise TemplateError(f"The Python package {name} is missing.", remedy="Install llmos again.")
+            raise TemplateError(
+                f"The Python package {name} is missing.", remedy="Install llmos again."
+            )
         found.append(os.path.dirname(os.path.dirname(spec.origin)))
     return list(dict.fromkeys(found))

@@ -1,10 +1,11 @@
 """The process in which a model's chat template runs. Started by ``template.py``; never imported.
 
 It knows jinja2 and nothing of llmos: the file is run by its path, isolated from the environment
-and from site customisation. The first line it reads is a JSON object with ``path`` (where jinja2 lies),
-limits and the template; it answers once when it is ready and once when the template is compiled,
-then each line in gives one line out, until standard input ends. A template is code from a file. Jinja's sandbox keeps it from Python's attributes, the limits of this
-process keep it from time and memory; the parent keeps the clock.
+and from site customisation. The first line it reads is a JSON object with ``path`` (where jinja2
+lies), limits and the template. It answers once when it is ready and once when the template is
+compiled; then each line in gives one line out, until standard input ends. A template is code from
+a file: Jinja's sandbox keeps it from Python's attributes, the limits of this process keep it from
+time and memory; the parent keeps the clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def limit(kind: int, value: int) -> None:
         pass
 
 
-def environment(today: tuple[int, ...]) -> Any:
+def environment(today: time.struct_time) -> Any:
     """Jinja as the templates of model hubs expect it."""
     from jinja2.exceptions import TemplateError
     from jinja2.ext import Extension, loopcontrols
@@ -39,7 +40,7 @@ def environment(today: tuple[int, ...]) -> Any:
     class Generation(Extension):
         """``{% generation %}`` marks what the assistant wrote, for training; here it is bare."""
 
-        tags = {"generation"}
+        tags = {"generation"}  # noqa: RUF012 - as the base class has it
 
         def parse(self, parser: Any) -> Any:
             next(parser.stream)
@@ -77,7 +78,7 @@ def environment(today: tuple[int, ...]) -> Any:
 def main() -> None:
     setup = json.loads(sys.stdin.buffer.readline())
     sys.path[:0] = setup["path"]
-    env = environment(tuple(setup["today"]))
+    env = environment(time.struct_time(setup["today"]))
     output = sys.stdout.buffer
     most = setup["output_chars"]
     limit(resource.RLIMIT_CORE, 0)

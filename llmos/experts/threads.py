@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 __all__ = ["in_thread", "on_loop"]
+
+_log = logging.getLogger(__name__)
 
 
 def in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
@@ -50,5 +53,21 @@ def on_loop(coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
     with _loop_lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="tool loop", daemon=True).start()
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop)
+            threading.Thread(target=_forever, args=(_loop,), name="tool loop", daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(_contained(coroutine), _loop)
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"it raised {type(error).__name__}") from error
+
+
+def _forever(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep the loop going: a task that exits ends itself, not everybody's loop."""
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            _log.error("a task of a tool raised %s", type(error).__name__)

@@ -1,0 +1,1 @@
+"""Processes and system calls, and the one way to an effect."""

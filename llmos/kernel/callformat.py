@@ -28,7 +28,16 @@ from llmos.errors import GrammarError
 from llmos.events import Message, ToolCall
 from llmos.kernel.callscan import CallScanner, Syntax
 
-__all__ = ["CallFormat", "CallScanner", "Generic", "Hermes", "Llama3", "Mistral", "describe", "detect"]
+__all__ = [
+    "CallFormat",
+    "CallScanner",
+    "Generic",
+    "Hermes",
+    "Llama3",
+    "Mistral",
+    "describe",
+    "detect",
+]
 
 Tool = dict[str, Any]
 
@@ -48,6 +57,11 @@ class CallFormat:
     trigger: str
     syntax: Syntax
     parallel: bool = True
+
+    @staticmethod
+    def detect(template: str) -> CallFormat:
+        """The form of calls that a chat template's source speaks of."""
+        return detect(template)
 
     def grammar(self, tools: Sequence[Tool], *, lazy: bool, parallel: bool) -> str:
         """GBNF of calls of ``tools``, each with arguments that fit its schema.
@@ -70,7 +84,9 @@ class CallFormat:
                 arguments = SchemaWriter(grammar, schema, canonical=True).expression(name)
                 calls.append(grammar.rule(f"{name}-call", self._call(name, arguments)))
             except GrammarError as error:
-                raise GrammarError(f"The tool {name} cannot be offered: {error.sentence}") from error
+                raise GrammarError(
+                    f"The tool {name} cannot be offered: {error.sentence}"
+                ) from error
         if not calls:
             raise GrammarError("There is no tool to call.")
         most = limits.CALLS_PARALLEL_MAX if parallel and self.parallel else 1
@@ -90,13 +106,9 @@ class CallFormat:
         Raises:
             InvalidArguments: A call in it is malformed.
         """
-        scanner = self.scanner()
+        scanner = CallScanner(self)
         shown = scanner.feed(text)
         return shown + scanner.finish(), scanner.calls
-
-    def scanner(self) -> CallScanner:
-        """A scanner for one reply as it arrives."""
-        return CallScanner(self.syntax)
 
     def write(self, calls: Sequence[ToolCall]) -> str:
         """The calls as the model itself writes them (for worked examples)."""
@@ -271,7 +283,8 @@ def describe(tool: Tool) -> str:
     fields: dict[str, Any] = schema["properties"]
     required = schema.get("required", [])
     signature = ", ".join(
-        f"{field}{'' if field in required else '?'}: {_type(value)}" for field, value in fields.items()
+        f"{field}{'' if field in required else '?'}: {_type(value)}"
+        for field, value in fields.items()
     )
     lines = [f"{name}({signature})"]
     if text := _line(described.get("description")):

@@ -12,13 +12,13 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from llmos import limits
 from llmos.errors import InvalidArguments
 from llmos.events import ToolCall
 
-__all__ = ["CallScanner", "Syntax", "load_json"]
+__all__ = ["CallScanner", "HasSyntax", "Syntax", "load_json"]
 
 _MARKS = re.compile(r'["\\{}\[\]]')
 
@@ -44,6 +44,13 @@ class Syntax:
     listed: bool = False
     dropped: tuple[str, ...] = ()
     ignored: frozenset[str] = frozenset()
+
+
+class HasSyntax(Protocol):
+    """Whatever knows the wire form of its calls."""
+
+    @property
+    def syntax(self) -> Syntax: ...
 
 
 class _JsonEnd:
@@ -86,11 +93,11 @@ class CallScanner:
     """Parts a reply into text and calls, as it arrives.
 
     Args:
-        syntax: The wire form of the model's calls.
+        form: The form of the model's calls, a ``CallFormat``.
     """
 
-    def __init__(self, syntax: Syntax) -> None:
-        self.syntax = syntax
+    def __init__(self, form: HasSyntax) -> None:
+        self.syntax = form.syntax
         self.calls: list[ToolCall] = []
         self._held = ""  # text that may be, or is, part of a call
         self._json: _JsonEnd | None = None  # set inside a call
@@ -172,7 +179,9 @@ class CallScanner:
                 body = held.lstrip()
                 opens = "[" if syntax.listed else "{"
                 if body and body[0] != opens:
-                    raise InvalidArguments(f"A call must begin with {opens!r}, not with {body[0]!r}.")
+                    raise InvalidArguments(
+                        f"A call must begin with {opens!r}, not with {body[0]!r}."
+                    )
             self._closed_at = scan.feed(held, self._seen)
             self._seen = len(held)
             if self._closed_at < 0:
@@ -237,7 +246,9 @@ def load_json(text: str) -> Any:
         value = json.loads(text, parse_constant=constant)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
-        raise InvalidArguments(f"The call is not valid JSON: {error.msg} at character {error.pos}.") from None
+        raise InvalidArguments(
+            f"The call is not valid JSON: {error.msg} at character {error.pos}."
+        ) from None
     except UnicodeEncodeError:
         raise InvalidArguments("The call has text that is not Unicode.") from None
     except (ValueError, RecursionError):  # a number too long or too large

@@ -310,7 +310,7 @@ def _own_files() -> list[Model]:
     known = {e.name for e in entries()}
     found = []
     for path in sorted([*folder.glob("*.gguf"), *folder.glob("*/*.gguf")]):
-        if path.parent != folder and path.parent.name in known or path.name.startswith("."):
+        if (path.parent != folder and path.parent.name in known) or path.name.startswith("."):
             continue
         if _SPLIT_TAIL.search(path.stem) or not path.is_file():
             continue  # the other parts of a split model

@@ -236,8 +236,15 @@ def list_(as_json: bool) -> None:
         return
     table = [("", "NAME", "PURPOSE", "SIZE", "HERE", "FITS", "WHY")]
     table += [
-        ("*" if row["used"] else " ", row["name"], row["purpose"], amount(row["size"]))
-        + (row["here"] or "-", row["fits"], row["reason"])
+        (
+            "*" if row["used"] else " ",
+            row["name"],
+            row["purpose"],
+            amount(row["size"]),
+            row["here"] or "-",
+            row["fits"],
+            row["reason"],
+        )
         for row in rows
     ]
     for line in _table(table):

@@ -131,8 +131,7 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any]]:
         return error.status, error_json(str(error), error.status, error.param, error.code)
     if isinstance(error, LlmosError):
         status = next((status for cls, status in _STATUS if isinstance(error, cls)), 500)
-        param = "messages" if isinstance(error, errors.PromptTooLong) else None
-        return status, error_json(str(error), status, param, error.code)
+        return status, error_json(str(error), status, code=error.code)
     return 500, error_json("Something went wrong inside llmos; its log says what.", 500)
 
 
@@ -175,7 +174,7 @@ def _param(loc: Sequence[int | str], body: Any) -> str:
 def _validation_error(error: RequestValidationError) -> JSONResponse:
     """The deepest of pydantic's complaints: of a union's branches, the one that got furthest."""
     found: Iterable[dict[str, Any]] = error.errors()
-    first = max(found, key=lambda item: (item["type"] == "extra_forbidden", len(item["loc"])))
+    first = max(found, key=lambda item: len(item["loc"]))
     kind, param = first["type"], _param(first["loc"], error.body)
     if kind == "extra_forbidden":
         sentence = f"Unrecognized request argument supplied: {param}"
@@ -224,7 +223,7 @@ def install(app: FastAPI) -> None:
 
     async def on_known(_: Request, error: Exception) -> JSONResponse:
         status, body = error_of(error)
-        if status >= 500:
+        if status >= 500 and isinstance(error, LlmosError):  # the others are logged by uvicorn
             _log.error("a request failed: %s", error, exc_info=error)
         return JSONResponse(body, status)
 

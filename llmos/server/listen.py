@@ -36,6 +36,7 @@ class _Server(uvicorn.Server):
             ws="websockets-sansio",
             ws_max_size=limits.SOCKET_FRAME_BYTES,
             ws_per_message_deflate=False,
+            ws_ping_interval=None,  # loopback and Unix sockets tell when the other end goes
             lifespan="off",
             loop="none",
             log_config=None,
@@ -44,7 +45,6 @@ class _Server(uvicorn.Server):
             server_header=False,
             date_header=False,
             timeout_keep_alive=limits.KEEP_ALIVE_S,
-            timeout_graceful_shutdown=limits.GOODBYE_S,
         )
         super().__init__(config)
 
@@ -64,9 +64,23 @@ class _Server(uvicorn.Server):
         try:
             await self.main_loop()
         finally:
-            await asyncio.shield(self.shutdown(sockets=[listener]))
-            # Those that were told to stop run their clean-up before the engine goes away.
-            await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+            await asyncio.shield(self.shutdown())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, let running answers end for a while, then cancel them.
+
+        Returns when their clean-up is done, so that the engine may go away after it.
+        """
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if tasks := set(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=limits.GOODBYE_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
 
 def _remove_stale(path: Path) -> None:

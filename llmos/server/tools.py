@@ -7,13 +7,12 @@ that tells text from calls as the reply is written.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmos.engine.backend import ModelInfo
-from llmos.errors import GrammarError
+from llmos.errors import GrammarError, InvalidArguments
 from llmos.events import Message, ToolCall
 from llmos.kernel.callformat import CallFormat, CallScanner
 from llmos.server.errors import ApiError
@@ -78,8 +77,7 @@ class ToolPlan:
                 "function": {
                     "name": tool.function.name,
                     "description": tool.function.description or "",
-                    "parameters": tool.function.parameters
-                    or {"type": "object", "properties": {}, "additionalProperties": False},
+                    "parameters": tool.function.parameters or {"type": "object", "properties": {}},
                 },
             }
             for tool in offered
@@ -93,7 +91,7 @@ class ToolPlan:
             rules = calls.grammar(schemas, lazy=optional, parallel=parallel)
         except (GrammarError, RecursionError) as error:
             reason = "they nest too deeply" if isinstance(error, RecursionError) else str(error)
-            sentence = f"The parameters of the tools cannot be used: {reason}"
+            sentence = f"These tools cannot be used: {reason}"
             raise ApiError(sentence, param="tools", code="invalid_schema") from error
         return cls(schemas, optional, rules, calls.trigger if optional else "", calls)
 
@@ -111,25 +109,36 @@ class ToolPlan:
 
 
 class CallReader:
-    """Tells text from calls while a reply is written. Calls get ids as OpenAI writes them."""
+    """Tells text from calls while a reply is written.
+
+    What opens like a call and is none, or is cut short, is text in the end: the client is not
+    given a call that the model did not write, nor is anything it did write kept back.
+    """
 
     def __init__(self, calls: CallFormat) -> None:
+        self._opening = calls.syntax.opening
         self._scanner = CallScanner(calls)
+        self._written = ""
         self._taken = 0
+        self._broken = False
 
     def feed(self, text: str) -> tuple[str, list[ToolCall]]:
         """What is certain after ``text``: more text for the reader, and calls that are whole."""
-        return self._scanner.feed(text), self._new()
+        self._written += text
+        return self._read(lambda: self._scanner.feed(text), text)
 
     def close(self) -> tuple[str, list[ToolCall]]:
         """The rest, when the reply has ended."""
-        return self._scanner.finish(), self._new()
+        return self._read(self._scanner.finish, "")
 
-    def _new(self) -> list[ToolCall]:
+    def _read(self, scan: Callable[[], str], text: str) -> tuple[str, list[ToolCall]]:
+        if self._broken:
+            return text, []
+        try:
+            shown = scan()
+        except InvalidArguments:
+            self._broken = True
+            shown = self._written[max(self._written.rfind(self._opening), 0) :]
         new = self._scanner.calls[self._taken :]
         self._taken += len(new)
-        return [replace(call, id=_new_id()) for call in new]
-
-
-def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
+        return shown, new

@@ -21,6 +21,7 @@ from textual.highlight import HighlightTheme, highlight
 from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownBlock, MarkdownFence
 
+from llmos.ui.lists import BulletList, OrderedList
 from llmos.ui.text import visible
 
 __all__ = ["Fence", "StreamedMarkdown"]
@@ -118,6 +119,8 @@ class StreamedMarkdown(Markdown):
         **Markdown.BLOCKS,
         "fence": Fence,
         "code_block": Fence,
+        "bullet_list_open": BulletList,
+        "ordered_list_open": OrderedList,
     }
 
     def __init__(self, text: str = "", **kwargs: Any) -> None:
@@ -151,13 +154,20 @@ class StreamedMarkdown(Markdown):
                 text, self._pending = text[:-1], "\r"
             spent = time.process_time()
             if text:
-                await self.append(visible(text))
+                await self._append(visible(text))
             if self._pending == "\r" and self._finishing.is_set():
-                await self.append(visible("\r"))
+                await self._append(visible("\r"))
                 self._pending = ""
             await self._wait(FLUSH_S)
             # Layout and painting happened meanwhile: now it is known what this write cost.
             await self._wait(self._pause(time.process_time() - spent) - FLUSH_S)
+
+    async def _append(self, text: str) -> None:
+        try:
+            await self.append(text)
+        except Exception as error:  # a reply must not end because a piece of it could not be drawn
+            self.log.error(error)
+            await self.update(self.source)
 
     async def _wait(self, seconds: float) -> None:
         """Wait, but not once everything has come."""

@@ -63,6 +63,9 @@ class ProcessPanel(Vertical):
         parts = [Content.assemble((key, "bold"), f" {does}") for key, does in keys]
         yield Static(Content("  ").join(parts), id="panel-keys")
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.show(self._known, self._current))
+
     def show(self, processes: list[ProcessInfo], current: int) -> None:
         """Show ``processes``; the chosen row stays on its process until another one is opened."""
         rows = self.query_one("#panel-list", OptionList)

@@ -35,12 +35,16 @@ class RateMeter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()
+        self._total = 0  # of all entries but the first
 
     def add(self, tokens: int) -> None:
         now = self._clock()
+        if self._seen:
+            self._total += tokens
         self._seen.append((now, tokens))
         while now - self._seen[0][0] > RATE_WINDOW_S:
             self._seen.popleft()
+            self._total -= self._seen[0][1]
 
     @property
     def rate(self) -> float:
@@ -51,11 +55,11 @@ class RateMeter:
         if len(self._seen) < 2:
             return 0.0
         span = self._seen[-1][0] - self._seen[0][0]
-        tokens = sum(tokens for _, tokens in list(self._seen)[1:])
-        return tokens / span if span > 0 else 0.0
+        return self._total / span if span > 0 else 0.0
 
     def clear(self) -> None:
         self._seen.clear()
+        self._total = 0
 
 
 def usage_line(usage: Usage) -> str:

@@ -85,7 +85,9 @@ async def test_templates_find_what_model_hubs_promise(make: Make) -> None:
 
 async def test_a_refusal_by_the_template_is_one_sentence(make: Make) -> None:
     worker = make("{{ raise_exception('Roles must alternate.') }}")
-    with pytest.raises(TemplateError, match=r"^The model's chat template fails: Roles must alternate\.$"):
+    with pytest.raises(
+        TemplateError, match=r"^The model's chat template fails: Roles must alternate\.$"
+    ):
         await worker.render(HELLO, (), True)
 
 
@@ -173,10 +175,11 @@ async def test_a_huge_output_is_refused(make: Make, monkeypatch: pytest.MonkeyPa
     ],
 )
 async def test_a_template_reaches_nothing_of_python(make: Make, template: str) -> None:
-    with pytest.raises(TemplateError, match="chat template fails"):
+    try:
         text = await make(template).render(HELLO, (), True)
-        assert not text.strip()
-        raise TemplateError("The model's chat template fails: it shows nothing.")
+    except TemplateError:
+        text = ""
+    assert not text.strip()
 
 
 async def test_endless_recursion_is_refused(make: Make) -> None:
@@ -191,7 +194,8 @@ async def test_a_crashed_worker_is_replaced_without_a_word(make: Make) -> None:
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
     assert await worker.render(HELLO, (), True) == "Hello"
-    assert worker._process is not None and worker._process.pid != first.pid
+    assert worker._process is not None
+    assert worker._process.pid != first.pid
 
 
 async def test_a_worker_that_always_crashes_is_an_error_of_the_template(

@@ -7,6 +7,7 @@ import re
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -102,6 +103,8 @@ class Hub:
         stated: Checksums the hub states, where they differ from the truth.
         cut: For each coming GET, after how many bytes to break the connection.
         ranges: Whether Range requests are honoured.
+        renamed: Old repository to new; the hub redirects within itself.
+        storage: Address of another server that files are redirected to, as the public hub does.
         requests: What was asked: (method, path, Range or empty).
     """
 
@@ -113,9 +116,12 @@ class Hub:
     ranges: bool = True
     head_status: int = 0
     etag: str = ""
+    renamed: dict[str, str] = field(default_factory=dict)
+    storage: str = ""
     commit: str = "c" * 40
     sent: threading.Event = field(default_factory=threading.Event)
     hold: threading.Event | None = None
+    tokens: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -127,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _find(self) -> tuple[str, bytes] | None:
         self.hub.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        self.hub.tokens.append(self.headers.get("Authorization", ""))
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         name = f"{found[1]}/{found[3]}" if found else ""
         if name not in self.hub.files:
@@ -134,8 +141,17 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return name, self.hub.files[name]
 
-    def _plain(self, status: int) -> None:
+    def _moved(self) -> bool:
+        for old, new in self.hub.renamed.items():
+            if self.path.startswith(f"/{old}/"):
+                self._plain(307, Location=self.path.replace(old, new, 1))
+                return True
+        return False
+
+    def _plain(self, status: int, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -143,12 +159,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.head_status:
             self.hub.requests.append(("HEAD", self.path, ""))
             return self._plain(self.hub.head_status)
-        if (found := self._find()) is None:
+        if self._moved() or (found := self._find()) is None:
             return None
         name, content = found
         sha256 = self.hub.stated.get(name, hashlib.sha256(content).hexdigest())
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_response(302 if self.hub.storage else 200)
+        if self.hub.storage:
+            self.send_header("Location", self.hub.storage + self.path)
+        self.send_header("Content-Length", "0" if self.hub.storage else str(len(content)))
         self.send_header("X-Linked-Size", str(len(content)))
         if sha256:
             self.send_header("X-Linked-Etag", f'"{sha256}"')
@@ -157,8 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def do_GET(self) -> None:
-        if (found := self._find()) is None:
+        if self._moved() or (found := self._find()) is None:
             return None
+        if self.hub.storage:
+            return self._plain(302, Location=self.hub.storage + self.path)
         if self.hub.fail:
             return self._plain(self.hub.fail.pop(0))
         _, content = found
@@ -192,9 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
             pass
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """An empty hub, and no waiting between tries."""
+@contextmanager
+def serve() -> Iterator[Hub]:
+    """An empty hub on a port of its own."""
     state = Hub()
     handler = type("Handler", (_Handler,), {"hub": state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -203,12 +223,26 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     state.address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("HF_ENDPOINT", state.address)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("llmos.limits.PULL_BACKOFF_S", 0.0)
     yield state
     if state.hold:
         state.hold.set()
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub that pulls go to, and no waiting between tries."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("llmos.limits.PULL_BACKOFF_S", 0.0)
+    with serve() as state:
+        monkeypatch.setenv("HF_ENDPOINT", state.address)
+        yield state
+
+
+@pytest.fixture
+def storage() -> Iterator[Hub]:
+    """A second server, to which a hub may redirect."""
+    with serve() as state:
+        yield state

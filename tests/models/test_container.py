@@ -173,7 +173,9 @@ def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
 )
 @given(
     edits=st.lists(
-        st.tuples(st.integers(0, 1 << 16), st.sampled_from([1, 4, 8]), st.integers(0, (1 << 64) - 1)),
+        st.tuples(
+            st.integers(0, 1 << 16), st.sampled_from([1, 4, 8]), st.integers(0, (1 << 64) - 1)
+        ),
         min_size=1,
         max_size=6,
     ),

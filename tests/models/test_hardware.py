@@ -55,9 +55,7 @@ def test_recurrent_state_is_counted_for_every_resident_sequence(starter: GgufHea
 
 
 def test_only_the_experts_in_use_cost_time(starter: GgufHeader) -> None:
-    half = replace(
-        starter, experts=8, experts_used=2, tensor_bytes=10 * GB, expert_bytes=8 * GB
-    )
+    half = replace(starter, experts=8, experts_used=2, tensor_bytes=10 * GB, expert_bytes=8 * GB)
     needs = needs_of(half)
     assert needs.weights == 10 * GB
     assert needs.active == 4 * GB

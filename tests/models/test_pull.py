@@ -101,6 +101,24 @@ def test_a_web_address_on_the_hub_means_the_same(hub: Any, model: bytes) -> None
         assert pull(f"{hub.address}/own/repo/{verb}/main/Tiny-Q8_0.gguf").name == "tiny-q8_0"
 
 
+def test_a_renamed_repository_is_followed(hub: Any, model: bytes) -> None:
+    hub.renamed = {"old/name": "own/repo"}
+    assert pull("old/name/Tiny-Q8_0.gguf").path.read_bytes() == model
+
+
+def test_storage_behind_the_hub_is_followed_without_the_token(
+    hub: Any, storage: Any, model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    storage.files[NAME] = model
+    hub.storage = storage.address
+    storage.cut = [1_000_000]
+    assert pull(NAME).path.read_bytes() == model
+    assert [request[2] for request in _gets(storage)] == ["", "bytes=1000000-"]
+    assert set(hub.tokens) == {"Bearer hf_secret"}
+    assert set(storage.tokens) == {""}
+
+
 # --- broken connections -----------------------------------------------------------------------
 
 
@@ -324,7 +342,15 @@ def test_a_split_model_is_pulled_whole(hub: Any, make_gguf: Make) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["qwen", "a/b", "a/b/../../etc/passwd.gguf", "a/b/.hidden.gguf", "a//c.gguf", "", "a/b/c d.gguf"],
+    [
+        "qwen",
+        "a/b",
+        "a/b/../../etc/passwd.gguf",
+        "a/b/.hidden.gguf",
+        "a//c.gguf",
+        "",
+        "a/b/c d.gguf",
+    ],
 )
 def test_what_is_neither_name_nor_address_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="There is no model called"):

@@ -153,8 +153,10 @@ class Kernel:
         self.stored: dict[int, list[StoredMessage]] = {}
         self.stopped = asyncio.Event()
         self.busy = asyncio.Event()  # set while `wait` must wait
+        self.waiting = asyncio.Event()
         self.waits_cancelled = asyncio.Event()
         self.subscribed = asyncio.Event()
+        self.unsubscribed = asyncio.Event()
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
@@ -218,6 +220,7 @@ class Kernel:
     async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
         self.process(pid)
         if self.busy.is_set():
+            self.waiting.set()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -248,7 +251,7 @@ class Kernel:
         try:
             yield read()
         finally:
-            self.subscribed.clear()
+            self.unsubscribed.set()
 
     async def shutdown(self) -> None:
         self.stopped.set()

@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from llmos import limits
 from llmos.client import Client
 from llmos.errors import BudgetExceeded, KernelError, NoSuchProcess
 from llmos.events import ReplyDelta
@@ -86,13 +87,9 @@ async def test_a_client_that_goes_ends_its_wait(terminal, kernel):
     pid = (await terminal.create()).pid
     kernel.busy.set()
     waiting = asyncio.create_task(terminal.wait(pid))
-    await asyncio.wait({waiting}, timeout=0)
-    async with Client(terminal.socket) as other:
-        await other.status()  # the wait was sent before this, on another connection
+    await kernel.waiting.wait()
     waiting.cancel()
-    await asyncio.wait({waiting})
-    if kernel.table:
-        await kernel.waits_cancelled.wait()
+    await kernel.waits_cancelled.wait()
 
 
 async def test_events_begin_with_hello_and_come_as_json(served, kernel):
@@ -124,8 +121,28 @@ async def test_a_terminal_that_closes_is_unsubscribed(served, kernel):
     async with events(served) as socket:
         await socket.recv()
         assert kernel.subscribed.is_set()
-    while kernel.subscribed.is_set():
-        await asyncio.sleep(0)
+    await kernel.unsubscribed.wait()
+
+
+async def test_a_terminal_that_takes_nothing_is_unsubscribed(served, kernel, monkeypatch):
+    monkeypatch.setattr(limits, "EVENT_SEND_S", 0.02)
+    monkeypatch.setattr(limits, "GOODBYE_S", 0.02)
+    async with events(served) as socket:
+        await socket.recv()
+        for _ in range(200):
+            kernel.events.put_nowait(ReplyDelta(pid=1, turn=1, text="x" * 100_000))
+        await kernel.unsubscribed.wait()
+        socket.transport.abort()
+
+
+async def test_the_end_of_the_kernel_is_told_as_such(kernel, tmp_path, serving):
+    async with serving(kernel, tmp_path / "other.sock") as server:
+        socket = await events(server)
+        await socket.recv()
+    with pytest.raises(ConnectionClosed) as closed:
+        await socket.recv()
+    assert closed.value.rcvd.code == 1012
+    await socket.close()
 
 
 @pytest.mark.parametrize(("pid", "status"), [("7", 404), ("x", 400), ("-1", 400), ("9" * 50, 400)])

@@ -144,3 +144,23 @@ async def test_a_schema_that_cannot_become_a_grammar_is_refused_with_a_reason(cl
     with pytest.raises(openai.BadRequestError) as refused:
         await ask(client, tools=[broken])
     assert refused.value.code == "invalid_schema"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_only_looks_like_a_call_is_text(client, kernel, stream):
+    kernel.backend.reply = 'See: <tool_call> {"name": } </tool_call> and more'
+    answer = await ask(client, stream=stream)
+    if stream:
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in answer])
+    else:
+        text = answer.choices[0].message.content
+        assert answer.choices[0].message.tool_calls is None
+    assert "".join(text.split()) == 'See:<tool_call>{"name":}</tool_call>andmore'
+
+
+async def test_tools_are_told_as_the_template_takes_them(client, kernel):
+    await ask(client)
+    prompt = kernel.backend.prompts[0]
+    assert prompt.messages[0].role == "system"
+    assert "weather(city: string)" in prompt.messages[0].content
+    assert prompt.tools == ()

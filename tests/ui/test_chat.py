@@ -201,7 +201,7 @@ async def test_a_link_is_opened_only_after_its_address_was_shown(kernel: FakeKer
         pid = await t.say("link")
         kernel.delta(pid, "[bank](https://evil.example)")
         await t.sees("bank")
-        await t.pilot.click(ReplyBlock, offset=(3, 0))
+        await t.pilot.click(ReplyBlock, offset=(3, 1))
         await t.until(lambda: isinstance(t.app.screen, Confirm))
         await t.sees("https://evil.example")
         assert opened == []

@@ -76,6 +76,35 @@ async def test_a_stream_writes_many_tokens_in_few_steps_and_loses_none():
         assert steps <= 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- one\n- two\n  - deep\n  - deeper\n- three\n\n  second paragraph\n",
+        "".join(f"{n}. item {n}\n" for n in range(1, 13)) + "\nafter\n",
+        "3. code:\n   ```py\n   x = 1\n   ```\n4. end\n\n- other\n",
+        "- a\n\n  > quote\n  > more\n- b\n\n1. x\n",
+    ],
+)
+async def test_a_list_that_streams_ends_as_the_list_written_at_once(text: str):
+    app = Page()
+    async with app.run_test() as pilot:
+        streamed = app.query_one(StreamedMarkdown)
+        whole = StreamedMarkdown(text)
+        await app.mount(whole)
+        for character in text:
+            await streamed.append(character)
+        await pilot.pause()
+
+        def shown(document: StreamedMarkdown) -> list[tuple[str, str, int]]:
+            return [
+                (type(node).__name__, str(node.render()), node.region.x)
+                for node in document.walk_children()
+                if not node.children
+            ]
+
+        assert shown(streamed) == shown(whole)
+
+
 async def test_a_line_end_cut_in_two_stays_a_line_end():
     app = Page()
     async with app.run_test():

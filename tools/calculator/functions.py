@@ -64,11 +64,12 @@ def _choose(name: str, count: Callable[[int, int], int]) -> Callable[[Number, Nu
         if k > n:
             return Fraction(0)
         few = min(k, n - k) if name == "comb" else k
-        bits = float(few) * n.bit_length() if few < BITS else float(few)
+        # Each of the few factors is at most n; and 2^n subsets is all there are.
+        bits = few * n.bit_length()
         if name == "comb":
-            bits = min(bits, float(n) if n < 10**9 else bits)
-        if bits > BITS * 2:
-            raise too_large(bits)
+            bits = min(bits, n)
+        if bits > 2 * BITS:
+            raise too_large(float(min(bits, 10**30)))
         return bounded(Fraction(count(n, few)))
 
     return function
@@ -245,8 +246,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Number], int, int | None]] = {
     "ceil": (_ceil, 1, 1),
     "gcd": (_whole_fold("gcd", math.gcd), 1, None),
     "lcm": (_whole_fold("lcm", math.lcm), 1, None),
-    "min": (min, 1, None),
-    "max": (max, 1, None),
+    "min": (lambda *numbers: min(numbers), 1, None),
+    "max": (lambda *numbers: max(numbers), 1, None),
     "sum": (_sum, 1, None),
     "product": (_product, 1, None),
     "mean": (_mean, 1, None),

@@ -23,9 +23,14 @@ from .values import Value
 __all__ = ["calculate"]
 
 DEPTH = 50  # nested parentheses, signs and powers
+_TAU = exact.multiply(exact.PI, Fraction(2))
 _CONSTANTS: dict[str, Number] = {
-    "pi": exact.PI, "π": exact.PI, "e": exact.E, "tau": exact.multiply(exact.PI, Fraction(2)), "τ": exact.multiply(exact.PI, Fraction(2)),
-}  # fmt: skip
+    "pi": exact.PI,
+    "π": exact.PI,
+    "e": exact.E,
+    "tau": _TAU,
+    "τ": _TAU,
+}
 _FORMATS = {
     "hex": "hex", "hexadecimal": "hex", "binary": "binary", "octal": "octal", "fraction":
     "fraction", "decimal": "decimal", "percent": "percent", "%": "percent",
@@ -322,7 +327,8 @@ class _Parser:
     def postfix(self) -> Value:
         value = self.primary()
         while True:
-            if self.is_op("!"):
+            spoken = self.token.kind == "word" and self.token.text == "factorial"
+            if self.is_op("!") or (spoken and self.peek().text not in ("(", "of")):
                 self.take()
                 if self.is_op("!") and not self.token.before:
                     raise ToolError("The double factorial “!!” is not supported.")

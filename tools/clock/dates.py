@@ -207,8 +207,13 @@ def _holiday(words: str, today: date) -> Moment | None:
     if name in _FIXED:
         month, day = _FIXED[name]
         return _make(int(given[1]), month, day) if given else _next(month, day, today)
-    moving: dict[str, Callable[[int], date]] = {"easter": _easter, "easter sunday": _easter, "thanksgiving": _thanksgiving,
-              "good friday": _good_friday, "easter monday": _easter_monday}  # fmt: skip
+    moving: dict[str, Callable[[int], date]] = {
+        "easter": _easter,
+        "easter sunday": _easter,
+        "easter monday": _easter_monday,
+        "good friday": _good_friday,
+        "thanksgiving": _thanksgiving,
+    }
     if name not in moving:
         return None
     if given:
@@ -322,7 +327,9 @@ def _from_amount(words: str, now: datetime, context: Context, nested: int) -> Mo
     """``in 3 days``, ``2 weeks ago``, ``3 days after Christmas``."""
     start: Moment | None
     split = re.fullmatch(r"(.+?) (before|after|from|since) (.+)", words)
-    if split and split[3] not in ("now", "today") and nested < _NESTED_MAX:
+    if split and split[3] not in ("now", "today"):
+        if nested == _NESTED_MAX:
+            return None
         amount = amounts.parse(split[1])
         start = _day(split[3], now, context, nested + 1) if amount else None
         if amount is None or start is None:

@@ -1,0 +1,98 @@
+"""Stretches of a person's words that could be the value of an argument.
+
+What a value looks like only the tool knows: it gives a test. Everything here is about words and
+tests, nothing about dates, numbers or places, but for finding the numbers that a composed value
+(such as a calculation) may be made of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["NUMBER", "Copied", "Span", "atoms", "candidates", "maximal", "spans"]
+
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
+_EDGE = "?.,!;:\"“”‘'"
+_LONGEST = 14  # words in one value
+_NUMBER_WORDS = frozenset(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
+    " thousand million".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """An argument that is taken from the person's words.
+
+    Args:
+        accepts: The tool's own test of a value; None takes any words.
+        format: Names the test; arguments with one test have one name.
+        also: Values that are right without having been said.
+        joins: Marks that may join several values into one; empty for a value copied whole.
+    """
+
+    accepts: Callable[[str], bool] | None = None
+    format: str = ""
+    also: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Words ``start`` … ``end`` of a text, without the punctuation around them."""
+
+    start: int
+    end: int
+    text: str
+
+
+def spans(text: str) -> Iterator[Span]:
+    """Every stretch of at most ``_LONGEST`` words."""
+    words = text.split()
+    for start in range(len(words)):
+        for end in range(start + 1, min(len(words), start + _LONGEST) + 1):
+            if bare := " ".join(words[start:end]).strip(_EDGE):
+                yield Span(start, end, bare)
+
+
+def maximal(text: str, accepts: Callable[[str], bool]) -> list[Span]:
+    """The stretches a test accepts that lie in no larger accepted one."""
+    good = [s for s in spans(text) if accepts(s.text)]
+    return [
+        s for s in good if not any(g.start <= s.start and s.end <= g.end and g != s for g in good)
+    ]
+
+
+def atoms(text: str, accepts: Callable[[str], bool]) -> list[str]:
+    """What a composed value may be made of: accepted stretches, and the numbers outside them."""
+    whole = maximal(text, accepts)
+    taken = {word for span in whole for word in range(span.start, span.end)}
+    found = [(span.start, span.text) for span in whole]
+    spelled: list[str] = []  # a number in words, under way
+    for at, word in enumerate([*text.split(), ""]):
+        bare = word.strip(_EDGE).lower()
+        if at not in taken and bare and all(p in _NUMBER_WORDS for p in bare.split("-")):
+            spelled.append(bare)
+            continue
+        if spelled:
+            found.append((at - 1, " ".join(spelled)))
+            spelled = []
+        if at not in taken:
+            found += [(at, number) for number in NUMBER.findall(word)]
+    return list(dict.fromkeys(text for _, text in sorted(found, key=lambda f: f[0])))
+
+
+def candidates(argument: Copied, text: str) -> list[str]:
+    """The values an argument may take in these words.
+
+    Of a composed argument: its parts; at least two, or one that is a value by itself.
+    """
+    if argument.joins:
+        accepts = argument.accepts or (lambda _: False)
+        parts = atoms(text, accepts)
+        return parts if len(parts) > 1 or (parts and accepts(parts[0])) else []
+    found = maximal(text, argument.accepts) if argument.accepts else spans(text)
+    return list(dict.fromkeys([*(s.text for s in found), *argument.also]))

@@ -1,0 +1,223 @@
+"""The doctor finds what is wrong, says what to do, and never falls ill itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from llmos import config, paths
+from llmos import doctor as module
+from llmos.config import Config, EngineConfig
+from llmos.doctor import Check, doctor, examine
+from llmos.models import hardware, machine
+from llmos.models.hardware import Device, Hardware
+
+GB = 10**9
+CPU = Device("CPU", "Some CPU", "cpu", 16 * GB, 16 * GB)
+MACHINE = Hardware(
+    16 * GB, 12 * GB, 8, (CPU,), system="CPU : AVX2 = 1 | FMA = 1 | NEON = 1 | AVX512 = 0"
+)
+
+
+def check(name: str, settings: Config | None = None, on: Hardware = MACHINE) -> Check:
+    return next(c for c in examine(settings or Config(), on) if c.name == name)
+
+
+def test_a_sound_installation_has_nothing_failed(
+    starter_weights: Path, embedder_weights: Path, embedder_tokenizer: Path
+) -> None:
+    checks = examine()
+    assert [c for c in checks if c.status == "fail"] == []
+    names = [c.name for c in checks]
+    for name in ("python", "settings", "llama.cpp", "gpu", "model", "memory", "embedder"):
+        assert name in names
+    for name in ("state", "socket", "kernel", "terminal", "sandbox"):
+        assert name in names
+    assert all(c.detail.strip() for c in checks)
+    assert all(c.remedy for c in checks if c.status != "ok")
+
+
+def test_printing_marks_and_exits_by_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = [Check("a", "ok", "Good."), Check("b", "warn", "So so.", "Do this.")]
+    monkeypatch.setattr(module, "examine", lambda: fake)
+    result = CliRunner().invoke(doctor)
+    assert result.exit_code == 0
+    assert result.output.splitlines() == ["✓ a  Good.", "! b  So so.", "     → Do this."]
+    fake.append(Check("c", "fail", "Bad.", "Fix it."))
+    result = CliRunner().invoke(doctor, ["--json"])
+    assert result.exit_code == 1
+    data = json.loads(result.output)
+    assert data["ok"] is False
+    assert data["checks"][2] == {
+        "name": "c",
+        "status": "fail",
+        "detail": "Bad.",
+        "remedy": "Fix it.",
+    }
+
+
+def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PYTHON_MIN", (99, 0))
+    assert check("python").status == "fail"
+
+
+def test_broken_settings_do_not_stop_the_other_checks() -> None:
+    paths.config_file().write_text("[engine\n")
+    checks = {c.name: c for c in examine(machine=MACHINE)}
+    assert checks["settings"].status == "fail"
+    assert checks["state"].status == "ok"
+
+
+def test_a_llama_that_cannot_be_loaded_fails() -> None:
+    found = check("llama.cpp", on=replace(MACHINE, problem="libgomp.so.1: cannot open", system=""))
+    assert found.status == "fail" and "libgomp" in found.detail and "pip" in found.remedy
+
+
+def test_a_slow_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert check("llama.cpp").status == "ok"
+    found = check("llama.cpp", on=replace(MACHINE, system="CPU : SSE3 = 1 | AVX2 = 0"))
+    assert found.status == "warn" and "AVX2" in found.detail
+
+
+@pytest.fixture
+def linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+
+
+@pytest.mark.usefixtures("linux")
+def test_a_card_is_told_with_its_memory() -> None:
+    card = Device("CUDA0", "GeForce", "gpu", 11 * GB, 12 * GB)
+    found = check("gpu", on=replace(MACHINE, devices=(CPU, card)))
+    assert found.status == "ok" and "11.0 GB of 12.0 GB free" in found.detail
+
+
+@pytest.mark.usefixtures("linux")
+def test_an_idle_card_is_told_with_the_reason() -> None:
+    unbuilt = check("gpu", on=replace(MACHINE, cards=("Intel", "NVIDIA")))
+    assert unbuilt.status == "warn" and "built without" in unbuilt.detail
+    assert "GGML_CUDA" in unbuilt.remedy
+    unseen = check("gpu", on=replace(MACHINE, cards=("NVIDIA",), gpu_build=True))
+    assert unseen.status == "warn" and "sees none" in unseen.detail
+    assert "nvidia-smi" in unseen.remedy
+    amd = check("gpu", on=replace(MACHINE, cards=("AMD",)))
+    assert "GGML_VULKAN" in amd.remedy
+    assert check("gpu", on=replace(MACHINE, cards=("Intel",))).status == "ok"
+
+
+def test_a_mac_without_metal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert "GGML_METAL" in check("gpu").remedy
+    metal = Device("MTL0", "Apple M3", "gpu", 11 * GB, 11 * GB)
+    assert check("gpu", on=replace(MACHINE, devices=(CPU, metal))).status == "ok"
+
+
+def test_a_missing_model_fails_with_the_command_to_get_it() -> None:
+    found = check("model", Config(EngineConfig(model="qwen3-8b")))
+    assert found.status == "fail" and "llmos models pull qwen3-8b" in found.remedy
+
+
+def test_a_damaged_model_fails(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUF")
+    found = check("model", Config(EngineConfig(model=str(bad))))
+    assert found.status == "fail" and "damaged" in found.detail
+
+
+def test_a_model_too_large_fails(starter_weights: Path) -> None:
+    small = replace(MACHINE, memory_available=600_000_000)
+    found = check("memory", on=small)
+    assert found.status == "fail" and "needs" in found.detail
+
+
+def test_a_model_elsewhere_needs_no_file() -> None:
+    assert check("model", Config(EngineConfig(model="http://host:1/v1#m"))).status == "ok"
+
+
+def test_a_missing_embedder_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.catalog, "locate", lambda _: None)
+    found = check("embedder")
+    assert found.status == "warn" and "llmos models pull embedder" in found.remedy
+
+
+def test_a_state_directory_that_cannot_be_written_fails(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = check("state", Config(state=tmp_path / "file" / "state"))
+    assert found.status == "fail" and "LLMOS_HOME" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("free", "status"), [(1_000_000, "fail"), (GB // 2, "warn"), (GB * 2, "ok")]
+)
+def test_little_space_is_told(free: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": free})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    assert check("state").status == status
+
+
+def test_a_socket_that_nobody_answers_is_told() -> None:
+    assert "Not running" in check("kernel").detail
+    paths.private_dir(paths.state_dir())
+    paths.socket_path().touch()
+    found = check("kernel")
+    assert found.status == "warn" and "no kernel answers" in found.detail
+
+
+def test_a_terminal_without_utf8_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ascii:
+        encoding = "ascii"
+
+        def isatty(self) -> bool:
+            return False
+
+    monkeypatch.setattr(sys, "stdout", Ascii())
+    found = module._terminal()
+    assert found.status == "warn" and "UTF-8" in found.remedy
+
+
+@pytest.mark.usefixtures("linux")
+def test_bubblewrap_is_tried_not_only_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "not installed" in check("sandbox").detail
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    found = check("sandbox")
+    assert found.status == "warn" and "No permissions to create new namespace" in found.detail
+    fake.write_text("#!/bin/sh\nexit 0\n")
+    assert check("sandbox").status == "ok"
+
+
+def test_a_check_that_breaks_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Check:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(module, "_terminal", broken)
+    found = check("terminal")
+    assert found.status == "fail" and "oops" in found.detail
+
+
+def test_nothing_is_left_in_the_state_directory() -> None:
+    examine(config.Config(), MACHINE)
+    assert [p for p in os.listdir(paths.state_dir()) if p.startswith(".")] == []
+
+
+def test_the_probe_is_made_once_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def probe(**_: object) -> machine.Hardware:
+        calls.append(1)
+        return MACHINE
+
+    monkeypatch.setattr(hardware, "probe", probe)
+    examine()
+    assert calls == [1]
