@@ -33,6 +33,7 @@ STOP_STRING_CHARS = 512
 N_MAX = 64  # parallel completions of one prompt
 GRAMMAR_BYTES = 256 * 1024
 KNOWN_TEXTS = 512  # token sequences remembered by the text they spell
+KNOWN_TOKENS = 1 << 20  # tokens of all of them
 
 # --- grammars -------------------------------------------------------------------------------
 GRAMMAR_RULES = 8192  # rules of one grammar

@@ -57,6 +57,7 @@ class ModelInfo:
         parameters: Number of weights; 0 where unknown.
         template: The chat template's source; empty where there is none.
         bos / eos: Their text, for the template.
+        adds_bos: Whether every prompt has to begin with ``bos``.
         vocab: Size of the vocabulary.
         can_rewind: Whether a sequence's tail can be dropped (not so with recurrent or pruned
             sliding-window memory).
@@ -71,6 +72,7 @@ class ModelInfo:
     template: str = ""
     bos: str = ""
     eos: str = ""
+    adds_bos: bool = False
     vocab: int = 0
     can_rewind: bool = True
     device: str = "cpu"

@@ -88,6 +88,7 @@ class LlamaRuntime:
         trained = C.llama_model_n_ctx_train(self._model)
         window = min(config.window or _WINDOW_DEFAULT, trained) if trained > 0 else config.window
         self.cells = config.cells or 2 * window
+        window = min(window, self.cells)
         self.slots = limits.SLOTS_RECURRENT if recurrent else limits.SLOTS
         self.batch = limits.BATCH_TOKENS
         self.threads = threads
@@ -107,6 +108,7 @@ class LlamaRuntime:
             ),
             bos=self._special(C.llama_vocab_bos(self._vocab)),
             eos=self._special(C.llama_vocab_eos(self._vocab)),
+            adds_bos=bool(C.llama_vocab_get_add_bos(self._vocab)),
             vocab=self._vocab_size,
             can_rewind=rewinds,
             device="gpu" if on_gpu else "cpu",

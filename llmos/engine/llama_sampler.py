@@ -137,8 +137,8 @@ class LlamaSampler:
         if at < 0:
             return True
         self._grammar = self._make_grammar()
-        for token in self._spell(text[at:]):
-            if not self._fits(token):
+        for token in self._spell(text[at:]) or [-1]:
+            if token < 0 or not self._fits(token):
                 C.llama_sampler_free(self._grammar)
                 self._grammar = None
                 return False
@@ -146,14 +146,17 @@ class LlamaSampler:
         return True
 
     def _spell(self, text: bytes) -> list[int]:
-        """Tokens whose pieces are exactly ``text``: a vocabulary may put a space before a text."""
+        """Tokens whose pieces are exactly ``text``, none where there are no such.
+
+        They are looked for behind a line break, too: some vocabularies put a space before a text.
+        """
         piece = self._runtime.piece
         for before in ("", "\n"):
             tokens = self._runtime.tokenize(before + text.decode("utf-8", "replace"), special=True)
             for start in range(len(tokens)):
                 if b"".join(piece(t, special=True) for t in tokens[start:]) == text:
                     return tokens[start:]
-        raise GrammarError("The vocabulary cannot spell what opens the grammar.")
+        return []
 
     def _make_grammar(self) -> Any:
         text = self._params.grammar.encode()

@@ -9,6 +9,7 @@ gets the very tokens that are in the cache.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -42,7 +43,8 @@ class LocalBackend:
     def __init__(self, load: Callable[[], Runtime], **engine: Any) -> None:
         self.engine = Engine(load, **engine)
         self.info: ModelInfo
-        self._known: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._known: OrderedDict[str, array[int]] = OrderedDict()
+        self._known_tokens = 0
         self._template: TemplateWorker
 
     async def start(self) -> None:
@@ -62,16 +64,16 @@ class LocalBackend:
         tools: Sequence[dict[str, Any]] = (),
         generate: bool = True,
     ) -> Prompt:
-        text = await self._template.render(messages, tools, generate)
+        text = self._opened(await self._template.render(messages, tools, generate))
         return Prompt(tuple(messages), text, tuple(self.tokenize(text)), tuple(tools))
 
     async def text_prompt(self, text: str) -> Prompt:
+        text = self._opened(text)
         return Prompt((), text, tuple(self.tokenize(text)))
 
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
         """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
-        pieces = b"".join(self.engine.runtime.piece(t) for t in tokens)
-        return Prompt((), pieces.decode("utf-8", "replace"), tuple(tokens))
+        return Prompt((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
 
     def generate(
         self,
@@ -125,12 +127,27 @@ class LocalBackend:
 
     def _learn(self, text: str, sequence: EngineSequence) -> None:
         """Remember that ``text`` was spelled by the sequence's tokens, if exactly so."""
-        if sequence.output.stopped or "\ufffd" in text or not sequence.generated:
+        if not sequence.generated or self._spelled(sequence.tokens) != text.encode(
+            "utf-8", "replace"
+        ):
             return
-        self._known[text] = tuple(sequence.tokens)
-        self._known.move_to_end(text)
-        if len(self._known) > limits.KNOWN_TEXTS:
-            self._known.popitem(last=False)
+        self._forget(text)
+        self._known[text] = array("i", sequence.tokens)
+        self._known_tokens += len(sequence.tokens)
+        while len(self._known) > limits.KNOWN_TEXTS or self._known_tokens > limits.KNOWN_TOKENS:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, text: str) -> None:
+        self._known_tokens -= len(self._known.pop(text, ()))
+
+    def _spelled(self, tokens: Sequence[int]) -> bytes:
+        piece = self.engine.runtime.piece
+        return b"".join(piece(token, special=True) for token in tokens)
+
+    def _opened(self, text: str) -> str:
+        """``text`` behind the token every prompt of this model begins with."""
+        missing = self.info.adds_bos and not text.startswith(self.info.bos)
+        return self.info.bos + text if missing else text
 
 
 class _Stream:

@@ -1,9 +1,9 @@
 """Who is in the next batch.
 
 Decode goes first, then prefill fills the batch, oldest first, up to a chunk that is sized so that
-a step stays near its target while anybody waits. Between steps a stronger priority preempts a weaker one
-altogether; a sequence passed over for longer than its class's patience gets into one step, so
-nothing starves.
+a step stays near its target while anybody waits. Between steps a stronger priority preempts a
+weaker one altogether; a sequence passed over for longer than its class's patience gets into one
+step, so nothing starves.
 
 Knows sequences and the time steps took; it never touches cells or the runtime. Admission (who
 gets a slot and cells) is ``admission.py``.

@@ -39,6 +39,7 @@ class ThreadGovernor:
         self._probe_at = 0
         self._wait_s = limits.THREAD_PROBE_MIN_S
         self._due = 0.0
+        self._left = self._at  # the count in use before the present one
         self._up = False
 
     @classmethod
@@ -89,12 +90,14 @@ class ThreadGovernor:
         assert self._probe is not None
         tried = median(self._probe[1:])  # the first step wakes threads up or puts them to sleep
         self._probe = None
-        if tried * limits.THREAD_SWITCH_GAIN < median(self._recent):
-            self._at = self._probe_at
+        better = tried * limits.THREAD_SWITCH_GAIN < median(self._recent)
+        if better and self._probe_at != self._left:
+            self._wait_s = limits.THREAD_PROBE_MIN_S
+        else:  # back to the count it came from: perhaps noise, so look ever less often
+            self._wait_s = min(2 * self._wait_s, limits.THREAD_PROBE_MAX_S)
+        if better:
+            self._left, self._at = self._at, self._probe_at
             self.switches += 1
             self._recent.clear()
             self._best = tried
-            self._wait_s = limits.THREAD_PROBE_MIN_S
-        else:
-            self._wait_s = min(2 * self._wait_s, limits.THREAD_PROBE_MAX_S)
         self._due = now + self._wait_s

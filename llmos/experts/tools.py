@@ -275,7 +275,7 @@ def _check_imports(path: Path) -> None:
         try:
             if file.stat().st_size > limits.TOOL_SOURCE_BYTES:
                 raise CallFailed(f"{shown} is too large for a tool.")
-            tree = ast.parse(file.read_bytes())
+            tree = _parse(file.read_bytes())
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
             raise CallFailed(f"{shown} is not valid Python{line}.") from error
@@ -294,6 +294,15 @@ def _check_imports(path: Path) -> None:
                     raise CallFailed(
                         f"{shown} imports {name}; a tool may import only llmos.sdk of llmos."
                     )
+
+
+def _parse(source: bytes) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SystemError:
+        # CPython 3.11 (gh-106905): a traceback that is formatted in the midst of it, by a
+        # finalizer or another thread, upsets its count of the depth. Nothing is wrong with the code.
+        return ast.parse(source)
 
 
 def _import(path: Path) -> ModuleType:

@@ -226,7 +226,9 @@ class Agent:
         if reply.calls:
             return
         prompt = await self._backend.prompt(steps.reply_messages(self._messages(turn.process)))
-        await self._generate(turn, prompt, self._params(turn, prompt), None)
+        grammar = steps.reply_grammar()
+        params = self._params(turn, prompt, grammar=grammar, greedy=bool(grammar))
+        await self._generate(turn, prompt, params, None)
 
     def _messages(self, process: Process) -> list[Message]:
         system = process.system or self._config.system or SYSTEM

@@ -1,7 +1,7 @@
 """The grammar of one call's arguments, made from its schema and the person's words.
 
 An argument the call declares as copied can only take stretches of what the person wrote; one that
-may be composed, only their parts, each once, joined by the marks it declares. Others follow their
+may be composed, only their parts, all of them and each once, joined by the marks it declares. Others follow their
 JSON schema. So a call always fits its schema, and a small model can't invent a value.
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmos.engine.gbnf import Grammar
+from llmos.engine.gbnf import EMPTY, Expr, Grammar, Lit, alt, seq
 from llmos.engine.grammar import SchemaWriter
 from llmos.kernel.spans import candidates
 from llmos.kernel.syscalls import Syscall
@@ -49,82 +48,60 @@ def readings(call: Syscall, clause: str) -> list[dict[str, str | None]]:
     ]
 
 
-def call_grammar(
-    call: Syscall, clause: str, refused: Sequence[Mapping[str, Any]] = ()
-) -> str:
+def call_grammar(call: Syscall, clause: str, refused: Sequence[Mapping[str, Any]] = ()) -> str:
     """GBNF for ``OPENING`` and the JSON object of the arguments.
 
     Args:
         clause: The words values are copied from.
         refused: Arguments that failed and are not offered again.
+
+    Raises:
+        GrammarError: The call's schema cannot be expressed, or nothing is left to offer.
     """
-    rules: list[str] = []
-    bodies: dict[str, str] = {}
+    grammar = Grammar()
     properties = call.schema.get("properties", {})
+    bodies: dict[str, Expr] = {}
     for name, schema in properties.items():
         copied = call.copied.get(name)
         if copied is None:
-            bodies[name] = _free(name, schema, rules)
+            bodies[name] = SchemaWriter(grammar, schema, canonical=True).expression(name)
         elif copied.joins:
-            bodies[name] = _composed(name, candidates(copied, clause), copied.joins, rules)
-    ways = [w for w in readings(call, clause) if dict(w) not in [dict(r) for r in refused]]
-    alternatives = []
-    for way in ways or [{}]:
-        parts = []
-        for name in properties:
-            value = way.get(name)
-            if value is not None:
-                parts.append(_literal(f"{json.dumps(name)}: {_json(value)}"))
-            elif name in bodies:
-                parts.append(f"{_literal(json.dumps(name) + ': ')} {bodies[name]}")
-        joined = f" {_literal(', ')} ".join(parts)
-        alternatives.append(f'"{{" {joined} "}}"' if joined else '"{}"')
-    root = " | ".join(dict.fromkeys(alternatives))
-    return "\n".join([f"root ::= {_literal(OPENING)} ({root})", *rules])
+            parts = candidates(copied, clause)[:_MOST_PARTS]
+            bodies[name] = _composed(grammar, name, parts, copied.joins)
+    tried = [dict(r) for r in refused]
+    objects = [
+        _object(properties, way, bodies) for way in readings(call, clause) if way not in tried
+    ]
+    return grammar.render(seq(OPENING, alt(*objects)))
 
 
-def _free(name: str, schema: Any, rules: list[str]) -> str:
-    """A rule for an argument that follows its schema alone."""
-    grammar = Grammar(prefix=f"{_rule(name)}-")
-    top = SchemaWriter(grammar, schema, canonical=True).expression(name)
-    text = grammar.render(top)
-    rules.extend(text.replace("root ::=", f"{_rule(name)} ::=").splitlines())
-    return _rule(name)
+def _object(
+    properties: Mapping[str, Any], way: Mapping[str, str | None], bodies: Mapping[str, Expr]
+) -> Expr:
+    """The JSON object in which copied arguments have the values of ``way``."""
+    parts: list[Expr | str] = []
+    for name in properties:
+        value = way.get(name)
+        written = _json(value) if value is not None else bodies.get(name)
+        if written is not None:
+            parts += [", " if parts else "", f"{_json(name)}: ", written]
+    return seq("{", *parts, "}")
 
 
-def _composed(name: str, parts: list[str], joins: Sequence[str], rules: list[str]) -> str:
-    """A rule for a value composed of ``parts``, each at most once, in any order."""
-    parts, rule = parts[:_MOST_PARTS], _rule(name)
-    if len(parts) < 2:
-        rules.append(f"{rule} ::= " + (_literal(_json(parts[0])) if parts else '"\\"\\""'))
-        return rule
-    rules.append(f"{rule}-join ::= " + " | ".join(_literal(_json(j)[1:-1]) for j in joins))
+def _composed(grammar: Grammar, name: str, parts: Sequence[str], joins: Sequence[str]) -> Expr:
+    """A JSON string made of all of ``parts``, each once and in any order, or the only one."""
+    join = grammar.rule(f"{name}-join", alt(*(_json(j)[1:-1] for j in joins)))
+    states: dict[tuple[int, ...], Expr] = {}
     for size in range(1, len(parts) + 1):
         for left in itertools.combinations(range(len(parts)), size):
             ways = []
             for at in left:
                 rest = tuple(k for k in left if k != at)
-                more = f" ({rule}-join {_state(rule, rest)})?" if rest else ""
-                if rest and size == len(parts):
-                    more = f" {rule}-join {_state(rule, rest)}"  # two parts at least…
-                ways.append(_literal(_json(parts[at])[1:-1]) + more)
-            rules.append(f"{_state(rule, left)} ::= " + " | ".join(ways))
-    rules.append(f'{rule} ::= "\\"" {_state(rule, tuple(range(len(parts))))} "\\""')
-    return rule
-
-
-def _state(rule: str, left: Sequence[int]) -> str:
-    return f"{rule}-" + "".join(chr(97 + k) for k in left)
-
-
-def _rule(name: str) -> str:
-    return "arg-" + re.sub(r"[^a-z0-9]", "-", name.lower())
+                more = seq(join, states[rest]) if rest else EMPTY
+                ways.append(seq(_json(parts[at])[1:-1], more))
+            states[left] = grammar.rule(f"{name}-parts", alt(*ways))
+    return seq('"', states[tuple(range(len(parts)))], '"') if parts else Lit('""')
 
 
 def _json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'

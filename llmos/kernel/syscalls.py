@@ -7,11 +7,12 @@ through the same door.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmos.errors import CallFailed, KernelError, UnknownCall
+from llmos.kernel.spans import Copied
 
 if TYPE_CHECKING:
     from llmos.kernel.kernel import Kernel
@@ -35,11 +36,11 @@ class Outcome:
 
     Args:
         text: For the model.
-        said: The same for a person, as a sentence; empty where the call declares none.
+        said: Ways to say the same to a person, each a sentence without its full stop.
     """
 
     text: str
-    said: str = ""
+    said: tuple[str, ...] = ()
 
 
 Run = Callable[["Process", Mapping[str, Any]], Awaitable[Outcome]]
@@ -58,6 +59,7 @@ class Syscall:
         examples: Questions it answers, by which it is chosen.
         worked: Worked examples.
         timeout: Seconds; 0 leaves it to the call.
+        copied: Arguments that are taken from the person's words.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Syscall:
     examples: tuple[str, ...] = ()
     worked: tuple[Example, ...] = ()
     timeout: float = 0.0
-    verbatim: frozenset[str] = frozenset()
+    copied: Mapping[str, Copied] = field(default_factory=dict)
 
     @property
     def function_schema(self) -> dict[str, Any]:
@@ -98,7 +100,7 @@ class SyscallTable:
                 raise KernelError(f"There are two calls named {row.name}.")
             self._rows[row.name] = row
 
-    def __iter__(self) -> Iterable[Syscall]:
+    def __iter__(self) -> Iterator[Syscall]:
         return iter(self._rows.values())
 
     def __len__(self) -> int:
@@ -149,7 +151,6 @@ def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
             },
             effect="process",
             run=spawn,
-            worked=(Example("Look into both at once.", {"task": "Look into the first."}, "7"),),
         ),
         Syscall(
             name="process.wait",
@@ -162,6 +163,5 @@ def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
             },
             effect="process",
             run=wait,
-            worked=(Example("What did it find?", {"pid": 7}, "It found the first."),),
         ),
     ]

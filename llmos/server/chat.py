@@ -32,12 +32,10 @@ from llmos.server.replies import (
     sampling_params,
     usage_json,
 )
-from llmos.server.stream import DONE, EventStream, cancel_when_gone, merged
+from llmos.server.stream import DESCRIPTION, DONE, EventStream, cancel_when_gone, merged
 from llmos.server.tools import CallReader, ToolPlan
 
 __all__ = ["router"]
-
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 def _max_tokens(body: ChatRequest) -> int | None:
@@ -155,7 +153,7 @@ def router(kernel: ServedKernel) -> APIRouter:
         response_model=ChatCompletion,
         response_model_exclude_unset=True,
         responses={
-            200: {"content": _STREAM, "description": "The reply, or events of it."},
+            200: {"content": DESCRIPTION, "description": "The reply, or events of it."},
             **responses(400, 404, 413, 502, 503),
         },
     )

@@ -26,13 +26,11 @@ from llmos.server.replies import (
     sampling_params,
     usage_json,
 )
-from llmos.server.stream import DONE, EventStream, cancel_when_gone, merged
+from llmos.server.stream import DESCRIPTION, DONE, EventStream, cancel_when_gone, merged
 
 __all__ = ["router"]
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this route only
-
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 def _check(body: CompletionRequest) -> None:
@@ -110,7 +108,7 @@ def router(kernel: ServedKernel) -> APIRouter:
         "/completions",
         response_model=Completion,
         responses={
-            200: {"content": _STREAM, "description": "The reply, or events of it."},
+            200: {"content": DESCRIPTION, "description": "The reply, or events of it."},
             **responses(400, 404, 413, 502, 503),
         },
     )

@@ -19,9 +19,25 @@ from llmos.engine.backend import Chunk, Generation
 from llmos.errors import LlmosError
 from llmos.server.errors import ApiError, error_of
 
-__all__ = ["DONE", "EventStream", "cancel_when_gone", "merged"]
+__all__ = ["DESCRIPTION", "DONE", "EventStream", "cancel_when_gone", "merged"]
 
 _log = logging.getLogger(__name__)
+
+#: A stream in OpenAPI: what each of its events holds.
+DESCRIPTION = {
+    "text/event-stream": {
+        "itemSchema": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {
+                "data": {
+                    "type": "string",
+                    "description": "A JSON object in OpenAI's form; in the last event, [DONE].",
+                }
+            },
+        }
+    }
+}
 
 #: The event that ends a stream.
 DONE = b"data: [DONE]\n\n"

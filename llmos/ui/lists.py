@@ -55,9 +55,7 @@ class _GrowingList(MarkdownBlock):
                 bullet.symbol = symbol
                 bullet.refresh(layout=True)
         last = len(rows) - 1
-        await _update_column(
-            rows[-1].query_exactly_one("> Vertical", Vertical), items[last]._blocks
-        )
+        await _update_column(rows[-1].children[1], items[last]._blocks)
         added = zip(symbols[last + 1 :], items[last + 1 :], strict=True)
         await self.mount_all([_row(symbol, item._blocks) for symbol, item in added])
 

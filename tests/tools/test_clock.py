@@ -418,7 +418,8 @@ def test_working_days_added_are_the_working_days_counted(day, count):
     [
         ("today", "Christmas", "33 days (4 weeks and 5 days, or 1 month and 3 days)"),
         ("1 March 2025", "15 April 2025", "45 days (6 weeks and 3 days, or 1 month and 14 days)"),
-        ("14 July 2020", "today", "2322 days (331 weeks and 5 days, or 6 years, 4 months and 8 days)"),
+        ("14 July 2020", "today", "2322 days (331 weeks and 5 days, or 6 years, 4 months and 8 "
+         "days)"),
         ("28 February 2024", "1 March 2024", "2 days"),
         ("28 February 2025", "1 March 2025", "1 day"),
         ("today", "today", "0 days"),

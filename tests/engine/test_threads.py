@@ -1,0 +1,95 @@
+"""The governor on simulated step times: it follows the machine and does not wander."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from llmos.engine.threads import ThreadGovernor
+
+
+class Machine:
+    """Steps take what ``cost`` says for a thread count, with noise; time is simulated."""
+
+    def __init__(self, governor: ThreadGovernor, noise: float = 0.05) -> None:
+        self.governor = governor
+        self.now = 0.0
+        self._random = random.Random(7)
+        self._noise = noise
+
+    def run(self, seconds: float, cost: Callable[[int], float], rows: int = 1) -> dict[int, float]:
+        """Returns the share of time spent at each thread count."""
+        until, spent = self.now + seconds, dict.fromkeys(self.governor.counts, 0.0)
+        while self.now < until:
+            threads = self.governor.threads
+            step = cost(threads) * (1 + self._random.uniform(-1, 1) * self._noise)
+            self.now += step
+            spent[threads] += step
+            self.governor.learn(rows, step, self.now)
+        return {count: part / seconds for count, part in spent.items()}
+
+
+def alone(threads: int) -> float:
+    return {1: 0.0125, 2: 0.0083}[threads]
+
+
+def beside_another(threads: int) -> float:
+    return {1: 0.0130, 2: 0.0330}[threads]
+
+
+def test_an_idle_machine_uses_every_core():
+    machine = Machine(ThreadGovernor([1, 2]))
+    assert machine.run(60, alone)[2] > 0.95
+    assert machine.governor.switches == 0
+
+
+def test_a_busy_neighbour_is_given_a_core_within_a_second_and_it_is_taken_back():
+    machine = Machine(ThreadGovernor([1, 2]))
+    machine.run(30, alone)
+    machine.run(1, beside_another)
+    assert machine.run(30, beside_another)[1] > 0.9
+    machine.run(20, alone)
+    assert machine.run(30, alone)[2] > 0.9
+
+
+def test_equal_counts_are_not_swapped_to_and_fro():
+    for noise in (0.05, 0.3):
+        machine = Machine(ThreadGovernor([1, 2, 3, 4]), noise=noise)
+        machine.run(300, lambda threads: 0.01)
+        assert machine.governor.switches <= 12
+
+
+def test_a_neighbour_that_comes_and_goes_never_makes_it_worse_than_half_the_best():
+    machine = Machine(ThreadGovernor([1, 2]), noise=0.1)
+    steps = 0.0
+    for _ in range(20):
+        for cost in (alone, beside_another):
+            before = machine.now
+            spent = machine.run(5, cost)
+            best = min(cost(1), cost(2))
+            steps += sum(share * best / cost(count) for count, share in spent.items())
+            assert machine.now > before
+    assert steps / 40 > 0.6
+
+
+def test_many_cores_find_the_count_in_between():
+    costs = {1: 0.04, 4: 0.02, 7: 0.012, 8: 0.03}
+    machine = Machine(ThreadGovernor.for_cores(8))
+    machine.run(20, lambda threads: costs[threads])
+    assert machine.run(60, lambda threads: costs[threads])[7] > 0.85
+
+
+def test_one_core_leaves_nothing_to_choose():
+    governor = ThreadGovernor.for_cores(1)
+    for step in range(100):
+        governor.learn(1, 0.01, float(step))
+    assert (governor.counts, governor.threads, governor.switches) == ([1], 1, 0)
+
+
+def test_steps_of_different_sizes_are_not_compared():
+    governor = ThreadGovernor([1, 2])
+    for step in range(400):
+        rows = 1 + step % 8
+        governor.learn(rows, 0.01 * rows, step * 0.05)
+    assert governor.switches == 0
+    assert governor.threads == 2
