@@ -29,6 +29,7 @@ from llmos.errors import KernelRunning, StoreError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.process import Process
+from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, process_calls
 from llmos.memory.journal import Journal
 
@@ -159,7 +160,7 @@ def syscall_table(kernel: Any) -> tuple[SyscallTable, list[Any]]:
 def _row(call: tool_loader.Call) -> Syscall:
     async def run(_process: Process, arguments: Mapping[str, Any]) -> Outcome:
         result = await call.run(arguments)
-        return Outcome(result.text, call.state(arguments, result))
+        return Outcome(result.text, call.phrases(arguments, result))
 
     return Syscall(
         name=call.name,
@@ -170,8 +171,16 @@ def _row(call: tool_loader.Call) -> Syscall:
         examples=call.examples,
         worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
         timeout=min(call.timeout, limits.CALL_SECONDS) + 1,
-        verbatim=call.verbatim,
+        copied={
+            name: Copied(v.accepts, _name(v.accepts), v.also, v.joins)
+            for name, v in call.verbatim.items()
+        },
     )
+
+
+def _name(test: Any) -> str:
+    """A name for a tool's test of values, the same for every argument that uses it."""
+    return f"{test.__module__}.{test.__qualname__}" if test is not None else ""
 
 
 @contextlib.asynccontextmanager
@@ -216,4 +225,5 @@ def _guide(config: Config, backend: Backend) -> Any:
         log.warning("the starter embedder is missing: calls are left to the model")
         return None
     files = model.files
-    return Guide(CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"])))
+    embedder = CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
+    return Guide(embedder.embed)

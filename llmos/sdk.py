@@ -109,9 +109,15 @@ class Verbatim:
 
     Args:
         also: Values that are right without standing there, such as ``today``.
+        accepts: The tool's own test of a value: quick, and never raising. It finds the values in
+            what the user wrote.
+        joins: Marks such as ``" + "`` that may join several accepted stretches, or numbers, into
+            one value; empty where a value is copied whole.
     """
 
     also: tuple[str, ...] = ()
+    accepts: Callable[[str], bool] | None = None
+    joins: tuple[str, ...] = ()
 
 
 # --- what a call is told ------------------------------------------------------------------------

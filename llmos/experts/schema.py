@@ -58,14 +58,14 @@ class Signature:
     Args:
         schema: JSON schema of its arguments, an object without additional properties.
         parameters: The arguments, in order.
-        verbatim: Those copied from the person's words, with the values that are right besides.
+        verbatim: Those copied from the person's words, and how.
         context: Name of the parameter that takes the ``Context``, or empty.
         summary: The docstring's first paragraph, on one line.
     """
 
     schema: dict[str, Any]
     parameters: tuple[Parameter, ...]
-    verbatim: dict[str, tuple[str, ...]]
+    verbatim: dict[str, sdk.Verbatim]
     context: str
     summary: str
 
@@ -104,7 +104,7 @@ def read(function: Callable[..., Any]) -> Signature:
         raise TypeError(f"The type hints of {name} cannot be read: {error}.") from error
     summary, about = _docstring(function)
     parameters: list[Parameter] = []
-    verbatim: dict[str, tuple[str, ...]] = {}
+    verbatim: dict[str, sdk.Verbatim] = {}
     context = ""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -119,7 +119,7 @@ def read(function: Callable[..., Any]) -> Signature:
             continue
         for constraint in constraints:
             if isinstance(constraint, sdk.Verbatim):
-                verbatim[parameter.name] = constraint.also
+                verbatim[parameter.name] = constraint
         try:
             schema = _schema(hint, constraints)
         except TypeError as error:

@@ -26,7 +26,10 @@ _VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.]?[0-9A-Za-z.-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """One worked example: a question, the arguments that answer it, and the result's text."""
+    """One worked example: a question, the arguments that answer it, and the result's text.
+
+    The result is empty where it depends on the day.
+    """
 
     question: str
     arguments: dict[str, Any]
@@ -43,7 +46,7 @@ class CallEntry:
     worked: tuple[Worked, ...]
     effect: str
     timeout: float
-    say: str
+    say: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +155,21 @@ def _call(entry: Any) -> CallEntry:
     examples = table.items("examples")
     if not all(isinstance(example, str) and example.strip() for example in examples):
         raise CallFailed(f"The examples of {function} must be questions.")
-    say = table.text("say", "")
-    if re.search(r"[{}]", re.sub(r"{\w+}", "", say)):
+    say = table.left.pop("say", [])
+    say = [say] if isinstance(say, str) else say
+    if not isinstance(say, list) or not all(isinstance(s, str) and s.strip() for s in say):
+        raise CallFailed(f"“say” of {function} must be sentences.")
+    if any(re.search(r"[{}]", re.sub(r"{\w+}", "", s)) for s in say):
         raise CallFailed(f"“say” of {function} may hold only names in braces.")
     worked = tuple(_worked(function, item) for item in table.items("worked"))
     description = table.text("description", "")
     table.end()
-    return CallEntry(function, description, tuple(examples), worked, effect, float(timeout), say)
+    return CallEntry(function, description, tuple(examples), worked, effect, float(timeout), tuple(say))
 
 
 def _worked(function: str, item: Any) -> Worked:
     table = _Table(f"The worked example of {function}", item)
-    question, result = table.text("question"), table.text("result")
+    question, result = table.text("question"), table.text("result", "")
     arguments = table.left.pop("arguments", {})
     if not isinstance(arguments, dict):
         raise CallFailed(f"The arguments of the worked example of {function} must be a table.")

@@ -52,9 +52,8 @@ class Call:
         worked: Worked examples.
         effect: ``pure``, ``read``, ``write``, ``execute`` or ``egress``.
         timeout: Longest run, in seconds.
-        say: Template that states the result for a person, or empty.
-        verbatim: Arguments that are copied from the person's words, each with the values that
-            are right besides.
+        say: Templates that state the result for a person, the best first.
+        verbatim: Arguments that are copied from the person's words, and how.
     """
 
     name: str
@@ -64,8 +63,8 @@ class Call:
     worked: tuple[Worked, ...]
     effect: str
     timeout: float
-    say: str
-    verbatim: Mapping[str, tuple[str, ...]]
+    say: tuple[str, ...]
+    verbatim: Mapping[str, sdk.Verbatim]
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
 
@@ -83,14 +82,17 @@ class Call:
         """
         self._signature.check(arguments)
 
-    def state(self, arguments: Mapping[str, Any], result: sdk.Result) -> str:
-        """The result as a sentence for a person: ``say`` filled in, else the result's text."""
+    def phrases(self, arguments: Mapping[str, Any], result: sdk.Result) -> tuple[str, ...]:
+        """Ways to tell a person the result: each ``say`` whose every name has a value."""
         data = result.data if isinstance(result.data, dict) else {}
         values = {**arguments, **data, "result": result.text}
-        names = re.findall(r"{(\w+)}", self.say)
-        if not self.say or any(values.get(name) in (None, "") for name in names):
-            return result.text
-        return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), self.say)
+        filled = []
+        for template in self.say:
+            names = re.findall(r"{(\w+)}", template)
+            if all(values.get(name) not in (None, "") for name in names):
+                said = re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), template)
+                filled.append(said[:1].upper() + said[1:])
+        return tuple(dict.fromkeys(filled))
 
     async def run(
         self, arguments: Mapping[str, Any], context: sdk.Context | None = None
@@ -301,7 +303,7 @@ def _parse(source: bytes) -> ast.Module:
         return ast.parse(source)
     except SystemError:
         # CPython 3.11 (gh-106905): a traceback that is formatted in the midst of it, by a
-        # finalizer or another thread, upsets its count of the depth. Nothing is wrong with the code.
+        # finalizer or another thread, upsets its count of the depth. The code is not to blame.
         return ast.parse(source)
 
 

@@ -210,7 +210,7 @@ class Agent:
         prompt = await self._backend.prompt(messages, tools=offered)
         grammar = self._format.grammar(tools, lazy=True, parallel=True) if tools else ""
         params = self._params(turn, prompt, grammar=grammar, trigger=self._format.trigger)
-        scanner = self._format.scanner()
+        scanner = CallScanner(self._format)
         await self._generate(turn, prompt, params, scanner)
         turn.reply.calls = tuple(scanner.calls)
 

@@ -14,7 +14,7 @@ from llmos.server.auth import BodyLimit
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
-from llmos.server.openai_schema import Model, ModelList
+from llmos.server.openai_answers import Model, ModelList
 
 __all__ = ["create_app"]
 

@@ -23,7 +23,8 @@ from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
 from llmos.server.logprobs import chat_logprobs
 from llmos.server.messages import to_messages
-from llmos.server.openai_schema import ChatCompletion, ChatRequest, JsonSchemaFormat, TextFormat
+from llmos.server.openai_answers import ChatCompletion
+from llmos.server.openai_schema import ChatRequest, JsonSchemaFormat, TextFormat
 from llmos.server.replies import (
     PriorityHeader,
     Stamp,

@@ -16,7 +16,8 @@ from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
 from llmos.server.logprobs import LegacyLogprobs
-from llmos.server.openai_schema import Completion, CompletionRequest
+from llmos.server.openai_answers import Completion
+from llmos.server.openai_schema import CompletionRequest
 from llmos.server.replies import (
     PriorityHeader,
     Stamp,

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible bodies: what a request may hold and what an answer holds.
+"""The OpenAI-compatible requests: what each field may hold. Answers are in ``openai_answers.py``.
 
 Checked strictly: a number in quotes or an unknown field is an error, since a misspelt option that
 is silently ignored costs its author an afternoon. Fields that OpenAI's clients send and that mean
@@ -27,14 +27,9 @@ from llmos.server.body import Integer
 
 __all__ = [
     "AssistantMessage",
-    "ChatCompletion",
     "ChatRequest",
-    "ChatUsage",
-    "Completion",
     "CompletionRequest",
     "FunctionTool",
-    "Model",
-    "ModelList",
     "RequestMessage",
     "Sampling",
     "TextPart",
@@ -217,6 +212,9 @@ class Sampling(_Request):
     dry_multiplier: Annotated[float, Field(ge=0, le=10, description="0 is off.")] | None = None
     dry_base: Annotated[float, Field(ge=1, le=10)] | None = None
     dry_allowed_length: Annotated[Integer, Field(ge=1, le=1024)] | None = None
+    ignore_eos: Annotated[
+        bool | None, Field(description="Go on past the end of the reply, up to max_tokens.")
+    ] = None
 
 
 class Ignored(_Request):
@@ -290,108 +288,3 @@ class CompletionRequest(Sampling, Ignored):
     echo: bool | None = None
     best_of: Annotated[Integer, Field(ge=1, le=limits.N_MAX)] | None = None
     logprobs: Annotated[Integer, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
-
-
-# --- answers --------------------------------------------------------------------------------
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class PromptTokensDetails(_Answer):
-    cached_tokens: Annotated[int, Field(description="Tokens whose KV cells were there already.")]
-
-
-class ChatUsage(_Answer):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-
-
-class TopLogprob(_Answer):
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ContentLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob]
-
-
-class ChatLogprobs(_Answer):
-    content: list[ContentLogprob]
-    refusal: None
-
-
-class AnswerFunction(_Answer):
-    name: str
-    arguments: str
-
-
-class AnswerCall(_Answer):
-    id: str
-    type: Literal["function"]
-    function: AnswerFunction
-
-
-class AnswerMessage(_Answer):
-    role: Literal["assistant"]
-    content: str | None
-    refusal: None
-    tool_calls: list[AnswerCall] = []
-
-
-class ChatChoice(_Answer):
-    index: int
-    message: AnswerMessage
-    logprobs: ChatLogprobs | None
-    finish_reason: Literal["stop", "length", "tool_calls"]
-
-
-class ChatCompletion(_Answer):
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    system_fingerprint: str
-    choices: list[ChatChoice]
-    usage: ChatUsage
-
-
-class LegacyLogprobs(_Answer):
-    tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
-    text_offset: list[int]
-
-
-class CompletionChoice(_Answer):
-    index: int
-    text: str
-    logprobs: LegacyLogprobs | None
-    finish_reason: Literal["stop", "length"]
-
-
-class Completion(_Answer):
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    system_fingerprint: str
-    choices: list[CompletionChoice]
-    usage: ChatUsage
-
-
-class Model(_Answer):
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str
-    context_window: Annotated[int, Field(description="Tokens one conversation may hold.")]
-
-
-class ModelList(_Answer):
-    object: Literal["list"] = "list"
-    data: list[Model]

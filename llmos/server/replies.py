@@ -134,6 +134,7 @@ def sampling_params(
             stop=stop,
             grammar=grammar,
             trigger=trigger,
+            ignore_end=bool(body.ignore_eos),
             **options,
         )
     except EngineError as error:

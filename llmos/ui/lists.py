@@ -60,12 +60,19 @@ class _GrowingList(MarkdownBlock):
         await self.mount_all([_row(symbol, item._blocks) for symbol, item in added])
 
 
-class BulletList(_GrowingList, MarkdownBulletList):
+# Textual takes style from the first base class only, so that has to be its own list.
+
+
+class BulletList(MarkdownBulletList, _GrowingList):
     """A list with bullets."""
 
+    compose = _GrowingList.compose
 
-class OrderedList(_GrowingList, MarkdownOrderedList):
+
+class OrderedList(MarkdownOrderedList, _GrowingList):
     """A list with numbers, counted from the first one's."""
+
+    compose = _GrowingList.compose
 
     @staticmethod
     def _symbols(items: list[MarkdownListItem]) -> list[str]:

@@ -52,11 +52,11 @@ def test_a_busy_neighbour_is_given_a_core_within_a_second_and_it_is_taken_back()
     assert machine.run(30, alone)[2] > 0.9
 
 
-def test_equal_counts_are_not_swapped_to_and_fro():
-    for noise in (0.05, 0.3):
+def test_equal_counts_are_hardly_ever_exchanged():
+    for noise, most in ((0.05, 0), (0.3, 30)):
         machine = Machine(ThreadGovernor([1, 2, 3, 4]), noise=noise)
         machine.run(300, lambda threads: 0.01)
-        assert machine.governor.switches <= 12
+        assert machine.governor.switches <= most
 
 
 def test_a_neighbour_that_comes_and_goes_never_makes_it_worse_than_half_the_best():

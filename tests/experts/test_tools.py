@@ -356,7 +356,7 @@ def test_arguments_copied_from_the_persons_words_are_marked():
     ) -> str:
         return ""
 
-    assert schema.read(function).verbatim == {"a": ("today",), "b": ()}
+    assert schema.read(function).verbatim == {"a": Verbatim(also=("today",)), "b": Verbatim()}
 
 
 def take(
@@ -611,11 +611,12 @@ async def test_a_task_that_exits_does_not_end_the_loop_that_async_tools_share(lo
 
 def test_a_result_is_stated_by_the_manifests_sentence(load):
     call = load("def run(a: str) -> str:\n    return a\n", more='say = "{a} makes {result} or {b}"')
-    assert call.state({"a": "x"}, Result("y", {"b": 3})) == "x makes y or 3"
-    assert call.state({"a": "{b}"}, Result("y", {"b": 3})) == "{b} makes y or 3"
+    assert call.phrases({"a": "x"}, Result("y", {"b": 3})) == ("X makes y or 3",)
+    assert call.phrases({"a": "{b}"}, Result("y", {"b": 3})) == ("{b} makes y or 3",)
 
 
-def test_a_sentence_that_lacks_a_value_gives_way_to_the_text(load):
-    call = load("def run(a: str = '') -> str:\n    return a\n", more='say = "{a} in {place}"')
-    assert call.state({}, Result("the text")) == "the text"
-    assert call.state({"a": "x"}, Result("the text", {"place": ""})) == "the text"
+def test_a_sentence_that_lacks_a_value_is_left_out(load):
+    more = 'say = ["{a} in {place}", "it is {result}"]'
+    call = load("def run(a: str = '') -> str:\n    return a\n", more=more)
+    assert call.phrases({}, Result("the text")) == ("It is the text",)
+    assert call.phrases({"a": "x"}, Result("the text", {"place": ""})) == ("It is the text",)

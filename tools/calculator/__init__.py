@@ -6,14 +6,31 @@ from typing import Annotated
 
 from llmos.sdk import Length, Result, ToolError, Verbatim
 
-from .lexer import CHARS
-from .parser import calculate
+from .lexer import CHARS, stripped
+from .parser import calculate, is_composite
 from .render import show
 
 __all__ = ["evaluate"]
 
 
-def evaluate(expression: Annotated[str, Length(1), Verbatim()]) -> Result:
+_SPAN = 200  # characters
+_JOINS = (" + ", " - ", " * ", " / ", " ^ ")
+
+
+def is_calculation(text: str) -> bool:
+    """Whether ``text`` is something to calculate: it has a result, and is more than one value."""
+    if len(text) > _SPAN or stripped(text) != text:
+        return False
+    try:
+        return is_composite(text)
+    except (ToolError, RecursionError):
+        return False
+
+
+_Expression = Annotated[str, Length(1), Verbatim(accepts=is_calculation, joins=_JOINS)]
+
+
+def evaluate(expression: _Expression) -> Result:
     """Calculate: arithmetic, percentages, roots, powers and units.
 
     Args:

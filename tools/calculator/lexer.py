@@ -17,7 +17,7 @@ from .exact import DIGITS
 from .functions import FUNCTIONS
 from .units import CURRENCIES
 
-__all__ = ["CHARS", "MULTIPLIERS", "Token", "clean", "tokenize"]
+__all__ = ["CHARS", "MULTIPLIERS", "Token", "clean", "stripped", "tokenize"]
 
 CHARS = 4_096  # longest input
 _EXPONENT_MAX = DIGITS
@@ -49,7 +49,7 @@ _PHRASES: dict[str, str] = {
     "lowest common multiple of": "lcm", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "maximum": "max", "minimum": "min", "ceiling": "ceil", "choose": "choose",
     "square": "square", "sq": "square", "cubic": "cubic", "cu": "cubic",
-    "the": "", "a": "", "an": "",
+    "the": "", "a": "", "an": "", "tip": "", "tax": "", "discount": "",
 }  # fmt: skip
 _PHRASE = re.compile(
     "|".join(re.escape(p).replace("\\ ", r"\s+") for p in sorted(_PHRASES, key=len, reverse=True)),
@@ -85,12 +85,15 @@ _TIMES = re.compile(r"[xX](?=[\s\d(.]|$|-)")
 _MONEY = re.compile(r"US\$|[" + re.escape("".join(c for c in CURRENCIES if len(c) == 1)) + "]")
 _OPERATOR = re.compile(r"\*\*|//|->|→|[-+*/^%!(),√∛=<>|&~'\"]")
 _LEADING = re.compile(
-    r"(?:(?:what\s+is|what's|what’s|whats|how\s+much\s+is|how\s+much\s+are|what\s+are|calculate|"
-    r"compute|evaluate|work\s+out|convert|the\s+value\s+of|the\s+result\s+of|please|solve|"
-    r"find)(?![^\W\d_])|[=:\s])+",
+    r"(?:(?:(?:can|could)\s+you|tell\s+me|hey|what\s+(?:is|are|does|do)|what['’]?s|"
+    r"how\s+much\s+(?:is|are)|calculate|compute|evaluate|work\s+out|convert|"
+    r"the\s+(?:value|result)\s+of|please|solve|find)(?![^\W\d_])|[=:,\s])+",
     re.IGNORECASE,
 )
-_TRAILING = re.compile(r"(?:[\s?=.;,]|(?<![^\W\d_])equals?|(?<![^\W\d_])please)+$", re.IGNORECASE)
+_TRAILING = re.compile(
+    r"(?:[\s?=.;,]|\bequals?|\bis\s+how\s+much|\bcome\s+to|\bmakes?|\bplease)+$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +131,20 @@ def clean(text: str) -> str:
         for c in text
     )
     text = re.sub(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))", "", text)
+    text = stripped(text)
+    if not text:
+        raise ToolError("There is nothing to calculate.")
+    return text
+
+
+def stripped(text: str) -> str:
+    """``text`` without the words around a calculation, such as ``what is … please?``."""
     lead = _LEADING.match(text)
     text = text[lead.end() :] if lead else text
     tail = text.rstrip()
     found = _TRAILING.search(tail[-64:])
     if found:
         tail = tail[: len(tail) - (len(tail[-64:]) - found.start())]
-    if not tail.strip():
-        raise ToolError("There is nothing to calculate.")
     return tail.strip()
 
 

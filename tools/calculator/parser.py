@@ -20,7 +20,7 @@ from .questions import rephrase
 from .units import NONE, Unit, find
 from .values import Value
 
-__all__ = ["calculate"]
+__all__ = ["calculate", "is_composite"]
 
 DEPTH = 50  # nested parentheses, signs and powers
 _TAU = exact.multiply(exact.PI, Fraction(2))
@@ -44,6 +44,20 @@ def calculate(text: str) -> Value:
         ToolError: It cannot be read or has no result; the sentence says why.
     """
     return _Parser(tokenize(rephrase(clean(text)))).whole()
+
+
+def is_composite(text: str) -> bool:
+    """Whether ``text`` has a result and is more than one value, with its unit, by itself.
+
+    Raises:
+        ToolError: It cannot be read or has no result.
+    """
+    tokens = tokenize(rephrase(clean(text)))
+    _Parser(tokens).whole()
+    return any(
+        (t.kind == "op" and t.text not in (",", "and")) or (t.kind == "word" and t.text in FUNCTIONS)
+        for t in tokens
+    )
 
 
 class _Parser:

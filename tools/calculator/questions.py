@@ -21,6 +21,20 @@ _CHANGE = re.compile(
 )
 
 
+#: "divide 91 by 7": verb to the words between the numbers, and what is meant.
+_COMMANDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("divide", (" by ", " into "), "({0}) / ({1})"),
+    ("split", (" by ", " among ", " between "), "({0}) / ({1})"),
+    ("multiply", (" by ", " with ", " and "), "({0}) * ({1})"),
+    ("add", (" to ", " and "), "({1}) + ({0})"),
+    ("subtract", (" from ",), "({1}) - ({0})"),
+    ("take", (" away from ", " from "), "({1}) - ({0})"),
+    ("increase", (" by ",), "({0}) + {1}"),
+    ("decrease", (" by ",), "({0}) - {1}"),
+    ("reduce", (" by ",), "({0}) - {1}"),
+)
+
+
 def rephrase(text: str) -> str:
     """An expression for questions such as ``20 is what percent of 80``; other text as it is."""
     if (split := _OF_WHAT.search(text)) and not _OF_WHAT.search(text, split.end()):
@@ -31,6 +45,13 @@ def rephrase(text: str) -> str:
             return f"({part}) / ({whole}) in percent"
     if asked := _HOW_MANY.match(text):
         return f"{text[asked.end() :]} in {asked[1]}"
+    verb, _, rest = text.partition(" ")
+    for command, words, form in _COMMANDS:
+        if verb.lower() == command:
+            for word in words:
+                first, found, second = rest.partition(word)
+                if found:
+                    return form.format(first, second)
     if asked := _REMAINDER.match(text):
         return re.sub(r"\s(?:is\s+)?divided\s+by\s|\sand\s", " mod ", text[asked.end() :], count=1)
     if asked := _CHANGE.match(text):

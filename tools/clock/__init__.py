@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Annotated
 
@@ -12,8 +13,41 @@ from . import amounts, clocks, dates, places
 
 __all__ = ["add", "between", "convert", "now", "weekday", "workdays"]
 
-_Place = Annotated[str, Verbatim(also=("",))]
-_Date = Annotated[str, Length(1), Verbatim(also=("today", "now"))]
+_WORDS = 60  # characters a value in the user's words may have
+
+
+def is_place(text: str) -> bool:
+    """Whether ``text`` names a place or a zone, and nothing else."""
+    return _reads(text, lambda: places.find(text, Context()).local is False)
+
+
+def is_date(text: str) -> bool:
+    """Whether ``text`` is a day that can be found in a calendar."""
+    return _reads(text, lambda: dates.parse(text, Context()) is not None)
+
+
+def is_amount(text: str) -> bool:
+    """Whether ``text`` is a length of time, such as ``3 weeks`` or ``90 days ago``."""
+    return _reads(text, lambda: amounts.parse(text) is not None)
+
+
+def is_time(text: str) -> bool:
+    """Whether ``text`` is a time of day."""
+    return _reads(text, lambda: dates.parse(text, Context()).time is not None)
+
+
+def _reads(text: str, read: Callable[[], bool]) -> bool:
+    try:
+        return len(text) <= _WORDS and read()
+    except (ToolError, ValueError, OverflowError):
+        return False
+
+
+_Place = Annotated[str, Verbatim(also=("",), accepts=is_place)]
+_Date = Annotated[str, Length(1), Verbatim(also=("today",), accepts=is_date)]
+_Day = Annotated[str, Length(1), Verbatim(accepts=is_date)]
+_Amount = Annotated[str, Length(1), Verbatim(accepts=is_amount)]
+_Time = Annotated[str, Length(1), Verbatim(accepts=is_time)]
 _SECONDS = 86_400
 
 
@@ -38,7 +72,7 @@ def now(context: Context, place: _Place = "") -> Result:
     )
 
 
-def add(date: _Date, amount: Annotated[str, Length(1), Verbatim()], context: Context) -> Result:
+def add(date: _Date, amount: _Amount, context: Context) -> Result:
     """Add a length of time to a date, or take it away.
 
     Args:
@@ -105,7 +139,7 @@ def workdays(start: _Date, end: _Date, context: Context) -> Result:
     )
 
 
-def weekday(date: _Date, context: Context) -> Result:
+def weekday(date: _Day, context: Context) -> Result:
     """Tell the day of the week of a date, its ISO week, and whether the year is a leap year.
 
     Args:
@@ -123,12 +157,12 @@ def weekday(date: _Date, context: Context) -> Result:
     )
     return Result(
         text + _noted(found.note),
-        {"iso": day.isoformat(), "weekday": name, "week": week.week, "leap": leap},
+        {"iso": day.isoformat(), "day": dates.plain(day), "weekday": name, "week": week.week, "leap": leap},
     )
 
 
 def convert(
-    time: Annotated[str, Length(1), Verbatim(also=("now",))],
+    time: _Time,
     context: Context,
     from_place: _Place = "",
     to_place: _Place = "",

@@ -1,0 +1,220 @@
+"""Room for sequences: what is reused, who leaves, in what order, and that it always ends."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from llmos.engine.admission import Admission
+from llmos.engine.backend import Priority, Run, SamplingParams
+from llmos.engine.scripted import ScriptedRuntime
+from llmos.engine.sequence import Sequence, State
+
+
+class House:
+    """An admission whose sequences are filled by hand."""
+
+    def __init__(
+        self, cells: int = 1000, slots: int = 4, resident: int = 10**6, swap: int = 10**6
+    ) -> None:
+        self.runtime = ScriptedRuntime(window=cells, cells=cells, slots=slots)
+        self.admission = Admission(self.runtime, resident, swap)
+
+    def enter(
+        self, tokens: list[int], priority: Priority = Priority.NORMAL, max_tokens: int = 10
+    ) -> Sequence:
+        params = SamplingParams(max_tokens=max_tokens)
+        window = self.runtime.info.window
+        sequence = Sequence(tokens, params, priority, window, lambda s, c: None)
+        self.admission.enqueue(sequence)
+        self.admission.admit(1.0)
+        return sequence
+
+    def fill(self, sequence: Sequence) -> Sequence:
+        rest = sequence.tokens[sequence.filled :]
+        self.admission.grow({sequence: len(rest)})
+        self.runtime.decode([Run(sequence.slot, sequence.filled, rest, True)])
+        self.admission.cells.append(sequence.slot, rest)
+        sequence.filled = len(sequence.tokens)
+        sequence.tokens.append(9)
+        return sequence
+
+    def leave(self, sequence: Sequence) -> None:
+        self.admission.retire(sequence)
+        self.admission.cells.check_integrity()
+
+
+def text(seed: int, length: int) -> list[int]:
+    return random.Random(seed).choices(range(256), k=length)
+
+
+def test_a_finished_prompt_s_cells_are_taken_over_by_its_continuation():
+    house = House()
+    first = house.fill(house.enter(text(1, 100)))
+    house.leave(first)
+    second = house.enter([*first.tokens, *text(2, 20)])
+    assert (second.filled, second.cached_tokens) == (100, 100)
+    assert house.admission.cells.used == 100
+
+
+def test_one_token_always_remains_to_be_decoded():
+    house = House()
+    first = house.fill(house.enter(text(1, 100)))
+    assert house.enter(text(1, 100)).filled == 99
+    house.leave(first)
+
+
+def test_idle_cells_leave_before_any_sequence_does_and_come_back_from_swap():
+    house = House(cells=300)
+    old = house.fill(house.enter(text(1, 100)))
+    house.leave(old)
+    runs = house.fill(house.enter(text(2, 100)))
+    house.fill(house.enter(text(3, 100)))
+    assert runs.state is State.RUNNING
+    assert house.admission.swapped_out == 1
+    house.leave(runs)
+    again = house.enter([*text(1, 100), 5])
+    assert again.filled == 100
+    assert house.admission.swapped_in == 1
+
+
+def test_weaker_sequences_leave_youngest_first_and_equals_never():
+    house = House(cells=330, slots=8)
+    equal = house.fill(house.enter(text(1, 90), Priority.INTERACTIVE))
+    old = house.fill(house.enter(text(2, 90), Priority.IDLE))
+    young = house.fill(house.enter(text(3, 90), Priority.IDLE))
+    strong = house.enter(text(4, 90), Priority.INTERACTIVE)
+    assert (strong.state, equal.state, old.state) == (State.RUNNING,) * 3
+    assert young.state is State.WAITING
+    house.admission.cells.check_integrity()
+
+
+def test_nobody_is_disturbed_where_it_would_not_help():
+    house = House(cells=300)
+    house.fill(house.enter(text(1, 200), Priority.INTERACTIVE))
+    weak = house.fill(house.enter(text(2, 40), Priority.IDLE))
+    big = house.enter(text(3, 200), Priority.INTERACTIVE)
+    assert big.state is State.WAITING
+    assert weak.state is State.RUNNING
+    assert house.admission.preemptions == 0
+
+
+def test_a_large_request_is_not_overtaken_for_ever_by_small_equals():
+    house = House(cells=300)
+    house.fill(house.enter(text(1, 200)))
+    big = house.enter(text(2, 200))
+    small = house.enter(text(3, 5))
+    assert (big.state, small.state) == (State.WAITING, State.WAITING)
+
+
+def test_a_step_that_does_not_fit_costs_the_weakest_its_place():
+    house = House(cells=110, slots=8)
+    one = house.fill(house.enter(text(1, 40), Priority.NORMAL, max_tokens=0))
+    two = house.fill(house.enter(text(2, 40), Priority.NORMAL, max_tokens=0))
+    three = house.fill(house.enter(text(3, 20), Priority.IDLE, max_tokens=0))
+    assert house.admission.grow({one: 5, two: 5, three: 1}) == [three]
+    two.suspended = True
+    assert house.admission.grow({one: 40}) == []
+    assert (one.state, two.state) == (State.RUNNING, State.WAITING)
+
+
+def test_the_strongest_and_oldest_is_left_when_all_must_go():
+    house = House(cells=128, slots=8)
+    kept = [house.fill(house.enter(text(i, 30), max_tokens=0)) for i in range(4)]
+    left = house.admission.grow({sequence: 60 for sequence in kept})
+    assert left == kept[:0:-1]
+    assert house.admission.running == kept[:1]
+
+
+def test_forks_of_one_prompt_count_its_idle_cells_once():
+    house = House(resident=150)
+    parent = house.fill(house.enter(text(1, 100)))
+    children = [
+        Sequence(list(parent.tokens), parent.params, parent.priority, 1000, parent.deliver)
+        for _ in range(3)
+    ]
+    assert all(house.admission.fork(parent, child, 1.0) for child in children)
+    for sequence in (parent, *children):
+        house.leave(sequence)
+    house.admission.trim()
+    assert house.admission.idle_cells == 100
+    assert house.admission.swapped_out == 0
+
+
+def test_idle_cells_beyond_what_may_stay_are_swapped_out_when_somebody_runs():
+    house = House(resident=50)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.admission.trim()
+    assert house.admission.idle_cells == 100  # the last used may stay while nobody runs
+    house.enter(text(2, 10))
+    assert house.admission.idle_cells == 0
+    assert house.admission.swapped_out == 1
+
+
+def test_what_is_forgotten_comes_from_nowhere():
+    house = House()
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.admission.forget()
+    assert house.admission.cells.used == 0
+    assert house.enter(text(1, 100)).filled == 0
+
+
+def test_a_snapshot_of_another_model_is_not_used():
+    house = House(resident=0)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.enter(text(2, 5))
+    object.__setattr__(house.runtime.info, "fingerprint", "another")
+    assert house.enter([*text(1, 100), 1]).filled == 0
+    assert len(house.admission.swap) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_comes_and_goes_the_books_are_in_order(seed):
+    dice = random.Random(seed)
+    house = House(cells=200, slots=4, resident=60, swap=dice.choice([0, 500, 10**6]))
+    everybody: list[Sequence] = []
+    for step in range(60):
+        prompt = text(dice.randrange(3), dice.randrange(1, 60)) + text(step, dice.randrange(20))
+        everybody.append(house.enter(prompt, dice.choice(list(Priority))))
+        for sequence in list(house.admission.running):
+            action = dice.random()
+            if action < 0.4 and sequence.state is State.RUNNING:
+                if not house.admission.grow({sequence: sequence.todo}):
+                    house.fill(sequence)
+            elif action < 0.7:
+                house.leave(sequence)
+            elif action < 0.8:
+                sequence.suspended = not sequence.suspended
+        house.admission.cells.check_integrity()
+        awake = [s for s in house.admission.waiting if not s.suspended]
+        assert house.admission.running or not awake
+
+
+def test_admitting_stays_cheap_with_many_long_prompts_waiting():
+    """No timing is asserted: the slots bound how many are looked at, whatever waits."""
+    house = House(cells=70_000, slots=64)
+    house.enter(text(0, 8000))
+    looked_at = 0
+    match = house.admission.cells.match
+
+    def counting(*args, **options):
+        nonlocal looked_at
+        looked_at += 1
+        return match(*args, **options)
+
+    house.admission.cells.match = counting
+    for i in range(300):
+        waiting = Sequence(
+            [*text(0, 7000), i % 256, *text(i, 50)],
+            SamplingParams(),
+            Priority.NORMAL,
+            9000,
+            lambda s, c: None,
+        )
+        house.admission.enqueue(waiting)
+    began = time.monotonic()
+    house.admission.admit(began)
+    assert looked_at <= 64
+    assert len(house.admission.waiting) == 300
