@@ -19,19 +19,21 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths
 from llmos.config import Config, EngineConfig
 from llmos.engine.backend import Backend
-from llmos.errors import KernelRunning, StoreError
+from llmos.errors import ConfigError, KernelRunning, StoreError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, process_calls
 from llmos.memory.journal import Journal
+from llmos.sdk import Context
 
 __all__ = ["boot", "lock", "processor", "syscall_table"]
 
@@ -153,13 +155,34 @@ def syscall_table(kernel: Any) -> tuple[SyscallTable, list[Any]]:
     loaded = tool_loader.load_all([paths.bundled("tools"), paths.models_dir().parent / "tools"])
     for broken in loaded.broken:
         log.warning("tool %s is broken: %s", broken.name, broken.sentence)
-    rows = [_row(call) for call in loaded.calls.values()]
+    surroundings = _surroundings()
+    rows = [_row(call, surroundings) for call in loaded.calls.values()]
     return SyscallTable([*rows, *process_calls(kernel)]), list(loaded.broken)
 
 
-def _row(call: tool_loader.Call) -> Syscall:
+def _surroundings() -> Context | None:
+    """What calls are told of the world: the machine's own, but for a clock that stands still.
+
+    ``LLMOS_CLOCK`` (a moment as ISO 8601 writes it) is for benchmarks, whose answers must not
+    depend on the day they are run.
+
+    Raises:
+        ConfigError: It is not a moment.
+    """
+    written = os.environ.get("LLMOS_CLOCK", "")
+    if not written:
+        return None
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise ConfigError(f"LLMOS_CLOCK is {written!r}; it must be an ISO 8601 moment.") from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return Context(clock=lambda: aware)
+
+
+def _row(call: tool_loader.Call, surroundings: Context | None) -> Syscall:
     async def run(_process: Process, arguments: Mapping[str, Any]) -> Outcome:
-        result = await call.run(arguments)
+        result = await call.run(arguments, surroundings)
         return Outcome(result.text, call.phrases(arguments, result))
 
     return Syscall(
@@ -172,15 +195,15 @@ def _row(call: tool_loader.Call) -> Syscall:
         worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
         timeout=min(call.timeout, limits.CALL_SECONDS) + 1,
         copied={
-            name: Copied(v.accepts, _name(v.accepts), v.also, v.joins)
+            name: Copied(v.accepts, _name(call, v.accepts), v.also, v.joins)
             for name, v in call.verbatim.items()
         },
     )
 
 
-def _name(test: Any) -> str:
+def _name(call: tool_loader.Call, test: Any) -> str:
     """A name for a tool's test of values, the same for every argument that uses it."""
-    return f"{test.__module__}.{test.__qualname__}" if test is not None else ""
+    return f"{call.name.partition('.')[0]}.{test.__qualname__}" if test is not None else ""
 
 
 @contextlib.asynccontextmanager
@@ -205,6 +228,8 @@ async def boot(config: Config) -> AsyncIterator[Kernel]:
         kernels.append(kernel)
         try:
             await kernel.restore()
+            if guide is not None:
+                guide.prepare(calls.rows())
             yield kernel
         finally:
             await kernel.close()
@@ -226,4 +251,4 @@ def _guide(config: Config, backend: Backend) -> Any:
         return None
     files = model.files
     embedder = CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
-    return Guide(embedder.embed)
+    return Guide(embedder.embed, paths.cache_dir() / "chooser.npz")

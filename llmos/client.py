@@ -208,7 +208,7 @@ class Client:
             KernelUnreachable: The kernel cannot be reached or went away.
         """
         from websockets.asyncio.client import unix_connect
-        from websockets.exceptions import ConnectionClosed, InvalidHandshake
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
         uri = f"ws://kernel/kernel/v1/events?pid={pid}"
         gone = KernelUnreachable("The kernel went away.")
@@ -227,6 +227,9 @@ class Client:
             )
             socket = await connection
             await socket.recv()  # "hello": subscribed
+        except InvalidStatus as error:
+            refused = httpx.Response(error.response.status_code, content=error.response.body)
+            raise _error(refused) from error
         except (OSError, ConnectionClosed, InvalidHandshake) as error:
             raise gone from error
         try:

@@ -109,6 +109,9 @@ class RemoteBackend:
     async def text_prompt(self, text: str) -> Prompt:
         return Prompt(text=text)
 
+    async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
+        return Prompt(tokens=tuple(tokens))
+
     def generate(
         self,
         prompt: Prompt,
@@ -172,7 +175,7 @@ class RemoteBackend:
             if params.logprobs is not None:
                 body |= {"logprobs": True, "top_logprobs": params.logprobs}
             return "chat/completions", body
-        body["prompt"] = prompt.text
+        body["prompt"] = prompt.text or list(prompt.tokens)
         return "completions", body
 
     async def _get(self, path: str) -> dict[str, Any]:

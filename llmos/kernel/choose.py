@@ -12,18 +12,28 @@ Nothing here names a tool, a subject or a kind of question.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
+import json
+import logging
 import re
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from llmos import paths
 from llmos.kernel.spans import NUMBER, Span, candidates, maximal
 from llmos.kernel.syscalls import Syscall
 
 __all__ = ["Choice", "Chooser"]
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -33,6 +43,8 @@ _PRESENCE = 0.3  # weight of "a value of this format is present"
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
 _L2 = 1e-4
 _STEPS, _RATE = 600, 6.0
+_VERSION = 1  # of the features; raise it when they change
+_TESTS_KEPT = 8192  # results of a tool's test that are remembered
 _PIECES = 6  # most pieces a message is cut into
 _MESSAGE_WORDS = 120  # a longer message is no question for a tool
 # Where a message may fall into clauses; with the number words in spans.py the part that is English.
@@ -56,13 +68,20 @@ class Chooser:
         calls: Rows with examples; others are never chosen.
         embed: Sentence embeddings, L2-normalised, shape (n, d).
         chat: Ordinary turns that need no call.
+        cache: A file that keeps the fitted probe from one start to the next.
     """
 
-    def __init__(self, calls: Sequence[Syscall], embed: Embed, chat: Sequence[str]) -> None:
+    def __init__(
+        self,
+        calls: Sequence[Syscall],
+        embed: Embed,
+        chat: Sequence[str],
+        cache: Path | None = None,
+    ) -> None:
         self.calls = [c for c in calls if c.worked]
         self._embed = embed
         self._tests = {
-            copied.format: copied.accepts
+            copied.format: lru_cache(_TESTS_KEPT)(copied.accepts)
             for call in self.calls
             for copied in call.copied.values()
             if copied.accepts
@@ -77,11 +96,16 @@ class Chooser:
             classes += [index] * len(asked)
         texts += chat
         classes += [len(self.calls)] * len(chat)
-        features = np.stack([self._features(text) for text in texts])
-        self._weights = _fit(features, np.array(classes), len(self.calls) + 1)
-        self._worked = [
-            np.stack([self._features(w.question) for w in call.worked]) for call in self.calls
-        ]
+        key = self._key(texts, classes)
+        if cache is None or not self._load(cache, key):
+            features = np.stack([self._features(text) for text in texts])
+            self._weights = _fit(features, np.array(classes), len(self.calls) + 1)
+            self._worked = [
+                np.stack([self._features(w.question) for w in call.worked])
+                for call in self.calls
+            ]
+            if cache is not None:
+                self._save(cache, key)
 
     def choose(self, message: str) -> list[Choice]:
         """The calls a message asks for, in order; none for an ordinary turn."""
@@ -97,6 +121,42 @@ class Chooser:
     def nearest(self, call: Syscall, clause: str) -> int:
         """Index of the worked example of ``call`` that is nearest in meaning to ``clause``."""
         return int(np.argmax(self._worked[self.calls.index(call)] @ self._features(clause)))
+
+    # --- from one start to the next ---------------------------------------------------------
+
+    def _key(self, texts: Sequence[str], classes: Sequence[int]) -> str:
+        """Names everything the fit depends on, but for the embedder's weights' bytes."""
+        probe = self._embed(["The quick brown fox."])[0]
+        about = [
+            texts,
+            classes,
+            [w.question for call in self.calls for w in call.worked],
+            sorted(self._stand_ins.items()),
+            [round(float(x), 4) for x in probe[:16]],
+            [_STEPS, _RATE, _L2, _PRESENCE, _VERSION],
+        ]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    def _load(self, cache: Path, key: str) -> bool:
+        try:
+            with np.load(cache, allow_pickle=False) as kept:
+                if str(kept["key"]) != key:
+                    return False
+                self._weights = kept["weights"]
+                self._worked = [kept[f"worked{i}"] for i in range(len(self.calls))]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return False  # missing or damaged: it is fitted anew
+        return True
+
+    def _save(self, cache: Path, key: str) -> None:
+        buffer = io.BytesIO()
+        worked = {f"worked{i}": array for i, array in enumerate(self._worked)}
+        np.savez(buffer, key=np.array(key), weights=self._weights, **worked)
+        try:
+            paths.private_dir(cache.parent)
+            paths.atomic_write(cache, buffer.getvalue())
+        except OSError as error:
+            log.warning("the fitted chooser could not be kept: %s", error)
 
     # --- one reading ------------------------------------------------------------------------
 
@@ -124,7 +184,10 @@ class Chooser:
 
     def _fillable(self, call: Syscall, text: str) -> bool:
         """Whether every copied argument could be filled from these words."""
-        return all(candidates(copied, text) for copied in call.copied.values())
+        return all(
+            candidates(replace(copied, accepts=self._tests.get(copied.format)), text)
+            for copied in call.copied.values()
+        )
 
     def _unused(self, call: Syscall, text: str) -> int:
         """How many values in the words the call has no argument for."""
@@ -132,8 +195,7 @@ class Chooser:
         mine = {
             word
             for copied in arguments
-            if copied.accepts
-            for span in maximal(text, copied.accepts)
+            for span in maximal(text, self._tests[copied.format])
             for word in range(span.start, span.end)
         }
         left = 0

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from llmos.engine.gbnf import Expr, Grammar, alt, seq
@@ -144,10 +145,12 @@ class Guide:
 
     Args:
         embed: The embedder's ``embed``.
+        cache: A file that keeps what was fitted.
     """
 
-    def __init__(self, embed: Embed) -> None:
+    def __init__(self, embed: Embed, cache: Path | None = None) -> None:
         self._embed = embed
+        self._cache = cache
         self._fitting: asyncio.Task[Chooser] | None = None
         self._names: tuple[str, ...] = ()
 
@@ -156,7 +159,7 @@ class Guide:
         names = tuple(call.name for call in calls)
         if self._fitting is None or names != self._names:
             self._names = names
-            work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank())
+            work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), self._cache)
             self._fitting = asyncio.create_task(work, name="fit chooser")
         return self._fitting
 

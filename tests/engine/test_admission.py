@@ -187,6 +187,7 @@ def test_whatever_comes_and_goes_the_books_are_in_order(seed):
                 house.leave(sequence)
             elif action < 0.8:
                 sequence.suspended = not sequence.suspended
+        house.admission.admit(2.0)
         house.admission.cells.check_integrity()
         awake = [s for s in house.admission.waiting if not s.suspended]
         assert house.admission.running or not awake

@@ -19,7 +19,7 @@ from typing import Any
 
 from llmos.sdk import Context, ToolError
 
-__all__ = ["Place", "find", "offset"]
+__all__ = ["Place", "find", "known", "offset"]
 
 _CHARS = 80
 _AREAS = {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe",
@@ -79,13 +79,29 @@ def find(text: str, context: Context) -> Place:
     if key in _LOCAL:
         tail = context.zone.rpartition("/")[2].replace("_", " ")
         return Place(tail, context.tzinfo, context.zone, local=True)
-    place = _offset(written) or _abbreviation(written) or _named(key, written)
-    if place:
-        return place
-    place = _with_region(written)
-    if place:
-        return place
-    raise _unknown(written, key)
+    place = _elsewhere(written, key)
+    if place is None:
+        raise _unknown(written, key)
+    return place
+
+
+def known(text: str) -> bool:
+    """Whether ``text`` names a place, without looking for what it might have meant.
+
+    Raises:
+        ToolError: It is an offset that nobody uses.
+    """
+    written = " ".join(text.split()).strip(" ?.!,")
+    return len(text) <= _CHARS and _elsewhere(written, _key(written)) is not None
+
+
+def _elsewhere(written: str, key: str) -> Place | None:
+    return (
+        _offset(written)
+        or _abbreviation(written)
+        or _named(key, written)
+        or _with_region(written)
+    )
 
 
 def _key(text: str) -> str:
