@@ -134,8 +134,14 @@ class SamplingParams:
         require(0 < self.typical_p <= 1, "typical_p must be above 0 and at most 1.")
         require(self.repeat_penalty > 0, "repeat_penalty must be positive.")
         require(len(self.stop) <= limits.STOP_STRINGS_MAX, "There are too many stop strings.")
-        require(all(0 < len(s) <= limits.STOP_STRING_CHARS for s in self.stop), "A stop string is empty or too long.")
-        require(self.logprobs is None or 0 <= self.logprobs <= limits.LOGPROBS_MAX, f"logprobs must be between 0 and {limits.LOGPROBS_MAX}.")
+        require(
+            all(0 < len(s) <= limits.STOP_STRING_CHARS for s in self.stop),
+            "A stop string is empty or too long.",
+        )
+        require(
+            self.logprobs is None or 0 <= self.logprobs <= limits.LOGPROBS_MAX,
+            f"logprobs must be between 0 and {limits.LOGPROBS_MAX}.",
+        )
         require(len(self.grammar) <= limits.GRAMMAR_BYTES, "The grammar is too large.")
 
 
@@ -237,6 +243,10 @@ class Runtime(Protocol):
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes ``token`` spells; empty for control tokens unless ``special``."""
+        ...
+
+    def controls(self) -> list[str]:
+        """What the control tokens are spelled like in a rendered template."""
         ...
 
     def is_end(self, token: int) -> bool:

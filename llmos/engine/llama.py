@@ -190,6 +190,10 @@ class LlamaRuntime:
         piece = self._pieces[token, special] = buffer.raw[:length]
         return piece
 
+    def controls(self) -> list[str]:
+        found = (t for t in range(self._vocab_size) if C.llama_vocab_is_control(self._vocab, t))
+        return [self.piece(t, special=True).decode("utf-8", "replace") for t in found]
+
     def is_end(self, token: int) -> bool:
         return bool(C.llama_vocab_is_eog(self._vocab, token))
 

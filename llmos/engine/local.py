@@ -25,6 +25,7 @@ from llmos.engine.backend import (
     SamplingParams,
 )
 from llmos.engine.engine import Engine
+from llmos.engine.neutral import Neutralizer
 from llmos.engine.sequence import Sequence as EngineSequence
 from llmos.engine.template import TemplateWorker
 from llmos.events import Message
@@ -46,6 +47,7 @@ class LocalBackend:
         self._known: OrderedDict[str, array[int]] = OrderedDict()
         self._known_tokens = 0
         self._template: TemplateWorker
+        self._neutral: Neutralizer
 
     async def start(self) -> None:
         """Load the model.
@@ -55,6 +57,7 @@ class LocalBackend:
         """
         await asyncio.to_thread(self.engine.start)
         self.info = self.engine.runtime.info
+        self._neutral = Neutralizer(self.engine.runtime.controls())
         self._template = TemplateWorker(self.info.template, bos=self.info.bos, eos=self.info.eos)
 
     async def prompt(
@@ -64,7 +67,8 @@ class LocalBackend:
         tools: Sequence[dict[str, Any]] = (),
         generate: bool = True,
     ) -> Prompt:
-        text = self._opened(await self._template.render(messages, tools, generate))
+        safe = self._neutral.messages(messages)
+        text = self._opened(await self._template.render(safe, tools, generate))
         return Prompt(tuple(messages), text, tuple(self.tokenize(text)), tuple(tools))
 
     async def text_prompt(self, text: str) -> Prompt:

@@ -107,6 +107,9 @@ class ScriptedRuntime:
     def piece(self, token: int, *, special: bool = False) -> bytes:
         return bytes([token]) if token < _END else b""
 
+    def controls(self) -> list[str]:
+        return [_TURN, "<|im_end|>"]
+
     def is_end(self, token: int) -> bool:
         return token == _END
 

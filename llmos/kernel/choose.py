@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,8 +102,7 @@ class Chooser:
             features = np.stack([self._features(text) for text in texts])
             self._weights = _fit(features, np.array(classes), len(self.calls) + 1)
             self._worked = [
-                np.stack([self._features(w.question) for w in call.worked])
-                for call in self.calls
+                np.stack([self._features(w.question) for w in call.worked]) for call in self.calls
             ]
             if cache is not None:
                 self._save(cache, key)
@@ -150,8 +150,8 @@ class Chooser:
 
     def _save(self, cache: Path, key: str) -> None:
         buffer = io.BytesIO()
-        worked = {f"worked{i}": array for i, array in enumerate(self._worked)}
-        np.savez(buffer, key=np.array(key), weights=self._weights, **worked)
+        kept: dict[str, Any] = {f"worked{i}": array for i, array in enumerate(self._worked)}
+        np.savez(buffer, key=np.array(key), weights=self._weights, **kept)
         try:
             paths.private_dir(cache.parent)
             paths.atomic_write(cache, buffer.getvalue())
@@ -271,9 +271,7 @@ class Chooser:
             for s in maximal(message, test)
         ]
         cuts = [
-            m.end()
-            for m in _BREAK.finditer(message)
-            if not any(a < m.end() < b for a, b in inside)
+            m.end() for m in _BREAK.finditer(message) if not any(a < m.end() < b for a, b in inside)
         ][: _PIECES - 1]
         pieces = [message[a:b] for a, b in itertools.pairwise([0, *cuts, len(message)])]
         return [p for p in pieces if p.strip()] or [message]

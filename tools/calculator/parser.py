@@ -55,7 +55,8 @@ def is_composite(text: str) -> bool:
     tokens = tokenize(rephrase(clean(text)))
     _Parser(tokens).whole()
     return any(
-        (t.kind == "op" and t.text not in (",", "and")) or (t.kind == "word" and t.text in FUNCTIONS)
+        (t.kind == "op" and t.text not in (",", "and"))
+        or (t.kind == "word" and t.text in FUNCTIONS)
         for t in tokens
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import functools
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Annotated
@@ -19,7 +20,8 @@ _WORDS = 60  # characters a value in the user's words may have
 
 def is_place(text: str) -> bool:
     """Whether ``text`` names a place or a zone, and nothing else."""
-    return _reads(text, lambda: places.known(text))
+    bare = not re.match(r"(?:in|at)\s", text, re.IGNORECASE)
+    return bare and _reads(text, lambda: places.known(text))
 
 
 def is_date(text: str) -> bool:
@@ -164,7 +166,13 @@ def weekday(date: _Day, context: Context) -> Result:
     )
     return Result(
         text + _noted(found.note),
-        {"iso": day.isoformat(), "day": dates.plain(day), "weekday": name, "week": week.week, "leap": leap},
+        {
+            "iso": day.isoformat(),
+            "day": dates.plain(day),
+            "weekday": name,
+            "week": week.week,
+            "leap": leap,
+        },
     )
 
 

@@ -97,10 +97,7 @@ def known(text: str) -> bool:
 
 def _elsewhere(written: str, key: str) -> Place | None:
     return (
-        _offset(written)
-        or _abbreviation(written)
-        or _named(key, written)
-        or _with_region(written)
+        _offset(written) or _abbreviation(written) or _named(key, written) or _with_region(written)
     )
 
 

@@ -1,0 +1,99 @@
+"""``llmos bench``: the commands, thin."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmos.bench.figures import FIGURES
+
+__all__ = ["bench"]
+
+
+@click.group()
+def bench() -> None:
+    """Measure every figure llmos claims, here."""
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(FIGURES)),
+    metavar="KEY",
+    help="Measure only this figure; may be given several times.",
+)
+@click.option("--model", default="starter", show_default=True, help="What the kernel serves.")
+@click.option("--pairs", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--seed", type=int, default=20251120, show_default=True)
+def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: int) -> None:
+    """Speed, latency, reuse and calls, each beside its bar.
+
+    Ends with 1 where a figure misses its bar.
+    """
+    from llmos.bench.harness import private_home
+
+    with private_home() as home:
+        report = asyncio.run(_engine(home, frozenset(only or FIGURES), model, pairs, seed))
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        click.echo(_table(report))
+    sys.exit(1 if report["missed"] else 0)
+
+
+@bench.command()
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=5.0)
+@click.option("--clients", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--model", default="starter", show_default=True, help="What the kernel serves.")
+@click.option("--seed", type=int, default=20251120, show_default=True)
+def soak(minutes: float, clients: int, model: str, seed: int) -> None:
+    """Many clients that cancel and vanish; then the books must balance.
+
+    Prints one JSON object and ends with 1 where they do not.
+    """
+    from llmos.bench.harness import private_home
+    from llmos.bench.soak import soak as run
+
+    with private_home() as home:
+        found = asyncio.run(
+            run(home, model=model, seconds=60 * minutes, clients=clients, seed=seed)
+        )
+    click.echo(json.dumps(found, ensure_ascii=False))
+    sys.exit(0 if found["ok"] else 1)
+
+
+async def _engine(
+    home: Path, wanted: frozenset[str], model: str, pairs: int, seed: int
+) -> dict[str, Any]:
+    """Measure ``wanted``, group by group."""
+    from llmos.bench.harness import Bench, say
+
+    run = Bench(home, wanted, model=model, pairs=pairs, seed=seed)
+    groups = dict.fromkeys(figure.group for figure in FIGURES.values() if figure.key in wanted)
+    async with run.shared:
+        for group in groups:
+            say(f"Measuring {group} …")
+            await importlib.import_module(f"llmos.bench.{group}").measure(run)
+    return run.report()
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The report for a person: figure, value, bar, what it is."""
+    lines = []
+    for key, figure in FIGURES.items():
+        if key in report:
+            value = report[key]
+            shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}"
+            mark = "missed" if key in report["missed"] else ""
+            lines.append(f"{key:24} {shown:>9}  {figure.bar_text:9} {mark:7} {figure.about}")
+        elif key in report["left_out"]:
+            lines.append(f"{key:24} {'—':>9}  {report['left_out'][key]}")
+    return "\n".join(lines)
