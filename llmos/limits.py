@@ -20,6 +20,7 @@ SLOTS_RECURRENT = 8  # the same where every slot owns a whole recurrent state
 PATIENCE_S = (0.05, 0.05, 0.25, 1.0)  # by priority: passed over for longer, it gets one step
 RESERVE_TOKENS = (256, 256, 64, 16)  # by priority: cells kept ahead of what is already there
 RESIDENT_CPU = 2048  # idle cells kept on a CPU, where each slows every step
+COMPACT_CELLS = 1024  # empty cells below a lone sequence for which it is moved
 SHARE_MIN = 16  # tokens; a shorter common prefix is not worth waiting for or restoring
 FLUSH_MS = 30.0  # text leaves the engine at most this often, times the number of streams
 FLUSH_MAX_MS = 150.0

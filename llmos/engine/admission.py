@@ -162,7 +162,34 @@ class Admission:
             if self._count_idle() <= self._resident:
                 break
             self._evict_idle()
+        self._compact()
         self.idle_cells = self._count_idle()
+
+    def _compact(self) -> None:
+        """Move a lone slot to the front: a step computes up to the last cell in use.
+
+        Behind 6,000 cells that others have left, a sequence of 256 tokens takes several times as
+        long a step; saving and restoring it costs less than two.
+        """
+        cells = self.cells
+        if len(self.running) > 1 or cells.reach - cells.used < limits.COMPACT_CELLS:
+            return
+        while self.running and self._evict_idle():
+            pass
+        if len(cells.slots) != 1:
+            return
+        slot = cells.slots[0]
+        try:
+            if cells.reload(slot):
+                return
+        except (LlmosError, MemoryError):
+            log.exception("slot %d cannot be moved", slot)
+            cells.reach = cells.used
+            return
+        if self._idle.pop(slot, None) is not None:
+            cells.release(slot)
+        for sequence in self.running:
+            sequence.filled = 0  # all are computed again
 
     def forget(self) -> None:
         """Drop every idle slot and snapshot (the model or its adapters changed)."""
@@ -255,8 +282,10 @@ class Admission:
         shared = 0
         prefilling = [s for s in self.running if s.prefilling and not s.suspended]
         if prefilling:
+            _, shared = self._match(sequence)
+        if prefilling and sequence.preemptions:  # its own snapshot is worth more than a prefix
             _, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
-            shared = max(kept, self._match(sequence)[1])
+            shared = max(shared, kept)
         for other in prefilling:
             common = common_prefix(other.tokens[: other.prompt_tokens], sequence.tokens[:-1])
             coming = 0 if self._whole and common < other.prompt_tokens else common

@@ -75,6 +75,7 @@ class Cells:
         self._free_slots = list(range(runtime.slots - 1, -1, -1))
         self.total = runtime.cells
         self.used = 0
+        self.reach = 0  # cells that may lie below the last one in use, as far as we can know
 
     @property
     def free(self) -> int:
@@ -84,6 +85,11 @@ class Cells:
     @property
     def slots_free(self) -> int:
         return len(self._free_slots)
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots that are taken."""
+        return list(self._end)
 
     def take_slot(self) -> int:
         """An empty slot.
@@ -155,6 +161,7 @@ class Cells:
             run = child
         run.tokens.extend(tokens)
         self.used += len(tokens)
+        self.reach = max(self.reach, self.used)
 
     def share(self, source: int, target: int, length: int) -> None:
         """Let the empty ``target`` hold the first ``length`` tokens of ``source``."""
@@ -173,6 +180,27 @@ class Cells:
     def adopt(self, slot: int, tokens: Sequence[int]) -> None:
         """The runtime restored ``tokens`` into the empty ``slot``."""
         self.append(slot, tokens)
+
+    def reload(self, slot: int) -> bool:
+        """Save and restore the only slot, so that its cells lie in front again.
+
+        Returns:
+            False where it could not be restored; it is empty then.
+
+        Raises:
+            EngineError: It could not be saved; it is as it was.
+        """
+        tokens, state = self.tokens(slot), self._runtime.save(slot)
+        self._runtime.free(slot)
+        old = self._end[slot]
+        self._move_end(slot, self._root)
+        self._prune(old)
+        self.reach = self.used
+        if not self._runtime.restore(slot, state):
+            self._runtime.free(slot)
+            return False
+        self.append(slot, tokens)
+        return True
 
     def release(self, slot: int) -> None:
         """Free ``slot`` and the cells nobody else holds."""
@@ -246,6 +274,8 @@ class Cells:
             run.parent.children.remove(run)
             self.used -= len(run.tokens)
             run = run.parent
+        if not self.used:
+            self.reach = 0
         if run.parent is not None and not run.ends and len(run.children) == 1:
             self._join(run, run.children[0])
 

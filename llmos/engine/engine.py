@@ -114,6 +114,8 @@ class Engine:
         wanted = params.max_tokens if params.max_tokens is not None else 1
         if not tokens:
             raise EngineError("The prompt is empty.")
+        if n < 1:
+            raise EngineError("n must be at least 1.")
         if not 0 <= min(tokens) <= max(tokens) < self.runtime.info.vocab:
             raise EngineError("The prompt has a token that is not in the vocabulary.")
         if len(tokens) + wanted > window:

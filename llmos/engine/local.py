@@ -97,7 +97,7 @@ class LocalBackend:
             stream = streams[sequence]
             stream.arrive(chunk)
             if chunk.finish:
-                self._learn(prompt.text + stream.text, sequence)
+                self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
         for sequence in self.engine.submit(tokens, params, deliver, priority=priority, n=n):
@@ -129,12 +129,12 @@ class LocalBackend:
                 return [*self._known[known], *rest]
         return runtime.tokenize(text, special=True)
 
-    def _learn(self, text: str, sequence: EngineSequence) -> None:
-        """Remember that ``text`` was spelled by the sequence's tokens, if exactly so."""
-        if not sequence.generated or self._spelled(sequence.tokens) != text.encode(
-            "utf-8", "replace"
-        ):
+    def _learn(self, prompt: str, reply: str, sequence: EngineSequence) -> None:
+        """Remember which tokens spelled ``prompt`` and ``reply``, if they did so exactly."""
+        written = sequence.tokens[sequence.prompt_tokens :]
+        if not written or self._spelled(written) != reply.encode("utf-8", "replace"):
             return
+        text = prompt + reply
         self._forget(text)
         self._known[text] = array("i", sequence.tokens)
         self._known_tokens += len(sequence.tokens)

@@ -1,8 +1,9 @@
 """The grammar of one call's arguments, made from its schema and the person's words.
 
 An argument the call declares as copied can only take stretches of what the person wrote; one that
-may be composed, only their parts, all of them and each once, joined by the marks it declares. Others follow their
-JSON schema. So a call always fits its schema, and a small model can't invent a value.
+may be composed, only their parts, all of them and each once, joined by the marks it declares.
+Others follow their JSON schema. So a call always fits its schema, and a small model can't invent
+a value.
 """
 
 from __future__ import annotations

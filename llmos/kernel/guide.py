@@ -178,7 +178,8 @@ def _plain(messages: Sequence[Message]) -> list[Message]:
 
 def _telling(planned: _Planned, *, several: bool) -> tuple[str, ...]:
     """The ways to say a result; of several results each is said with a value from its call."""
-    assert planned.outcome is not None and planned.call is not None
+    assert planned.outcome is not None
+    assert planned.call is not None
     said = planned.outcome.said
     values = [str(v).lower() for v in planned.call.arguments.values() if v]
     telling = tuple(s for s in said if any(v in s.lower() for v in values))

@@ -123,7 +123,7 @@ def test_a_step_that_does_not_fit_costs_the_weakest_its_place():
 def test_the_strongest_and_oldest_is_left_when_all_must_go():
     house = House(cells=128, slots=8)
     kept = [house.fill(house.enter(text(i, 30), max_tokens=0)) for i in range(4)]
-    left = house.admission.grow({sequence: 60 for sequence in kept})
+    left = house.admission.grow(dict.fromkeys(kept, 60))
     assert left == kept[:0:-1]
     assert house.admission.running == kept[:1]
 
@@ -151,6 +151,26 @@ def test_idle_cells_beyond_what_may_stay_are_swapped_out_when_somebody_runs():
     house.enter(text(2, 10))
     assert house.admission.idle_cells == 0
     assert house.admission.swapped_out == 1
+
+
+@pytest.mark.parametrize("restores", [True, False])
+def test_a_lone_survivor_behind_many_empty_cells_is_moved_to_the_front(restores):
+    house = House(cells=5000)
+    crowd = house.fill(house.enter(text(1, 3000)))
+    survivor = house.fill(house.enter(text(2, 100)))
+    house.admission.drop(crowd)
+    saved = []
+    house.runtime.save = lambda slot, save=house.runtime.save: saved.append(slot) or save(slot)
+    if not restores:
+        house.runtime.restore = lambda slot, state: False
+    house.admission.trim()
+    assert saved == [survivor.slot]
+    assert survivor.state is State.RUNNING
+    assert survivor.filled == house.admission.cells.used == (100 if restores else 0)
+    house.admission.trim()
+    assert len(saved) == 1
+    house.fill(survivor)
+    house.admission.cells.check_integrity()
 
 
 def test_what_is_forgotten_comes_from_nowhere():

@@ -1,4 +1,4 @@
-"""The step loop on the scripted double: what it computes, in what order, and that nothing is lost."""
+"""The step loop on the scripted double: what it computes, in what order; nothing is lost."""
 
 from __future__ import annotations
 
@@ -353,7 +353,10 @@ def test_stopping_ends_every_stream_and_later_requests_are_refused(rig):
         assert each.last.finish == "error"
         assert isinstance(each.last.error, EngineStopped)
     parent = group.sequences[0]
-    for call in (lambda: made.ask("hi"), lambda: made.engine.fork(parent, parent.params, Listener())):
+    for call in (
+        lambda: made.ask("hi"),
+        lambda: made.engine.fork(parent, parent.params, Listener()),
+    ):
         with pytest.raises(EngineStopped):
             call()
     made.engine.cancel(parent)
@@ -494,7 +497,7 @@ def test_a_crowd_in_a_tiny_memory_all_gets_its_answer(rig, rewinds, swap_bytes, 
         resident=40,
     )
     begun = [letters(25, i) for i in range(3)]
-    asked = []
+    asked, groups = [], []
     for i in range(50):
         prompt = dice.choice(begun) + letters(dice.randrange(1, 12), 100 + i) + "."
         sequence, heard = made.ask(prompt, priority=dice.choice(list(Priority)))
@@ -509,6 +512,12 @@ def test_a_crowd_in_a_tiny_memory_all_gets_its_answer(rig, rewinds, swap_bytes, 
             made.engine.fork(target, SamplingParams(max_tokens=3), Listener())
         if action > 0.8:
             made.engine.resume(target)
+        if action > 0.9:
+            groups.append(made.ask_many(prompt, 3))
+            action = dice.choice([made.engine.cancel, made.engine.suspend, lambda s: None])
+            action(dice.choice(groups[-1].sequences))
+    for sequence in [s for group in groups for s in group.sequences]:
+        made.engine.resume(sequence)
     for _, sequence, _ in asked:
         made.engine.resume(sequence)
     for prompt, _, heard in asked:
@@ -518,6 +527,8 @@ def test_a_crowd_in_a_tiny_memory_all_gets_its_answer(rig, rewinds, swap_bytes, 
         if heard.last.finish == "stop":
             assert heard.text == whole
         assert heard.last.usage.cached_tokens < len(prompt)
+    for heard in [heard for group in groups for heard in group.listeners]:
+        assert heard.last.finish in ("stop", "cancelled")
     made.check()
     assert made.engine.admission.running == []
     assert made.engine.admission.waiting == []

@@ -1,7 +1,8 @@
 """The engine on real weights: greedy text is the same whatever happened to a sequence on its way.
 
-Texts are compared where both were decoded alone: on a CPU a step of one row rounds differently
-from a step of several.
+Texts are compared where both were decoded alone and from the first cell on: on a CPU a step of one
+row rounds differently from a step of several, and so do cells that begin at another place within
+a vector register (16 cells).
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def test_suspending_and_swapping_out_do_not_change_the_text(model, request):
 @pytest.mark.parametrize("model", ["starter", "gemma"])
 def test_a_known_prefix_does_not_change_the_text(model, request):
     rig = request.getfixturevalue(model)
-    story = STORY.strip()  # a space at the end would be another token before a word
+    bos = rig.runtime.info.bos if rig.runtime.info.adds_bos else ""
+    story = bos + STORY.strip()  # a space at the end would be another token before a word
     longer = story + " One evening"
     alone = fresh(rig, longer, max_tokens=32)
     assert rig.ask(story, max_tokens=1)[1].finish == "length"
@@ -109,20 +111,17 @@ def test_a_known_prefix_does_not_change_the_text(model, request):
     assert heard.last.usage.cached_tokens == len(rig.tokens(story))
 
 
-@pytest.mark.parametrize("model", ["starter", "gemma"])
-def test_several_turns_are_the_same_with_and_without_what_is_remembered(model, request):
-    rig = request.getfixturevalue(model)
-    history = rig.tokens(STORY)
+def test_several_turns_are_the_same_with_and_without_what_is_remembered(gemma):
+    history = gemma.tokens("<bos>" + STORY.strip())
     for turn in range(4):
-        history = history + rig.tokens(f" Then, on day {turn + 2},")
-        alone = fresh(rig, history, max_tokens=12, ignore_end=True)
-        before = rig.engine.cached_tokens
-        # the same again, in the order a conversation would have it
-        rig.ask(history[: len(history) // 2], max_tokens=1)[1].last
-        sequence, heard = rig.ask(history, max_tokens=12, ignore_end=True)
+        history = history + gemma.tokens(f" On day {turn + 2}")
+        alone = fresh(gemma, history, max_tokens=12, ignore_end=True)
+        # the same again, behind a beginning that is remembered
+        assert gemma.ask(history[:-4], max_tokens=1)[1].finish in ("stop", "length")
+        sequence, heard = gemma.ask(history, max_tokens=12, ignore_end=True)
         assert heard.finish == "length"
+        assert heard.last.usage.cached_tokens == len(history) - 4
         assert heard.text == alone
-        assert rig.engine.cached_tokens > before
         history = list(sequence.tokens)
 
 
@@ -334,7 +333,9 @@ def test_what_is_known_of_a_model_is_read_from_its_file(starter, gemma):
     assert starter.runtime.info.fingerprint != gemma.runtime.info.fingerprint
 
 
-@pytest.mark.parametrize("text", ["Hello world", "naïve 日本語 🐦\n\tx  y", "", " lead", "<|im_end|>"])
+@pytest.mark.parametrize(
+    "text", ["Hello world", "naïve 日本語 🐦\n\tx  y", "", " lead", "<|im_end|>"]
+)
 def test_tokens_spell_their_text(starter, text):
     tokens = starter.runtime.tokenize(text, special=True)
     assert b"".join(starter.runtime.piece(t, special=True) for t in tokens) == text.encode()

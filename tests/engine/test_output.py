@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +39,7 @@ def expected(data: bytes, stops: tuple[str, ...]) -> str:
 @given(data=BYTES, cuts=st.lists(st.integers(0, 60)), stops=STOPS)
 def test_any_split_gives_the_text_of_the_whole(data, cuts, stops):
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
     assert spoken(pieces, stops) == expected(data, stops)
     assert spoken([bytes([b]) for b in data], stops) == expected(data, stops)
 

@@ -93,7 +93,8 @@ def test_decode_steps_are_learnt_apart_from_prefill():
         scheduler.learn([Planned(sequence(5, decoding=True), 1)], 0.09)
     beside = planned(scheduler, one := sequence(4000), sequence(3, decoding=True))[one]
     assert beside == limits.PREFILL_CHUNK_MIN
-    assert planned(scheduler, one := sequence(4000), waiting=True)[one] == before
+    one = sequence(4000)
+    assert planned(scheduler, one, waiting=True)[one] == before
 
 
 SEQUENCES = st.lists(

@@ -1,0 +1,110 @@
+"""The engine behind the kernel's loop: exact tokens of known text, streams that always end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from llmos import limits
+from llmos.config import EngineConfig
+from llmos.engine.backend import SamplingParams
+from llmos.engine.llama import LlamaRuntime
+from llmos.engine.local import LocalBackend
+from llmos.engine.scripted import Script, ScriptedRuntime
+from llmos.errors import EngineStopped
+
+
+class Pairs(ScriptedRuntime):
+    """A vocabulary in which ``ab`` is one token to the tokenizer, but two to the model."""
+
+    AB = 255
+    MARK = 254  # a control token, written "<m>"
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        tokens = super().tokenize(text, special=special)
+        raw = bytes(tokens).replace(b"<m>", bytes([self.MARK])).replace(b"ab", bytes([self.AB]))
+        return list(raw)
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token == self.MARK:
+            return b"<m>" if special else b""
+        return b"ab" if token == self.AB else super().piece(token, special=special)
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[LocalBackend]:
+    made = LocalBackend(lambda: Pairs(Script([], "abc")))
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def said(backend: LocalBackend, text: str, **params: object) -> str:
+    prompt = await backend.text_prompt(text)
+    (stream,) = backend.generate(prompt, SamplingParams(**params))  # type: ignore[arg-type]
+    chunks = [chunk async for chunk in stream]
+    assert chunks[-1].finish in ("stop", "length")
+    return "".join(chunk.text for chunk in chunks)
+
+
+async def test_a_reply_comes_back_as_the_tokens_the_model_wrote(backend):
+    assert await said(backend, "x<m>") == "abc"
+    spelled = [ord("x"), Pairs.MARK, *b"abc"]
+    assert backend.tokenize("x<m>abc") == spelled
+    assert backend.tokenize("x<m>abc<m>ab") == [*spelled, Pairs.MARK, Pairs.AB]
+
+
+async def test_text_that_may_merge_with_what_precedes_it_is_tokenized_anew(backend):
+    await said(backend, "x<m>", max_tokens=1)  # the model wrote "a"
+    assert backend.tokenize("x<m>a<m>") == [ord("x"), Pairs.MARK, ord("a"), Pairs.MARK]
+    assert backend.tokenize("x<m>ab") == [ord("x"), Pairs.MARK, Pairs.AB]
+
+
+async def test_a_reply_cut_at_a_stop_string_is_not_taken_for_its_tokens(backend):
+    assert await said(backend, "x<m>", stop=("c",)) == "ab"
+    assert backend.tokenize("x<m>ab") == [ord("x"), Pairs.MARK, Pairs.AB]
+
+
+async def test_a_prompt_of_tokens_is_remembered_with_its_control_tokens(backend):
+    prompt = await backend.token_prompt([ord("x"), Pairs.MARK])
+    assert prompt.text == "x<m>"
+    (stream,) = backend.generate(prompt, SamplingParams(max_tokens=3))
+    async for _ in stream:
+        pass
+    assert backend.tokenize("x") == [ord("x")]
+    assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, *b"abc"]
+
+
+async def test_what_is_remembered_is_bounded_in_tokens_and_texts(backend, monkeypatch):
+    monkeypatch.setattr(limits, "KNOWN_TOKENS", 40)
+    for number in range(30):
+        await said(backend, f"{number}<m>")
+        assert backend._known_tokens == sum(map(len, backend._known.values())) <= 40
+    monkeypatch.setattr(limits, "KNOWN_TEXTS", 2)
+    await said(backend, "last<m>")
+    assert len(backend._known) == 2
+
+
+async def test_closing_ends_every_stream(backend):
+    prompt = await backend.text_prompt("hello")
+    streams = backend.generate(prompt, SamplingParams(ignore_end=True), n=3)
+    await backend.close()
+    for stream in streams:
+        *_, last = [chunk async for chunk in stream]
+        assert isinstance(last.error, EngineStopped)
+    with pytest.raises(EngineStopped):
+        backend.generate(prompt, SamplingParams())
+
+
+async def test_a_prompt_begins_with_the_token_its_model_wants_first_once(gemma_weights):
+    made = LocalBackend(lambda: LlamaRuntime(gemma_weights, EngineConfig(window=256)))
+    await made.start()
+    try:
+        plain = await made.text_prompt("Hello")
+        opened = await made.text_prompt("<bos>Hello")
+        assert plain == opened
+        assert plain.tokens[0] == 2
+        assert plain.tokens.count(2) == 1
+    finally:
+        await made.close()
