@@ -63,6 +63,7 @@ CALLS_PARALLEL_MAX = 8
 CALL_SECONDS = 30.0
 CALL_RESULT_CHARS = 1_000_000
 MAILBOX_MAX = 256
+UNREADABLE_CHARS = 2000  # of a malformed call, shown to the model with what is wrong with it
 
 # --- server ---------------------------------------------------------------------------------
 BODY_BYTES = 32 * 1024 * 1024

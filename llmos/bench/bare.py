@@ -80,9 +80,7 @@ class BareLoop:
         first = time.perf_counter() - began
         filled = [len(prompt) for prompt in prompts]
         for _ in range(count - 1):
-            entries = [
-                (reply[-1], filled[i], i, True) for i, reply in enumerate(replies)
-            ]
+            entries = [(reply[-1], filled[i], i, True) for i, reply in enumerate(replies)]
             self._decode(entries)
             for i, reply in enumerate(replies):
                 filled[i] += 1

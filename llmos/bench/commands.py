@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: i
 
     Ends with 1 where a figure misses its bar.
     """
-    from llmos.bench.harness import private_home
+    from llmos.bench.processes import private_home
 
     with private_home() as home:
         report = asyncio.run(_engine(home, frozenset(only or FIGURES), model, pairs, seed))
@@ -59,7 +60,7 @@ def soak(minutes: float, clients: int, model: str, seed: int) -> None:
 
     Prints one JSON object and ends with 1 where they do not.
     """
-    from llmos.bench.harness import private_home
+    from llmos.bench.processes import private_home
     from llmos.bench.soak import soak as run
 
     with private_home() as home:
@@ -76,6 +77,8 @@ async def _engine(
     """Measure ``wanted``, group by group."""
     from llmos.bench.harness import Bench, say
 
+    # Kernels of this very process log like any other: to no terminal.
+    logging.getLogger().addHandler(logging.FileHandler(home / "bench.log", delay=True))
     run = Bench(home, wanted, model=model, pairs=pairs, seed=seed)
     groups = dict.fromkeys(figure.group for figure in FIGURES.values() if figure.key in wanted)
     async with run.shared:

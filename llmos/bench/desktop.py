@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import psutil
 
-from llmos.bench.harness import Bench, interleaved, median_ratio, spinner, summary
+from llmos.bench.harness import Bench, interleaved, median_ratio, summary
+from llmos.bench.processes import spinner
 from llmos.bench.streams import http, request, stream
 
 __all__ = ["measure"]

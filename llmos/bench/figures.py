@@ -68,9 +68,7 @@ FIGURES: dict[str, Figure] = {
             "one streamed reply ÷ bare llama.cpp loop, tokens/s",
         ),
         Figure("ttft_overhead_ms", "speed", "<=", 20.0, "first token beyond bare prefill, ms"),
-        Figure(
-            "batch8_ratio", "speed", ">=", 0.93, "8 streams ÷ bare batched loop of 8, tokens/s"
-        ),
+        Figure("batch8_ratio", "speed", ">=", 0.93, "8 streams ÷ bare batched loop of 8, tokens/s"),
         Figure(
             "batch8_vs_llama_server",
             "speed",
@@ -95,9 +93,7 @@ FIGURES: dict[str, Figure] = {
             2.0,
             "beside a busy process ÷ bare loop beside it, tokens/s",
         ),
-        Figure(
-            "ask_overhead_ms", "terminals", "<=", 400.0, "llmos ask beyond its generation, ms"
-        ),
+        Figure("ask_overhead_ms", "terminals", "<=", 400.0, "llmos ask beyond its generation, ms"),
         Figure("first_paint_ms", "terminals", "<=", 1000.0, "chat screen's first paint, ms"),
         Figure("call_valid_rate", "calls", ">=", 1.0, "calls that parse and fit their schema"),
         Figure("call_right_rate", "calls", ">=", 0.85, "questions answered by the right calls"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmos.bench.harness import Bench
 from llmos.bench.local import Recorded, local_kernel
 from llmos.bench.streams import http, request
+from llmos.bench.turns import turn
 from llmos.config import AgentConfig, EngineConfig
 from llmos.errors import KernelError
 
@@ -71,11 +72,9 @@ async def _reuse(bench: Bench) -> None:
     async with local_kernel(bench.home, EngineConfig(model=bench.model), agent) as local:
         client = local.client
         process = await client.create()
-        for text in CHAT:
-            await client.send(process.pid, text)
-            await client.wait(process.pid, seconds=300)
-        calls = (await client.process(process.pid)).calls
+        answers = [await turn(client, text, process.pid) for text in CHAT]
         records = list(local.recorder.records)
+    calls = sum(len(answer.calls) for answer in answers)
     reused, seen = reuse(records)
     bench.samples["reuse"] = {
         "turns": len(CHAT),
@@ -84,7 +83,10 @@ async def _reuse(bench: Bench) -> None:
         "tokens_seen_before": seen,
         "tokens_reused": reused,
     }
-    if not seen or not calls:
+    if errors := [answer.error for answer in answers if answer.reason == "error"]:
+        bench.left_out["reuse_ratio"] = f"{len(errors)} turns of the chat failed: {errors[0]}"
+        return
+    if not calls:
         bench.left_out["reuse_ratio"] = "The chat made no calls, so it shows nothing."
         return
     bench.found("reuse_ratio", reused / seen, turns=len(CHAT), reply_tokens=REPLY_TOKENS)

@@ -14,7 +14,7 @@ __all__ = ["measure"]
 
 WINDOW = 1024
 PROMPT, TOKENS = 300, 96
-RIVAL_PROMPT, RIVAL_TOKENS = 640, 16
+RIVAL_PROMPT, RIVAL_TOKENS = 800, 16  # together they need more cells than there are
 _PAUSE_AFTER = 16  # tokens before the reply is interrupted
 
 

@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from llmos.bench import llama_server
-from llmos.bench.harness import Bench, Child, interleaved, median_ratio, summary
+from llmos.bench.harness import Bench, interleaved, median_ratio, summary
+from llmos.bench.processes import Child
 from llmos.bench.streams import http, request, stream, streams
 
 __all__ = ["measure"]

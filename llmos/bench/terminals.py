@@ -18,7 +18,8 @@ import time
 from statistics import median
 from typing import Any
 
-from llmos.bench.harness import Bench, PrivateKernel, end, summary
+from llmos.bench.harness import Bench, summary
+from llmos.bench.processes import PrivateKernel, end
 from llmos.errors import KernelError
 
 __all__ = ["measure", "painted"]

@@ -64,6 +64,8 @@ class ModelInfo:
         device: Where it runs, as the runtime names it.
         fingerprint: Identifies weights and context parameters; snapshots carry it.
         path: The file it was loaded from; empty for none.
+        native_calls: Whether tools are given with the prompt and calls come back parsed, as with
+            a remote server; the backend writes them into the text in Hermes' form.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ModelInfo:
     device: str = "cpu"
     fingerprint: str = ""
     path: str = ""
+    native_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +390,11 @@ class Backend(Protocol):
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still generate; once False it stays so."""
         ...
 
     async def close(self) -> None: ...

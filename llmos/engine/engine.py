@@ -200,8 +200,13 @@ class Engine:
             "swapped_in": admission.swapped_in,
         }
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs: started, not stopped and not ended by an error."""
+        return not (self._closed or self._stopping) and self._thread.is_alive()
+
     def _require_running(self) -> None:
-        if self._closed or self._stopping or not self._thread.is_alive():
+        if not self.alive:
             raise EngineStopped("The engine has stopped.")
 
     def _send(self, command: Callable[[], None]) -> None:
@@ -225,7 +230,7 @@ class Engine:
         self._started.set()
         try:
             while not self._stopping:
-                if not self.step():
+                if not self.step() and not self._stopping:
                     self._rest()
         except BaseException as error:
             self._failure = error

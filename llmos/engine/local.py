@@ -110,6 +110,10 @@ class LocalBackend:
     def stats(self) -> dict[str, Any]:
         return self.engine.stats()
 
+    @property
+    def alive(self) -> bool:
+        return self.engine.alive
+
     async def close(self) -> None:
         await asyncio.to_thread(self.engine.stop)
         if hasattr(self, "_template"):

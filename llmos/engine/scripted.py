@@ -168,7 +168,7 @@ class ScriptedRuntime:
 
     def _next(self, held: list[int]) -> int:
         """The next token: what the script says to this prompt, after what is said already."""
-        text = bytes(held)
+        text = bytes(token for token in held if token != _END)  # an end may have been ignored
         opened = text.rfind(_OPEN.encode())
         at = opened + len(_OPEN) if opened >= 0 else self._bare(text)
         prompt, said = text[:at], text[at:]

@@ -15,18 +15,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 from llmos import limits
 from llmos.config import AgentConfig
 from llmos.engine.backend import Backend, Prompt, SamplingParams
-from llmos.errors import BudgetExceeded, EngineError, LlmosError, PromptTooLong, SyscallError
+from llmos.errors import BudgetExceeded, EngineError, InvalidArguments, LlmosError, PromptTooLong
 from llmos.events import (
-    CallFinished,
-    CallStarted,
     Event,
     Message,
     ReplyDelta,
@@ -37,49 +35,27 @@ from llmos.events import (
     TurnStarted,
     Usage,
 )
-from llmos.kernel.callformat import detect
+from llmos.kernel.callformat import CallFormat
+from llmos.kernel.calling import Caller
 from llmos.kernel.callscan import CallScanner
 from llmos.kernel.guide import Guide, Steps
+from llmos.kernel.history import closed
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
-from llmos.kernel.syscalls import Outcome, Syscall, SyscallTable
+from llmos.kernel.syscalls import Syscall, SyscallTable
+from llmos.kernel.turn import Reply, Turn, TurnOver
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal, new_id
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
-
-
-class _TurnOver(Exception):
-    """The turn ends for a reason other than a finished reply."""
-
-    def __init__(self, reason: str, error: LlmosError | None = None) -> None:
-        self.reason = reason
-        self.error = error
-
-
-@dataclass(slots=True)
-class _Reply:
-    """One assistant message as it is written."""
-
-    text: str = ""
-    calls: tuple[ToolCall, ...] = ()
-    finish: str = ""
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What one turn has done so far."""
-
-    process: Process
-    number: int
-    began: float
-    usage: Usage = field(default_factory=Usage)
-    seen: Counter[str] = field(default_factory=Counter)
-    reply: _Reply = field(default_factory=_Reply)
+#: Name of a call so malformed that it does not even say what it calls.
+_UNREADABLE = "unreadable"
+_NAME = re.compile(r'"name"\s*:\s*"([\w.-]{1,128})"')
 
 
 class Agent:
@@ -107,12 +83,12 @@ class Agent:
     ) -> None:
         self._backend = backend
         self._calls = calls
-        self._monitor = monitor
+        self._caller = Caller(calls, monitor, journal, publish)
         self._journal = journal
         self._publish = publish
         self._config = config
         self._guide = guide
-        self._format = detect(backend.info.template)
+        self._format = CallFormat.of(backend.info)
 
     async def turn(self, process: Process, message: StoredMessage) -> str:
         """Answer one journalled message; never raises for what a person can cause.
@@ -120,9 +96,8 @@ class Agent:
         Returns:
             Why the turn ended, as in ``TurnFinished.reason``.
         """
-        turn = _Turn(process, message.turn, time.monotonic())
-        process.live = LiveTurn(message.turn)
-        process.interrupted = False
+        turn = Turn(process, message.turn)
+        process.live = live = LiveTurn(message.turn)
         process.history.append(message.message)
         self._publish(
             TurnStarted(
@@ -137,9 +112,12 @@ class Agent:
         try:
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
-            async with asyncio.timeout(seconds):
-                await self._rounds(turn)
-        except _TurnOver as over:
+            async with asyncio.timeout(seconds) as live.clock:
+                try:
+                    await self._rounds(turn)
+                finally:
+                    live.clock = None
+        except TurnOver as over:
             reason, error = over.reason, over.error
         except TimeoutError:
             reason, error = "budget", BudgetExceeded("The turn took longer than it may.")
@@ -151,23 +129,33 @@ class Agent:
         except Exception:
             log.exception("turn %d of process %d", turn.number, process.pid)
             reason, error = "error", EngineError("Something went wrong; the log has the details.")
-        await self._finish(turn, reason, error)
-        return reason
+        return await self._finish(turn, live, reason, error)
 
-    async def _finish(self, turn: _Turn, reason: str, error: LlmosError | None) -> None:
+    async def _finish(
+        self, turn: Turn, live: LiveTurn, reason: str, error: LlmosError | None
+    ) -> str:
+        """Keep what a turn leaves behind, and tell of its end whatever becomes of that."""
         process = turn.process
-        if turn.reply.text:  # cut short: keep what the person saw
-            await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
-        seconds = time.monotonic() - turn.began
-        process.seconds += seconds
+        try:
+            if turn.reply.text:  # cut short: keep what the person saw
+                await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
+        except LlmosError as lost:
+            log.warning("the end of turn %d of process %d is lost: %s", turn.number, process.pid, lost)
+            reason, error = "error", error or lost
+        process.seconds += live.seconds
         process.live = process.generation = None
-        await self._journal.finish_turn(
-            process.pid,
-            turn.number,
-            reason,
-            tokens=turn.usage.completion_tokens,
-            seconds=seconds,
-        )
+        process.interrupted = process.out_of_time = False
+        try:
+            await self._journal.finish_turn(
+                process.pid,
+                turn.number,
+                reason,
+                tokens=turn.usage.completion_tokens,
+                seconds=live.seconds,
+            )
+        except LlmosError as lost:
+            log.warning("turn %d of process %d is not closed: %s", turn.number, process.pid, lost)
+            reason, error = "error", error or lost
         self._publish(
             TurnFinished(
                 pid=process.pid,
@@ -180,48 +168,48 @@ class Agent:
                 code=error.code if error else "",
             )
         )
+        return reason
 
     # --- rounds -----------------------------------------------------------------------------
 
-    async def _rounds(self, turn: _Turn) -> None:
+    async def _rounds(self, turn: Turn) -> None:
         process = turn.process
         rows = self._calls.rows()
         steps = await self._guide.plan(process.history, rows) if self._guide else None
         for _ in range(limits.ROUNDS_MAX):
-            reply = turn.reply = _Reply()
+            reply = turn.reply = Reply()
             if steps is not None:
                 await self._guided(turn, steps)
             else:
                 await self._free(turn, rows)
-            turn.reply = _Reply()
-            await self._keep(turn, Message("assistant", reply.text, reply.calls))
+            text, reply.text = reply.text, ""  # from here on it is kept as a whole, or not at all
+            await self._keep(turn, Message("assistant", text, reply.calls))
             if not reply.calls:
                 if reply.finish == "length":
-                    raise _TurnOver("length")
+                    raise TurnOver("length")
                 return
             self._refuse_loops(turn, reply.calls)
             await self._make_calls(turn, reply.calls, steps)
-        raise _TurnOver("loop", EngineError("The turn made too many rounds of calls."))
+        raise TurnOver("loop", EngineError("The turn made too many rounds of calls."))
 
-    async def _free(self, turn: _Turn, rows: Sequence[Syscall]) -> None:
+    async def _free(self, turn: Turn, rows: Sequence[Syscall]) -> None:
         """A reply in which the model itself decides about calls."""
         tools = [row.function_schema for row in rows]
         messages, offered = self._format.adapt(self._messages(turn.process), tools)
         prompt = await self._backend.prompt(messages, tools=offered)
-        grammar = self._format.grammar(tools, lazy=True, parallel=True) if tools else ""
+        native = self._backend.info.native_calls
+        bound = bool(tools) and not native  # a server that parses calls binds them itself
+        grammar = self._format.grammar(tools, lazy=True, parallel=True) if bound else ""
         params = self._params(turn, prompt, grammar=grammar, trigger=self._format.trigger)
-        scanner = CallScanner(self._format)
-        await self._generate(turn, prompt, params, scanner)
-        turn.reply.calls = tuple(scanner.calls)
+        await self._generate(turn, prompt, params, CallScanner(self._format))
 
-    async def _guided(self, turn: _Turn, steps: Steps) -> None:
+    async def _guided(self, turn: Turn, steps: Steps) -> None:
         """A reply in which the guide has chosen whether and what to call."""
         reply = turn.reply
         while (step := steps.next_call()) is not None:
             prompt = await self._backend.prompt(steps.call_messages(self._messages(turn.process)))
             params = self._params(turn, prompt, grammar=step.grammar, greedy=True)
-            written = await self._written(turn, prompt, params)
-            steps.take(written)
+            steps.take(await self._written(turn, prompt, params))
         reply.calls = steps.calls()
         if reply.calls:
             return
@@ -232,11 +220,11 @@ class Agent:
 
     def _messages(self, process: Process) -> list[Message]:
         system = process.system or self._config.system or SYSTEM
-        return [Message("system", system), *process.history]
+        return [Message("system", system), *closed(process.history)]
 
     def _params(
         self,
-        turn: _Turn,
+        turn: Turn,
         prompt: Prompt,
         *,
         grammar: str = "",
@@ -263,54 +251,77 @@ class Agent:
     # --- generating -------------------------------------------------------------------------
 
     async def _generate(
-        self, turn: _Turn, prompt: Prompt, params: SamplingParams, scanner: CallScanner | None
+        self, turn: Turn, prompt: Prompt, params: SamplingParams, scanner: CallScanner | None
     ) -> None:
-        """Stream one reply to whoever listens."""
-        process, reply = turn.process, turn.reply
-        async for text, tokens in self._chunks(turn, prompt, params):
-            shown = scanner.feed(text) if scanner else text
-            self._show(turn, shown, tokens)
+        """Stream one reply to whoever listens, and read the calls in it."""
+        reply, live = turn.reply, turn.process.live
+        assert live is not None
+        try:
+            async with aclosing(self._chunks(turn, prompt, params)) as chunks:
+                async for text, tokens in chunks:
+                    reply.raw += text
+                    self._show(turn, scanner.feed(text) if scanner else text, tokens)
+            if reply.finish == "cancelled":
+                raise TurnOver("interrupted")
+            if scanner is not None:
+                self._show(turn, scanner.finish(), 0)
+        except InvalidArguments as error:
+            if reply.finish != "length":  # a call cut off by the limit is no mistake to tell of
+                self._unreadable(reply, error)
         if scanner is not None:
-            self._show(turn, scanner.finish(), 0)
-        assert process.live is not None
-        process.live.text = ""
-        if reply.finish == "cancelled":
-            process.live.text = reply.text
-            raise _TurnOver("interrupted")
+            reply.calls = (*scanner.calls, *reply.calls)
+        live.text = ""
 
-    async def _written(self, turn: _Turn, prompt: Prompt, params: SamplingParams) -> str:
+    def _unreadable(self, reply: Reply, error: InvalidArguments) -> None:
+        """A malformed call becomes a call that is answered with what is wrong with it."""
+        written = reply.raw.rpartition(self._format.syntax.opening)[2]
+        named = _NAME.search(written)
+        call = ToolCall(
+            new_id(),
+            named[1] if named else _UNREADABLE,
+            {"unreadable": written[: limits.UNREADABLE_CHARS]},
+        )
+        reply.calls, reply.refused[call.id] = (call,), error
+
+    async def _written(self, turn: Turn, prompt: Prompt, params: SamplingParams) -> str:
         """Text that is not for the person: a call's arguments."""
-        text = "".join([text async for text, _ in self._chunks(turn, prompt, params)])
+        async with aclosing(self._chunks(turn, prompt, params)) as chunks:
+            text = "".join([text async for text, _ in chunks])
         if turn.reply.finish == "cancelled":
-            raise _TurnOver("interrupted")
+            raise TurnOver("interrupted")
+        if turn.reply.finish == "length":
+            raise TurnOver("length", EngineError("The model did not finish its call."))
         return text
 
-    async def _chunks(self, turn: _Turn, prompt: Prompt, params: SamplingParams):  # type: ignore[no-untyped-def]
+    async def _chunks(
+        self, turn: Turn, prompt: Prompt, params: SamplingParams
+    ) -> AsyncGenerator[tuple[str, int], None]:
         """Text and token counts of one generation; keeps the turn's accounts."""
         process = turn.process
         if process.interrupted:
-            raise _TurnOver("interrupted")
+            raise TurnOver("interrupted")
         [generation] = self._backend.generate(prompt, params, priority=process.priority)
         process.generation = generation
         if process.state is State.STOPPED:
             generation.suspend()
+        sampled, usage = 0, None
         try:
             async for chunk in generation:
-                yield chunk.text, chunk.tokens
+                sampled += chunk.tokens
                 if chunk.finish:
-                    turn.reply.finish = chunk.finish
-                    self._account(turn, chunk.usage)
-                    if chunk.error is not None:
-                        raise chunk.error
+                    turn.reply.finish, usage = chunk.finish, chunk.usage
+                yield chunk.text, chunk.tokens
+                if chunk.error is not None:
+                    raise chunk.error
         finally:
             generation.cancel()
             process.generation = None
+            prompted = len(prompt.tokens)
+            self._account(turn, usage or Usage(prompted, completion_tokens=sampled))
 
-    def _account(self, turn: _Turn, usage: Usage | None) -> None:
-        if usage is None:
-            return
+    def _account(self, turn: Turn, usage: Usage) -> None:
         process, total = turn.process, turn.usage
-        process.tokens += usage.completion_tokens
+        process.charge(tokens=usage.completion_tokens)
         process.context_tokens = usage.prompt_tokens + usage.completion_tokens
         turn.usage = Usage(
             prompt_tokens=usage.prompt_tokens,
@@ -321,7 +332,7 @@ class Agent:
             decode_s=total.decode_s + usage.decode_s,
         )
 
-    def _show(self, turn: _Turn, text: str, tokens: int) -> None:
+    def _show(self, turn: Turn, text: str, tokens: int) -> None:
         turn.reply.text += text
         if turn.process.live is not None:
             turn.process.live.text += text
@@ -332,85 +343,37 @@ class Agent:
 
     # --- calls ------------------------------------------------------------------------------
 
-    def _refuse_loops(self, turn: _Turn, calls: Sequence[ToolCall]) -> None:
+    def _refuse_loops(self, turn: Turn, calls: Sequence[ToolCall]) -> None:
         for call in calls:
             key = json.dumps([call.name, call.arguments], sort_keys=True)
             turn.seen[key] += 1
             if turn.seen[key] > limits.SAME_CALL_MAX:
                 sentence = f"The model repeated the same call of {call.name} and was stopped."
-                raise _TurnOver("loop", EngineError(sentence))
+                raise TurnOver("loop", EngineError(sentence))
         if sum(turn.seen.values()) > self._config.calls:
-            raise _TurnOver("budget", BudgetExceeded("The turn made all the calls it may."))
+            raise TurnOver("budget", BudgetExceeded("The turn made all the calls it may."))
 
     async def _make_calls(
-        self, turn: _Turn, calls: Sequence[ToolCall], steps: Steps | None
+        self, turn: Turn, calls: Sequence[ToolCall], steps: Steps | None
     ) -> None:
-        """Run calls side by side; their results follow in the order of the calls."""
+        """Make calls side by side; their results follow in the order of the calls."""
         process = turn.process
-        assert process.live is not None
-        process.live.calls = tuple(calls)
-        tasks = [asyncio.create_task(self._make_call(turn, call)) for call in calls]
-        process.call_tasks = tasks
-        if process.state is State.RUNNING:
-            process.state = State.WAITING
-        try:
-            await asyncio.wait(tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            process.call_tasks = []
-            if process.state is State.WAITING:
-                process.state = State.RUNNING
-            process.live.calls = ()
-        for call, task in zip(calls, tasks, strict=True):
-            outcome, error, seconds = task.result()
-            message = Message("tool", outcome.text, call_id=call.id, name=call.name)
-            await self._keep(turn, message, error=error, seconds=seconds)
+        answers = await self._caller.make(turn, calls)
+        for call, answer in zip(calls, answers, strict=True):
+            message = Message("tool", answer.outcome.text, call_id=call.id, name=call.name)
+            await self._keep(turn, message, error=answer.error, seconds=answer.seconds)
             if steps is not None:
-                steps.answered(call, outcome, error)
+                steps.answered(call, answer.outcome, answer.error)
+        if process.out_of_time:
+            raise TimeoutError
         if process.interrupted:
-            raise _TurnOver("interrupted")
-
-    async def _make_call(self, turn: _Turn, call: ToolCall) -> tuple[Outcome, str, float]:
-        """One call through monitor and journal. What goes wrong becomes data for the model."""
-        process = turn.process
-        self._publish(CallStarted(pid=process.pid, turn=turn.number, call=call))
-        number = await self._journal.start_call(process.pid, turn.number, call)
-        began, code = time.monotonic(), ""
-        try:
-            row = self._calls.get(call.name)
-            self._monitor.check(process, row)
-            process.calls += 1
-            async with asyncio.timeout(row.timeout or None):
-                outcome = await row.run(process, call.arguments)
-        except TimeoutError:
-            outcome, code = Outcome(f"Error: {call.name} took too long."), "call_timeout"
-        except asyncio.CancelledError:
-            outcome, code = Outcome("Error: the person stopped this call."), "interrupted"
-        except (SyscallError, LlmosError) as error:
-            outcome, code = Outcome(f"Error: {error}"), error.code
-        except Exception:
-            log.exception("call %s", call.name)
-            outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
-        seconds = time.monotonic() - began
-        await self._journal.finish_call(number, result=outcome.text, seconds=seconds, error=code)
-        self._publish(
-            CallFinished(
-                pid=process.pid,
-                turn=turn.number,
-                call=call,
-                result=outcome.text,
-                seconds=seconds,
-                error=code,
-            )
-        )
-        return outcome, code, seconds
+            raise TurnOver("interrupted")
 
     # --- keeping ----------------------------------------------------------------------------
 
     async def _keep(
         self,
-        turn: _Turn,
+        turn: Turn,
         message: Message,
         *,
         partial: bool = False,
@@ -418,6 +381,12 @@ class Agent:
         seconds: float = 0.0,
     ) -> None:
         """Journal a message, then show it to the model from now on."""
+        work = self._kept(turn, message, partial=partial, error=error, seconds=seconds)
+        await _whole(work)
+
+    async def _kept(
+        self, turn: Turn, message: Message, *, partial: bool, error: str, seconds: float
+    ) -> None:
         process = turn.process
         origin = Origin.PLUGIN if message.role == "tool" else Origin.MODEL
         stored = await self._journal.append(
@@ -443,3 +412,13 @@ class Agent:
                     calls=message.calls,
                 )
             )
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end, even if whoever waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

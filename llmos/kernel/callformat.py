@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmos import limits
+from llmos.engine.backend import ModelInfo
 from llmos.engine.gbnf import Chars, Expr, Grammar, Rep, alt, optional, seq
 from llmos.engine.grammar import SchemaWriter
 from llmos.errors import GrammarError
@@ -62,6 +63,11 @@ class CallFormat:
     def detect(template: str) -> CallFormat:
         """The form of calls that a chat template's source speaks of."""
         return detect(template)
+
+    @staticmethod
+    def of(info: ModelInfo) -> CallFormat:
+        """The form of a model's calls."""
+        return Hermes() if info.native_calls else detect(info.template)
 
     def grammar(self, tools: Sequence[Tool], *, lazy: bool, parallel: bool) -> str:
         """GBNF of calls of ``tools``, each with arguments that fit its schema.

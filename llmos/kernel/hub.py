@@ -7,7 +7,7 @@ the rest from the journal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from llmos import limits
@@ -25,6 +25,13 @@ class _Listener:
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self.lost = False
 
+    def offer(self, event: Event) -> None:
+        """Queue an event; one that does not fit any more loses the listener, and all after it."""
+        if self.queue.qsize() >= limits.EVENT_BACKLOG:
+            self.lost = True
+        elif not self.lost:
+            self.queue.put_nowait(event)
+
     async def read(self) -> AsyncIterator[Event]:
         while not self.lost:
             event = await self.queue.get()
@@ -38,35 +45,40 @@ class Hub:
     """Distributes events.
 
     Args:
-        state: Gives the event a new listener of a process gets first, or None.
+        state: Gives the events that a new listener to a process (0: to all) gets first.
     """
 
-    def __init__(self, state: Callable[[int], Event | None]) -> None:
+    def __init__(self, state: Callable[[int], Iterable[Event]]) -> None:
         self._state = state
         self._listeners: set[_Listener] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._listeners)
 
     def publish(self, event: Event) -> None:
+        """Give ``event`` to all who listen to its process."""
         for listener in self._listeners:
-            if listener.pid not in (0, event.pid):
-                continue
-            if listener.queue.qsize() >= limits.EVENT_BACKLOG:
-                listener.lost = True
-            listener.queue.put_nowait(event)
+            if listener.pid in (0, event.pid):
+                listener.offer(event)
 
     def close(self) -> None:
-        """End every listener's iterator."""
+        """End every listener's iterator, and those of who comes later."""
+        self._closed = True
         for listener in self._listeners:
             listener.queue.put_nowait(None)
 
     @contextmanager
     def subscribe(self, pid: int) -> Iterator[AsyncIterator[Event]]:
+        """Listen to one process, or (0) to all.
+
+        The iterator raises ``KernelError`` once it has lost events.
+        """
         listener = _Listener(pid)
-        first = self._state(pid) if pid else None
-        if first is not None:
-            listener.queue.put_nowait(first)
+        for event in self._state(pid):
+            listener.queue.put_nowait(event)
+        if self._closed:
+            listener.queue.put_nowait(None)
         self._listeners.add(listener)
         try:
             yield listener.read()

@@ -7,19 +7,21 @@ Whatever it acknowledges is in the journal first.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from llmos import __version__, limits
 from llmos.config import Config
 from llmos.engine.backend import Backend
-from llmos.errors import CallFailed, KernelError, NoSuchProcess, ProcessEnded
+from llmos.errors import CallFailed, KernelError, LlmosError, ProcessEnded
 from llmos.events import Event, Message, ProcessChanged, ProcessInfo, StoredMessage, TurnState
 from llmos.kernel.agent import Agent
 from llmos.kernel.guide import Guide
+from llmos.kernel.history import in_turns, settled, unanswered
 from llmos.kernel.hub import Hub
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import Budget, Process, State, priority_named
@@ -28,6 +30,8 @@ from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal
 
 __all__ = ["SIGNALS", "Kernel"]
+
+log = logging.getLogger(__name__)
 
 SIGNALS = ("interrupt", "stop", "continue", "terminate")
 
@@ -42,6 +46,7 @@ class Kernel:
         calls: The syscall table.
         guide: Helps small models to their calls.
         hint: A sentence for the person, such as that a better model fits this machine.
+        broken: A sentence for each tool that could not be loaded.
     """
 
     def __init__(
@@ -53,15 +58,18 @@ class Kernel:
         *,
         guide: Guide | None = None,
         hint: str = "",
+        broken: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.backend = backend
         self.journal = journal
         self.calls = calls
-        self.hub = Hub(self._turn_state)
+        self.hub = Hub(self._turn_states)
         self.stopping = asyncio.Event()
         self.last_active = time.monotonic()
         self._hint = hint
+        self._broken = list(broken)
+        self._closing = False
         self._started = time.monotonic()
         self._processes: dict[int, Process] = {}
         self._agent = Agent(
@@ -79,29 +87,29 @@ class Kernel:
         for stored in self.journal.processes():
             process = Process.restored(stored)
             self._processes[process.pid] = process
-            messages = self.journal.messages(process.pid)
-            process.history = [m.message for m in messages]
-            if messages and await self._take_up(process, messages[-1]):
-                process.history.pop()
-                process.mailbox.append(messages[-1])
-                self._wake(process)
+            records = self.journal.records(process.pid)
+            waiting = [m for m in unanswered(records, process.pid) if await self._taken(process, m)]
+            again = {m.seq for m in waiting}
+            process.history = [
+                r.stored.message for r in in_turns(records) if r.stored.seq not in again
+            ]
+            process.mailbox.extend(waiting)
+            self._wake(process)
 
-    async def _take_up(self, process: Process, last: StoredMessage) -> bool:
-        """Whether ``last`` is a message that a killed kernel left unanswered."""
-        if last.message.role != "user":
+    async def _taken(self, process: Process, message: StoredMessage) -> bool:
+        """Whether the turn of an unanswered message is to be run after all."""
+        if self.journal.turn_reasons(process.pid, message.turn):
             return False
-        reasons = self.journal.turn_reasons(process.pid, last.turn)
-        called = any(call.turn == last.turn for call in self.journal.calls(process.pid))
-        if reasons or called:
+        if any(call.turn == message.turn for call in self.journal.calls(process.pid)):
             return False
-        await self.journal.finish_turn(process.pid, last.turn, "taken up")
+        await self.journal.finish_turn(process.pid, message.turn, "taken up")
         return True
 
     # --- processes --------------------------------------------------------------------------
 
     def processes(self, ended: bool = False) -> list[ProcessInfo]:
         """All processes, newest first; also those that ended, where asked."""
-        living = {p.pid: p for p in self._processes.values() if p.state is not State.ENDED}
+        living = {p.pid: p for p in self._living_ones()}
         if not ended:
             return [self._info(p) for _, p in sorted(living.items(), reverse=True)]
         stored = self.journal.processes(ended=True)
@@ -130,6 +138,7 @@ class Kernel:
             KernelError: The priority or the budget is not one.
             NoSuchProcess: There is no ``parent``.
         """
+        self._require_open()
         priority_named(priority)
         allowed = Budget.of(budget)
         if parent:
@@ -144,25 +153,29 @@ class Kernel:
         return self._info(self._add(Process.restored(stored)))
 
     async def rename(self, pid: int, title: str) -> ProcessInfo:
+        """Give a process another title."""
         process = self._living(pid)
+        await self.journal.rename(pid, title[: limits.TITLE_CHARS])
         process.title = title[: limits.TITLE_CHARS]
-        await self.journal.rename(pid, process.title)
         self._changed(process)
         return self._info(process)
 
     async def fork(self, pid: int) -> ProcessInfo:
-        """A new process with the same history; its first turn prefills nothing of it again."""
+        """A new process with the same history; its first turn prefills nothing of it again.
+
+        Shared are the turns that are over; one under way, and messages that wait, are not.
+        """
+        self._require_open()
         parent = self._living(pid)
-        shared = self.journal.messages(pid)
-        while shared and shared[-1].message.role in ("user", "tool"):
-            shared.pop()  # a turn under way is not shared
+        records = self.journal.records(pid)
+        shared = settled(records, pid, parent.first_open_turn)
         stored = await self.journal.fork_process(
             pid,
             budget=parent.remaining().to_json(),
-            upto=shared[-1].seq if shared else 0,
+            upto=max((r.stored.seq for r in shared), default=0),
         )
         child = Process.restored(stored)
-        child.history = [m.message for m in shared]
+        child.history = [r.stored.message for r in shared]
         child.context_tokens = parent.context_tokens
         return self._info(self._add(child))
 
@@ -175,38 +188,40 @@ class Kernel:
         if signal not in SIGNALS:
             raise KernelError(f"There is no signal {signal!r}; there are {', '.join(SIGNALS)}.")
         process = self._living(pid)
-        if signal == "interrupt":
-            process.interrupt()
-        elif signal == "terminate":
+        if signal == "terminate":
             return await self.kill(pid)
+        if signal == "interrupt":
+            for each in [process, *self._employed(process)]:
+                if each.task is not None:
+                    each.interrupt()
         elif signal == "stop" and process.state is not State.STOPPED:
-            process.state = State.STOPPED
-            if process.generation is not None:
-                process.generation.suspend()
+            process.stop()
             self._changed(process)
         elif signal == "continue" and process.state is State.STOPPED:
-            process.state = State.READY if process.task is None else State.RUNNING
-            if process.generation is not None:
-                process.generation.resume()
+            process.go_on()
             self._changed(process)
             self._wake(process)
         return self._info(process)
 
     async def kill(self, pid: int) -> ProcessInfo:
         """End a process at once; what it wrote so far is kept, its children end too."""
-        process = self._living(pid)
-        for child in [p for p in self._processes.values() if p.parent == pid]:
-            if child.state is not State.ENDED and child.child_of_call:
-                await self.kill(child.pid)
+        return await self._end(self._living(pid), "killed")
+
+    async def _end(self, process: Process, reason: str) -> ProcessInfo:
         process.mailbox.clear()
-        process.state, process.reason = State.ENDED, "killed"
+        process.state, process.reason = State.ENDED, reason
         process.interrupt()
+        for child in self._employed(process):
+            if child.employer is process and child.state is not State.ENDED:
+                await self._end(child, reason)
         if process.task is not None:
             await asyncio.wait([process.task])
-        await self.journal.end_process(pid, "killed")
-        process.idle.set()
-        self._changed(process)
-        self._processes.pop(pid, None)
+        try:
+            await self.journal.end_process(process.pid, reason)
+        finally:
+            self._processes.pop(process.pid, None)
+            process.idle.set()
+            self._changed(process)
         return self._info(process)
 
     async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
@@ -231,6 +246,7 @@ class Kernel:
             KernelError: It is empty, too long, or the mailbox is full.
             ProcessEnded: The process has ended.
         """
+        self._require_open()
         process = self._living(pid)
         if not text.strip():
             raise KernelError("The message is empty.")
@@ -245,11 +261,14 @@ class Kernel:
         )
         if process.state is State.ENDED:
             raise ProcessEnded(f"Process {pid} has ended.")
-        if not process.title:
-            await self.rename(pid, _title(text))
         process.active = stored.time
         process.mailbox.append(stored)
         self._wake(process)
+        if not process.title:
+            try:
+                await self.rename(pid, _title(text))
+            except LlmosError as error:  # the message is kept, and that is what was asked for
+                log.warning("process %d has no title: %s", pid, error)
         return stored.id
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
@@ -270,30 +289,41 @@ class Kernel:
         Raises:
             CallFailed: The caller has too many children or is itself too deep a child.
         """
-        living = [p for p in self._processes.values() if p.parent == caller.pid and p.child_of_call]
-        if len(living) >= limits.CHILDREN_MAX:
-            raise CallFailed("There are too many assistants at work already.")
-        depth, above = 0, caller
-        while above.parent and above.child_of_call and above.parent in self._processes:
-            depth, above = depth + 1, self._processes[above.parent]
+        children = [p for p in self._employed(caller) if p.employer is caller]
+        if len(children) >= limits.CHILDREN_MAX:
+            pids = ", ".join(str(p.pid) for p in children)
+            raise CallFailed(f"There are too many assistants already: wait for one of {pids}.")
+        depth, above = 0, caller.employer
+        while above is not None:
+            depth, above = depth + 1, above.employer
         if depth >= limits.DEPTH_MAX:
             raise CallFailed("An assistant this far down cannot start another.")
         priority = max(caller.priority, priority_named("normal")).name.lower()
         info = await self.create(
             title=_title(task), system=caller.system, priority=priority, parent=caller.pid
         )
-        self._processes[info.pid].child_of_call = True
+        self._processes[info.pid].employer = caller
         await self.send(info.pid, task)
         return info.pid
 
     async def await_child(self, caller: Process, pid: int) -> str:
-        """The last answer of a child of ``caller``, once it has nothing more to do."""
+        """The last answer of a child of ``caller``, once it has nothing more to do.
+
+        The child ends with that: its work is done. Its answer can be read again.
+
+        Raises:
+            NoSuchProcess: There is no such process.
+            CallFailed: It is not the caller's.
+        """
         process = self._find(pid)
         if process.parent != caller.pid:
             raise CallFailed(f"Process {pid} is not yours to wait for.")
         await self.wait(pid)
-        answers = [m.message for m in self.journal.messages(pid) if m.message.role == "assistant"]
-        return answers[-1].content if answers else ""
+        answers = [r.stored.message for r in in_turns(self.journal.records(pid)) if r.pid == pid]
+        answer = next((m.content for m in reversed(answers) if m.role == "assistant"), "")
+        if process.employer is caller and process.state is State.READY:
+            await self._end(process, "done")
+        return answer
 
     # --- the kernel -------------------------------------------------------------------------
 
@@ -305,6 +335,7 @@ class Kernel:
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started, 3),
             "state": str(self.config.state),
+            "engine": "running" if self.backend.alive else "stopped",
             "model": {
                 "name": info.name,
                 "window": info.window,
@@ -313,6 +344,7 @@ class Kernel:
                 "path": info.path,
             },
             "hint": self._hint,
+            "broken": self._broken,
         }
 
     def stats(self) -> dict[str, Any]:
@@ -327,24 +359,34 @@ class Kernel:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody listens or anything runs."""
-        return bool(len(self.hub)) or any(not p.idle.is_set() for p in self._processes.values())
+        """Whether anybody listens or anything runs, requests of other programs included."""
+        generating = any(self.backend.stats().get(name) for name in ("running", "waiting"))
+        return bool(len(self.hub)) or generating or any(p.task for p in self._processes.values())
 
     async def shutdown(self) -> None:
         """Ask whoever serves the kernel to stop; returns at once."""
         self.stopping.set()
 
     async def close(self) -> None:
-        """Cut running turns, keep what they wrote, close journal and processor."""
+        """Cut running turns, keep what they wrote, close journal and processor.
+
+        Messages that wait are answered when a kernel starts again.
+        """
+        self._closing = True
         for process in self._processes.values():
             process.mailbox.clear()
             process.interrupt()
         tasks = [p.task for p in self._processes.values() if p.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=limits.CLOSE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=limits.CLOSE_SECONDS)
+            for task in late:
+                log.error("%s does not end; what it wrote last is lost", task.get_name())
+                task.cancel()
         self.hub.close()
-        await self.journal.close()
-        await self.backend.close()
+        try:
+            await self.journal.close()
+        finally:
+            await self.backend.close()
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -352,6 +394,18 @@ class Kernel:
         self._processes[process.pid] = process
         self._changed(process)
         return process
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise KernelError("The kernel is stopping.")
+
+    def _living_ones(self) -> list[Process]:
+        return [p for p in self._processes.values() if p.state is not State.ENDED]
+
+    def _employed(self, process: Process) -> list[Process]:
+        """The living processes that ``process`` started by calls, and those that they started."""
+        own = [p for p in self._living_ones() if p.employer is process]
+        return own + [p for child in own for p in self._employed(child)]
 
     def _find(self, pid: int) -> Process:
         process = self._processes.get(pid)
@@ -382,16 +436,19 @@ class Kernel:
             )
         )
 
-    def _turn_state(self, pid: int) -> Event | None:
-        process = self._processes.get(pid)
-        if process is None or process.live is None:
-            return None
-        live = process.live
-        return TurnState(pid=pid, turn=live.number, text=live.text, calls=live.calls)
+    def _turn_states(self, pid: int) -> list[Event]:
+        """What the turns under way have written, of one process or (0) of all."""
+        return [
+            TurnState(pid=p.pid, turn=p.live.number, text=p.live.text, calls=p.live.calls)
+            for p in self._processes.values()
+            if p.live is not None and pid in (0, p.pid)
+        ]
 
     def _wake(self, process: Process) -> None:
         """Have the process's messages answered, one turn after the other."""
-        if process.task is None and process.mailbox and process.state is not State.STOPPED:
+        if self._closing or process.task is not None or not process.mailbox:
+            return
+        if process.state is not State.STOPPED:
             process.idle.clear()
             process.task = asyncio.create_task(self._run(process), name=f"process {process.pid}")
 
@@ -401,6 +458,12 @@ class Kernel:
                 process.state = State.RUNNING
                 self._changed(process)
                 await self._agent.turn(process, process.mailbox.popleft())
+                if not self.backend.alive and not self._closing:
+                    log.error("the engine has died: the kernel stops, the next one starts anew")
+                    self.stopping.set()
+                    break  # what waits is answered by the next kernel
+        except Exception:
+            log.exception("process %d", process.pid)
         finally:
             process.task = None
             process.idle.set()

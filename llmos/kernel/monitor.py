@@ -1,8 +1,8 @@
 """The reference monitor: the only way to an effect.
 
-Plain code, no model. This first form knows effects and budgets: what computes, reads
-or concerns the caller's own processes is allowed, everything else is denied until there are capabilities to allow it.
-An unknown effect gets the strictest reading.
+Plain code, no model. This first form knows effects and budgets: what computes, reads or concerns
+the caller's own processes is allowed, everything else is denied until there are capabilities to
+allow it. An unknown effect gets the strictest reading.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ it between states, the agent runs its turns.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -63,12 +65,13 @@ class Budget:
         """Check and take what a client gave.
 
         Raises:
-            KernelError: A key is unknown or a value is negative.
+            KernelError: A key is unknown, or a value is no number or negative.
         """
         budget = cls()
         known = {f.name for f in fields(cls)}
         for key, value in (given or {}).items():
-            if key not in known or not value >= 0:
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if key not in known or not number or value < 0:
                 raise KernelError(f"A budget has no {key!r} of {value!r}.")
             setattr(budget, key, value)
         return budget
@@ -93,11 +96,43 @@ class Budget:
 
 @dataclass(slots=True)
 class LiveTurn:
-    """What a turn under way has written so far, for a terminal that connects in the middle."""
+    """What a turn under way has written so far, for a terminal that connects in the middle.
+
+    Args:
+        number: The turn's number.
+        text: The part of its reply that is not in the journal yet.
+        calls: The calls that are being made.
+        clock: Ends the turn when its time is up. Stands still while the process is stopped.
+    """
 
     number: int
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    clock: asyncio.Timeout | None = None
+    _began: float = field(default_factory=time.monotonic)
+    _paused: float | None = None
+    _deadline: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, without the time it was stopped."""
+        return (self._paused or time.monotonic()) - self._began
+
+    def pause(self) -> None:
+        """The process is stopped: its time stands still."""
+        self._paused = time.monotonic()
+        if self.clock is not None and not self.clock.expired():
+            self._deadline = self.clock.when()
+            self.clock.reschedule(None)
+
+    def go_on(self) -> None:
+        """The process goes on: shift what is measured by the time it stood still."""
+        if self._paused is None:
+            return
+        stood, self._paused = time.monotonic() - self._paused, None
+        self._began += stood
+        if self.clock is not None and self._deadline is not None and not self.clock.expired():
+            self.clock.reschedule(self._deadline + stood)
 
 
 @dataclass(slots=True, eq=False)
@@ -124,9 +159,12 @@ class Process:
     live: LiveTurn | None = None
     generation: Generation | None = None
     task: asyncio.Task[None] | None = None
-    call_tasks: list[asyncio.Task[Any]] = field(default_factory=list)
-    interrupted: bool = False
-    child_of_call: bool = False  # started by process.spawn, ends with its parent
+    call_tasks: set[asyncio.Future[Any]] = field(default_factory=set)
+    interrupted: bool = False  # the turn under way is to end
+    out_of_time: bool = False  # the same, because its time is up
+    employer: Process | None = None  # started it by process.spawn: pays for it, ends it
+    paid_tokens: int = 0  # used by processes it started so
+    paid_calls: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while there is nothing to do
 
     def __post_init__(self) -> None:
@@ -153,8 +191,15 @@ class Process:
             process.state, process.reason = State.ENDED, stored.reason
         return process
 
+    @property
+    def first_open_turn(self) -> int | None:
+        """The number of the first turn that is not over; None where all are."""
+        if self.live is not None:
+            return self.live.number
+        return self.mailbox[0].turn if self.mailbox else None
+
     def remaining(self) -> Budget:
-        """What is left of the budget.
+        """What is left of the budget, and of that of the process that pays for this one.
 
         Raises:
             BudgetExceeded: Tokens or time are used up.
@@ -163,16 +208,26 @@ class Process:
             *(
                 None if limit is None else limit - used
                 for limit, used in (
-                    (self.budget.tokens, self.tokens),
+                    (self.budget.tokens, self.tokens + self.paid_tokens),
                     (self.budget.seconds, self.seconds),
-                    (self.budget.calls, self.calls),
+                    (self.budget.calls, self.calls + self.paid_calls),
                 )
             )
         )
         for name, value in (("tokens", left.tokens), ("seconds", left.seconds)):
             if value is not None and value <= 0:
                 raise BudgetExceeded(f"Process {self.pid} has used up its budget of {name}.")
-        return left
+        return left if self.employer is None else left.within(self.employer.remaining())
+
+    def charge(self, *, tokens: int = 0, calls: int = 0) -> None:
+        """Book what was used, here and with whoever pays."""
+        self.tokens += tokens
+        self.calls += calls
+        above = self.employer
+        while above is not None:
+            above.paid_tokens += tokens
+            above.paid_calls += calls
+            above = above.employer
 
     def interrupt(self) -> None:
         """End the turn under way within one step; what was written is kept."""
@@ -181,6 +236,24 @@ class Process:
             self.generation.cancel()
         for task in self.call_tasks:
             task.cancel()
+
+    def stop(self) -> None:
+        """Stand still, in mid-turn if there is one, until ``go_on``."""
+        self.state = State.STOPPED
+        if self.generation is not None:
+            self.generation.suspend()
+        if self.live is not None:
+            self.live.pause()
+
+    def go_on(self) -> None:
+        """Take up what ``stop`` held."""
+        self.state = State.READY
+        if self.task is not None:
+            self.state = State.WAITING if self.call_tasks else State.RUNNING
+        if self.generation is not None:
+            self.generation.resume()
+        if self.live is not None:
+            self.live.go_on()
 
     def info(self, window_tokens: int) -> ProcessInfo:
         """The process as ``ps`` shows it."""

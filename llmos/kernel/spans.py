@@ -85,14 +85,19 @@ def atoms(text: str, accepts: Callable[[str], bool]) -> list[str]:
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda f: f[0])))
 
 
-def candidates(argument: Copied, text: str) -> list[str]:
+def candidates(argument: Copied, text: str, *, parts: int = 2) -> list[str]:
     """The values an argument may take in these words.
 
-    Of a composed argument: its parts; at least two, or one that is a value by itself.
+    Args:
+        argument: How it is copied.
+        text: The words.
+        parts: Least parts of a composed value, whose parts are what is returned; one that is a
+            value by itself will always do.
     """
     if argument.joins:
         accepts = argument.accepts or (lambda _: False)
-        parts = atoms(text, accepts)
-        return parts if len(parts) > 1 or (parts and accepts(parts[0])) else []
-    found = maximal(text, argument.accepts) if argument.accepts else spans(text)
-    return list(dict.fromkeys([*(s.text for s in found), *argument.also]))
+        found = atoms(text, accepts)
+        return found if len(found) >= parts or (found and accepts(found[0])) else []
+    if argument.accepts is None:
+        return list(dict.fromkeys([*(s.text for s in spans(text)), *argument.also]))
+    return list(dict.fromkeys([*(s.text for s in maximal(text, argument.accepts)), *argument.also]))

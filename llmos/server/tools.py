@@ -86,7 +86,7 @@ class ToolPlan:
         parallel = body.parallel_tool_calls is not False and not isinstance(
             body.tool_choice, NamedToolChoice
         )
-        calls = CallFormat.detect(info.template)
+        calls = CallFormat.of(info)
         try:
             rules = calls.grammar(schemas, lazy=optional, parallel=parallel)
         except (GrammarError, RecursionError) as error:

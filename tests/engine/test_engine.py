@@ -363,6 +363,20 @@ def test_stopping_ends_every_stream_and_later_requests_are_refused(rig):
     made.engine.stop()
 
 
+def test_stopping_between_two_commands_is_not_slept_through(rig):
+    made = rig()
+    standing, go = threading.Event(), threading.Event()
+    made.engine.call(lambda: (standing.set(), go.wait(WAIT_S)))
+    assert standing.wait(WAIT_S)
+    stopper = threading.Thread(target=made.engine.stop, daemon=True)
+    stopper.start()
+    while made.engine._commands.empty():  # the stop is taken by a step, not by the rest
+        pass
+    go.set()
+    stopper.join(WAIT_S)
+    assert not stopper.is_alive()
+
+
 def test_a_request_sent_while_the_engine_stops_is_answered_too(rig):
     made = rig("x" * 50)
     answered: list[bool] = []
@@ -528,7 +542,7 @@ def test_a_crowd_in_a_tiny_memory_all_gets_its_answer(rig, rewinds, swap_bytes, 
             assert heard.text == whole
         assert heard.last.usage.cached_tokens < len(prompt)
     for heard in [heard for group in groups for heard in group.listeners]:
-        assert heard.last.finish in ("stop", "cancelled")
+        assert heard.last.finish in ("stop", "length", "cancelled")
     made.check()
     assert made.engine.admission.running == []
     assert made.engine.admission.waiting == []

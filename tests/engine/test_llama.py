@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos import limits
 from llmos.config import EngineConfig
 from llmos.engine.backend import Priority, Run, SamplingParams
 from llmos.engine.llama import LlamaRuntime
@@ -193,6 +194,29 @@ def test_a_state_survives_saving_and_restoring_exactly(starter):
         return same
 
     assert starter.between_steps(round_trip)
+
+
+@pytest.mark.parametrize("model", ["starter", "gemma"])
+def test_being_moved_to_the_front_does_not_change_the_text(model, request, monkeypatch):
+    rig = request.getfixturevalue(model)
+    monkeypatch.setattr(limits, "COMPACT_CELLS", 512)
+    cells = rig.engine.admission.cells
+    prompt = rig.tokens(rig.runtime.info.bos + STORY if rig.runtime.info.adds_bos else STORY)
+    alone = fresh(rig, prompt, max_tokens=40)
+    other = (rig.tokens("word " * 1100))[:1008]
+    assert rig.ask(other, max_tokens=1)[1].finish in ("stop", "length")
+    _, heard = after_some_tokens(rig, prompt, max_tokens=40)
+
+    def move() -> tuple[int, int]:
+        rig.engine.admission.forget()
+        before = cells.reach - cells.used
+        rig.engine.admission.trim()
+        return before, cells.reach - cells.used
+
+    before, after = rig.between_steps(move)
+    assert (before >= 512, after) == (True, 0)
+    assert heard.finish in ("stop", "length")
+    assert heard.text == alone
 
 
 # --- sampling -------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""One turn under way: what it has written, called and used so far.
+
+Plain state, shared by the agent (which generates) and the caller (which makes calls).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from llmos.errors import LlmosError
+from llmos.events import ToolCall, Usage
+from llmos.kernel.process import Process
+
+__all__ = ["Reply", "Turn", "TurnOver"]
+
+
+class TurnOver(Exception):
+    """The turn ends for a reason other than a finished reply."""
+
+    def __init__(self, reason: str, error: LlmosError | None = None) -> None:
+        self.reason = reason
+        self.error = error
+
+
+@dataclass(slots=True)
+class Reply:
+    """One assistant message as it is written.
+
+    Args:
+        text: What is for the person.
+        raw: All that the model wrote.
+        calls: The calls it made.
+        refused: By a call's id, why it is answered without being made: it could not be read.
+        finish: The generation's finish reason; empty while it runs.
+    """
+
+    text: str = ""
+    raw: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    refused: dict[str, LlmosError] = field(default_factory=dict)
+    finish: str = ""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn has done so far."""
+
+    process: Process
+    number: int
+    usage: Usage = field(default_factory=Usage)
+    reply: Reply = field(default_factory=Reply)
+    seen: Counter[str] = field(default_factory=Counter)
