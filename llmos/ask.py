@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import json
+import signal
 import sys
 import time
 from typing import Any
 
 from llmos.client import Client
+from llmos.errors import LlmosError, ProcessEnded
 from llmos.events import (
     CallFinished,
     CallStarted,
     Event,
+    ProcessChanged,
     ReplyDelta,
     ReplyFinished,
     TurnFinished,
 )
+from llmos.visible import visible
 
 __all__ = ["ask"]
 
@@ -33,18 +39,24 @@ async def ask(
 
     Returns:
         The exit code: 0, or 1 where there is no whole answer.
+
+    Raises:
+        KernelUnreachable: There is no kernel, or it went away.
+        ProcessEnded: Somebody ended the process before it answered.
     """
-    terminal = sys.stderr.isatty()
-    if terminal and not as_json:
-        print("…", end="\r", file=sys.stderr, flush=True)
+    printer = _Printer(as_json)
+    printer.wait()
+    _end_cleanly_on_signals()
     async with await Client.connect() as client:
         asked = pid or (await client.create(system=system)).pid
-        answer, calls, last = "", [], None
+        answer, calls = "", []
         try:
             async with client.subscribe(asked) as events:
                 message = await client.send(asked, text)
                 turn = -1
                 async for event in events:
+                    if isinstance(event, ProcessChanged) and event.state == "ended":
+                        raise ProcessEnded(f"Process {asked} was ended before it answered.")
                     if getattr(event, "message_id", "") == message and turn < 0:
                         turn = event.turn  # type: ignore[attr-defined]
                     if getattr(event, "turn", -2) != turn:
@@ -53,32 +65,67 @@ async def ask(
                         answer += event.text
                     if isinstance(event, CallFinished):
                         calls.append(event)
-                    if not as_json:
-                        _show(event, terminal)
+                    printer.show(event)
                     if isinstance(event, TurnFinished):
-                        last = event
                         break
         finally:
             if not pid and not keep:
-                await client.kill(asked)
-    assert last is not None
-    if as_json:
-        print(json.dumps(_summary(answer, calls, last), ensure_ascii=False))
-    else:
+                with contextlib.suppress(LlmosError):  # a kernel that is gone keeps nothing running
+                    await client.kill(asked)
+    assert isinstance(event, TurnFinished)
+    printer.end(answer, calls, event)
+    return 0 if event.reason == "stop" else 1
+
+
+def _end_cleanly_on_signals() -> None:
+    """Let a closed terminal or ``kill`` end the asking as Ctrl-C does: nothing stays behind."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+
+
+class _Printer:
+    """Writes to standard output what a person or a program reads.
+
+    A program gets the text as it is; on a terminal nothing in it can act.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._terminal = sys.stdout.isatty()
+        self._chatty = sys.stderr.isatty() and not as_json
+
+    def wait(self) -> None:
+        """Say on a terminal that it has begun; the answer takes its place."""
+        if self._chatty and self._terminal:
+            print("…", end="\r", file=sys.stderr, flush=True)
+
+    def show(self, event: Event) -> None:
+        """Show an event as it comes."""
+        if self._json:
+            return
+        if isinstance(event, ReplyDelta):
+            print(self._safe(event.text), end="", flush=True)
+        elif isinstance(event, ReplyFinished) and event.calls and event.text:
+            print(flush=True)
+        elif isinstance(event, CallStarted) and self._chatty:
+            arguments = json.dumps(event.call.arguments, ensure_ascii=False)
+            line = f"[{event.call.name} {arguments}]"
+            print(visible(line), file=sys.stderr, flush=True)
+
+    def end(self, answer: str, calls: list[CallFinished], last: TurnFinished) -> None:
+        """Show what there is to show at the end."""
+        if self._json:
+            summary = _summary(answer, calls, last)
+            print(json.dumps(summary, ensure_ascii=self._terminal), flush=True)
+            return
         print(flush=True)
         if last.error:
-            print(f"llmos: {last.error}", file=sys.stderr)
-    return 0 if last.reason == "stop" else 1
+            print(f"llmos: {visible(last.error)}", file=sys.stderr)
 
-
-def _show(event: Event, terminal: bool) -> None:
-    if isinstance(event, ReplyDelta):
-        print(event.text, end="", flush=True)
-    elif isinstance(event, ReplyFinished) and event.calls and event.text:
-        print(flush=True)
-    elif isinstance(event, CallStarted) and terminal:
-        arguments = json.dumps(event.call.arguments, ensure_ascii=False)
-        print(f"[{event.call.name} {arguments}]", file=sys.stderr, flush=True)
+    def _safe(self, text: str) -> str:
+        return visible(text) if self._terminal else text
 
 
 def _summary(answer: str, calls: list[CallFinished], last: TurnFinished) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import dataclasses
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,21 +143,27 @@ def _sized(engine: EngineConfig, header: Any, machine: Any) -> EngineConfig:
     raise AssertionError("unreachable")
 
 
-def syscall_table(kernel: Any) -> tuple[SyscallTable, list[Any]]:
-    """All calls: the tools' through the loader, and the kernel's own.
+def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]]:
+    """All calls: the kernel's own, and the tools' through the loader.
 
     Args:
         kernel: Returns the kernel, once it is built.
 
     Returns:
-        The table, and the tools that are broken.
+        The table, and a sentence for each tool that is broken.
     """
     loaded = tool_loader.load_all([paths.bundled("tools"), paths.models_dir().parent / "tools"])
-    for broken in loaded.broken:
-        log.warning("tool %s is broken: %s", broken.name, broken.sentence)
+    broken = [f"The tool {b.name} is broken: {b.sentence}" for b in loaded.broken]
     surroundings = _surroundings()
-    rows = [_row(call, surroundings) for call in loaded.calls.values()]
-    return SyscallTable([*rows, *process_calls(kernel)]), list(loaded.broken)
+    rows = {row.name: row for row in process_calls(kernel)}
+    for call in loaded.calls.values():
+        if call.name in rows:
+            broken.append(f"The call {call.name} is left out: there is one of that name already.")
+        else:
+            rows[call.name] = _row(call, surroundings)
+    for sentence in broken:
+        log.warning("%s", sentence)
+    return SyscallTable(rows.values()), broken
 
 
 def _surroundings() -> Context | None:
@@ -213,26 +219,23 @@ async def boot(config: Config) -> AsyncIterator[Kernel]:
     Raises:
         LlmosError: It cannot start; the sentence says why.
     """
-    with lock(config.state):
+    async with contextlib.AsyncExitStack() as opened:  # closes what is open when a step fails
+        opened.enter_context(lock(config.state))
         journal = Journal(config.state / "journal.db")
-        try:
-            backend, hint = processor(config)
-            await backend.start()
-        except BaseException:
-            await journal.close()
-            raise
+        opened.push_async_callback(journal.close)
+        backend, hint = processor(config)
+        opened.push_async_callback(backend.close)
+        await backend.start()
         kernels: list[Kernel] = []
-        calls, _ = syscall_table(lambda: kernels[0])
+        calls, broken = syscall_table(lambda: kernels[0])
         guide = _guide(config, backend)
-        kernel = Kernel(config, backend, journal, calls, guide=guide, hint=hint)
+        kernel = Kernel(config, backend, journal, calls, guide=guide, hint=hint, broken=broken)
         kernels.append(kernel)
-        try:
-            await kernel.restore()
-            if guide is not None:
-                guide.prepare(calls.rows())
-            yield kernel
-        finally:
-            await kernel.close()
+        opened.push_async_callback(kernel.close)
+        if guide is not None:
+            opened.callback(guide.prepare(calls.rows()).cancel)
+        await kernel.restore()
+        yield kernel
 
 
 def _guide(config: Config, backend: Backend) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import json
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -13,6 +15,7 @@ import click
 
 from llmos import __version__
 from llmos.errors import KernelUnreachable, LlmosError
+from llmos.visible import visible
 
 __all__ = ["main"]
 
@@ -56,6 +59,9 @@ class _Commands(click.Group):
 
 def main() -> None:
     """The ``llmos`` command. Errors become one sentence; Ctrl-C is silent."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what the locale cannot spell
     try:
         cli.main(prog_name="llmos", standalone_mode=False)
     except click.ClickException as error:
@@ -65,12 +71,15 @@ def main() -> None:
         sys.exit(done.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except asyncio.CancelledError:  # by SIGTERM or SIGHUP
+        sys.exit(143)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Python writes what is left once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
     except LlmosError as error:
-        click.echo(f"llmos: {error}", err=True)
-        sys.exit(1)
+        click.echo(f"llmos: {visible(str(error))}", err=True)
+        sys.exit(error.exit_code)
 
 
 @click.group(cls=_Commands, invoke_without_command=True)
@@ -107,11 +116,11 @@ def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: b
     What is piped in is added to the question.
     """
     text = " ".join(question)
-    if not sys.stdin.isatty():
+    if sys.stdin is not None and not sys.stdin.isatty():
         piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
         text = "\n\n".join(part for part in (text, piped) if part)
     if not text.strip():
-        raise click.UsageError("There is no question. Say: llmos ask \"What is 17 × 24?\"")
+        raise click.UsageError('There is no question. Say: llmos ask "What is 17 × 24?"')
     from llmos.ask import ask as ask_kernel
 
     sys.exit(_run(ask_kernel(text, as_json=as_json, pid=pid, system=system, keep=keep)))
@@ -152,12 +161,20 @@ def kill(pids: tuple[int, ...], signal: str) -> None:
     """End processes, or send them another signal."""
     from llmos.client import Client
 
-    async def send() -> None:
+    async def send() -> int:
+        failed = 0
         async with await Client.connect(start=False) as client:
             for pid in pids:
-                await (client.kill(pid) if signal == "kill" else client.signal(pid, signal))
+                try:
+                    await (client.kill(pid) if signal == "kill" else client.signal(pid, signal))
+                except KernelUnreachable:
+                    raise
+                except LlmosError as error:  # the others are signalled all the same
+                    click.echo(f"llmos: {error}", err=True)
+                    failed = 1
+        return failed
 
-    _run(send())
+    sys.exit(_run(send()))
 
 
 # --- the kernel -----------------------------------------------------------------------------------
@@ -218,8 +235,11 @@ def status(as_json: bool) -> None:
     model = found["model"]
     click.echo(f"llmos {found['version']}, kernel pid {found['pid']}, up {found['uptime_s']:.0f} s")
     click.echo(f"model {model['name']} on {model['device']}, window {model['window']} tokens")
-    if found["hint"]:
-        click.echo(found["hint"])
+    if found["engine"] != "running":
+        click.echo("The engine has died; stop the kernel with: llmos stop")
+    for sentence in [*found["broken"], found["hint"]]:
+        if sentence:
+            click.echo(visible(sentence))
 
 
 @cli.command()

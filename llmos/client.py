@@ -9,10 +9,12 @@ client can do.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,13 +24,16 @@ from typing import Any
 import httpx
 
 from llmos import errors, paths
-from llmos.errors import KernelError, KernelUnreachable, LlmosError
-from llmos.events import Event, ProcessInfo, StoredMessage, from_json, message_from_json
+from llmos.errors import KernelError, KernelRunning, KernelUnreachable, LlmosError
+from llmos.events import EVENTS, Event, ProcessInfo, StoredMessage, from_json, message_from_json
 
 __all__ = ["Client"]
 
 START_SECONDS = 120.0
+#: For an answer that does not wait for anything but the kernel itself and its disk.
+ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_RETRY_SECONDS = 0.5  # while another kernel starts or stops
 
 
 class Client:
@@ -45,7 +50,7 @@ class Client:
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://kernel",
-            timeout=httpx.Timeout(30.0, read=None),
+            timeout=ANSWER_SECONDS,
         )
 
     @classmethod
@@ -63,7 +68,10 @@ class Client:
             KernelUnreachable: None runs and none could be started; the sentence says why.
         """
         state = state or paths.state_dir()
-        client = cls(paths.socket_path(state))
+        try:
+            client = cls(paths.socket_path(state))
+        except OSError as error:
+            raise _unusable(state, error) from error
         if await client.alive():
             return client
         if not start:
@@ -87,11 +95,11 @@ class Client:
 
     async def alive(self) -> bool:
         """Whether a kernel answers on the socket."""
-        if not self.socket.exists():
-            return False
         try:
+            if not self.socket.exists():
+                return False
             await self.status()
-        except LlmosError:
+        except (OSError, LlmosError):
             return False
         return True
 
@@ -126,7 +134,7 @@ class Client:
     async def processes(self, *, ended: bool = False) -> list[ProcessInfo]:
         """All processes, newest first; also those that ended, where asked."""
         rows = await self._call("GET", "/kernel/v1/processes", params={"ended": ended})
-        return [ProcessInfo(**row) for row in rows["processes"]]
+        return [_info(row) for row in rows["processes"]]
 
     async def create(
         self,
@@ -147,33 +155,35 @@ class Client:
         body = {"title": title, "system": system, "priority": priority, "parent": parent}
         if budget:
             body["budget"] = dict(budget)
-        return ProcessInfo(**await self._call("POST", "/kernel/v1/processes", json=body))
+        return _info(await self._call("POST", "/kernel/v1/processes", json=body))
 
     async def process(self, pid: int) -> ProcessInfo:
-        return ProcessInfo(**await self._call("GET", f"/kernel/v1/processes/{pid}"))
+        return _info(await self._call("GET", f"/kernel/v1/processes/{pid}"))
 
     async def rename(self, pid: int, title: str) -> ProcessInfo:
         row = await self._call("PATCH", f"/kernel/v1/processes/{pid}", json={"title": title})
-        return ProcessInfo(**row)
+        return _info(row)
 
     async def fork(self, pid: int) -> ProcessInfo:
         """A new process with the same history and window; nothing is prefilled again."""
-        return ProcessInfo(**await self._call("POST", f"/kernel/v1/processes/{pid}/fork"))
+        return _info(await self._call("POST", f"/kernel/v1/processes/{pid}/fork"))
 
     async def signal(self, pid: int, signal: str) -> ProcessInfo:
         """Send ``interrupt`` (end this turn), ``stop``, ``continue`` or ``terminate``."""
         body = {"signal": signal}
         row = await self._call("POST", f"/kernel/v1/processes/{pid}/signal", json=body)
-        return ProcessInfo(**row)
+        return _info(row)
 
     async def kill(self, pid: int) -> ProcessInfo:
         """End a process at once."""
-        return ProcessInfo(**await self._call("DELETE", f"/kernel/v1/processes/{pid}"))
+        return _info(await self._call("DELETE", f"/kernel/v1/processes/{pid}"))
 
     async def wait(self, pid: int, *, seconds: float | None = None) -> ProcessInfo:
         """Wait until the process has nothing to do (``ready``) or has ended."""
         body = {} if seconds is None else {"seconds": seconds}
-        return ProcessInfo(**await self._call("POST", f"/kernel/v1/processes/{pid}/wait", json=body))
+        patience = httpx.Timeout(ANSWER_SECONDS, read=seconds and seconds + ANSWER_SECONDS)
+        path = f"/kernel/v1/processes/{pid}/wait"
+        return _info(await self._call("POST", path, json=body, timeout=patience))
 
     # --- messages and events ----------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class Client:
             "GET", f"/kernel/v1/processes/{pid}/messages", params={"after": after}
         )
         return [
-            StoredMessage(**{**row, "message": message_from_json(row["message"])})
+            StoredMessage(**_known(StoredMessage, row, message=message_from_json(row["message"])))
             for row in rows["messages"]
         ]
 
@@ -211,27 +221,29 @@ class Client:
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
         uri = f"ws://kernel/kernel/v1/events?pid={pid}"
-        gone = KernelUnreachable("The kernel went away.")
 
         async def read(socket: Any) -> AsyncIterator[Event]:
             try:
                 async for line in socket:
-                    yield from_json(json.loads(line))
+                    told = json.loads(line)
+                    if told.get("type") in EVENTS:  # a newer kernel may know more
+                        yield from_json(told)
             except (OSError, ConnectionClosed) as error:
-                raise gone from error
-            raise gone
+                raise _gone(socket.close_reason) from error
+            raise _gone(socket.close_reason)
 
         try:
-            connection = unix_connect(
-                str(self.socket), uri, max_size=None, compression=None, ping_interval=None
-            )
-            socket = await connection
-            await socket.recv()  # "hello": subscribed
+            async with asyncio.timeout(ANSWER_SECONDS):
+                connection = unix_connect(
+                    str(self.socket), uri, max_size=None, compression=None, ping_interval=None
+                )
+                socket = await connection
+                await socket.recv()  # "hello": subscribed
         except InvalidStatus as error:
-            refused = httpx.Response(error.response.status_code, content=error.response.body)
-            raise _error(refused) from error
+            body = bytes(error.response.body or b"")
+            raise _error(httpx.Response(error.response.status_code, content=body)) from error
         except (OSError, ConnectionClosed, InvalidHandshake) as error:
-            raise gone from error
+            raise _gone() from error
         try:
             yield read(socket)
         finally:
@@ -247,6 +259,25 @@ class Client:
         raise _error(answer)
 
 
+def _known(cls: type, row: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """The fields of ``row`` that this version knows: a newer kernel may send more."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {**{name: value for name, value in row.items() if name in names}, **values}
+
+
+def _info(row: dict[str, Any]) -> ProcessInfo:
+    return ProcessInfo(**_known(ProcessInfo, row))
+
+
+def _gone(reason: str | None = None) -> KernelUnreachable:
+    return KernelUnreachable(reason or "The kernel went away.")
+
+
+def _unusable(state: Path, error: OSError) -> KernelUnreachable:
+    sentence = f"The state directory {state} cannot be used: {error.strerror or error}."
+    return KernelUnreachable(sentence, remedy="Free some space or set LLMOS_HOME.")
+
+
 def _error(answer: httpx.Response) -> LlmosError:
     """The error the kernel raised, of the same class where this version knows it."""
     try:
@@ -256,36 +287,59 @@ def _error(answer: httpx.Response) -> LlmosError:
         return KernelError(f"The kernel answered {answer.status_code}.")
     for name in errors.__all__:
         cls = getattr(errors, name)
-        if cls.code == code and cls is not errors.PromptTooLong:
-            return cls(sentence)
+        if cls.code == code:
+            if cls is not errors.PromptTooLong:
+                return cls(sentence)
+            error = errors.EngineError(sentence)
+            error.code = code
+            return error
     return KernelError(sentence)
 
 
 async def _start_kernel(client: Client, state: Path, arguments: tuple[str, ...]) -> None:
-    """Start ``llmos serve`` in the background and wait until it answers."""
-    paths.private_dir(state)
-    environ = {**os.environ, "LLMOS_STATE": str(state)}
-    said = state / "kernel.start"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "llmos", "serve", "--background", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-            env=environ,
-            start_new_session=True,
-        )
+    """Start ``llmos serve`` in the background and wait until it answers.
+
+    Where another kernel holds the directory, one that another terminal starts or one that is
+    stopping, this waits for it and then tries again.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if await client.alive():
-            return
-        if process.poll() is not None:
-            if await client.alive():  # another terminal's kernel won the race
-                return
-            sentence = said.read_text("utf-8", "replace").strip() or "The kernel ended at start."
-            raise KernelUnreachable(sentence.splitlines()[-1])
-        await asyncio.sleep(_POLL_SECONDS)
+        try:
+            paths.private_dir(state)
+            with tempfile.TemporaryFile() as said:
+                process = _serve_process(state, arguments, said)
+                while time.monotonic() < deadline:
+                    if await client.alive():
+                        return
+                    if process.poll() is not None:
+                        break
+                    await asyncio.sleep(_POLL_SECONDS)
+                said.seek(0)
+                lines = said.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError as error:
+            raise _unusable(state, error) from error
+        if process.poll() is not None and process.returncode != KernelRunning.exit_code:
+            sentence = lines[-1] if lines else "The kernel ended at start."
+            raise KernelUnreachable(sentence.removeprefix("llmos: "))
+        await asyncio.sleep(_RETRY_SECONDS)
     raise KernelUnreachable(
         f"The kernel did not become ready within {START_SECONDS:.0f} s.",
         remedy=f"See {paths.log_file(state)}.",
+    )
+
+
+def _serve_process(state: Path, arguments: tuple[str, ...], said: Any) -> subprocess.Popen[bytes]:
+    environ = {**os.environ, "LLMOS_STATE": str(state)}
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():  # not installed: it is found nowhere else
+        found = environ.get("PYTHONPATH")
+        environ["PYTHONPATH"] = os.pathsep.join([str(checkout), *([found] if found else [])])
+    return subprocess.Popen(
+        # -P: whatever lies in the person's current directory must not be imported
+        [sys.executable, "-P", "-m", "llmos", "serve", "--background", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        env=environ,
+        start_new_session=True,
     )

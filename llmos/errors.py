@@ -75,6 +75,7 @@ class LlmosError(Exception):
     """
 
     code = "error"
+    exit_code = 1  #: of a command that ends with it
 
     def __init__(self, sentence: str, *, remedy: str = "") -> None:
         super().__init__(sentence)
@@ -166,6 +167,7 @@ class BudgetExceeded(KernelError):
 
 class KernelRunning(KernelError):
     code = "kernel_running"
+    exit_code = 75  # try again later, as sysexits.h has it
 
 
 class KernelUnreachable(KernelError):

@@ -13,6 +13,7 @@ import click
 from llmos.client import Client
 from llmos.errors import KernelUnreachable
 from llmos.events import ProcessInfo
+from llmos.visible import visible
 
 __all__ = ["print_processes", "watch"]
 
@@ -74,7 +75,7 @@ def _table(rows: list[ProcessInfo]) -> list[str]:
     for row in rows:
         context = f"{row.context_tokens}/{row.window_tokens}"
         age = _age(time.time() - row.active)
-        title = "".join(c if c.isprintable() else "\ufffd" for c in row.title)
+        title = visible(" ".join(row.title.split()))
         lines.append(
             f"{row.pid:>5}  {row.state:<8} {row.priority:<11} {age:>5} {context:>13}  {title}"
         )

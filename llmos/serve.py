@@ -1,31 +1,35 @@
 """``llmos serve``: the kernel as an operating-system process.
 
-In the foreground it runs until Ctrl-C or ``llmos stop``. One that a terminal started (``background``)
-also stops by itself when nobody has listened and nothing has run for the set time.
+In the foreground it runs until Ctrl-C or ``llmos stop``. One that a terminal started
+(``background``) also stops by itself when nobody has listened and nothing has run for the set time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import logging.handlers
+import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmos import config as settings
-from llmos import paths
+from llmos import limits, paths
 from llmos.config import Config
-from llmos.errors import LlmosError
+from llmos.errors import EngineStopped, KernelError, LlmosError
 from llmos.kernel.kernel import Kernel
 
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
 _LOG_BYTES = 5_000_000
+_WATCH_SECONDS = 15.0
 
 
 def serve(given: Mapping[str, Mapping[str, Any]], *, background: bool) -> None:
@@ -53,19 +57,19 @@ async def _serve(config: Config, background: bool) -> None:
     from llmos.server.listen import serve as listen
 
     loop = asyncio.get_running_loop()
-    if not background:
-        print(f"Loading {config.engine.model} …", file=sys.stderr, flush=True)
+    # Until the kernel is there nothing can be lost, and a model that loads cannot be interrupted.
+    _on_signals(loop, lambda: os._exit(130))
+    _say(background, f"Loading {config.engine.model} …")
     async with boot(config) as kernel:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, kernel.stopping.set)
-        token = config.server.token or _token(config)
-        socket = paths.socket_path(config.state)
-        server = asyncio.create_task(
-            listen(create_app(kernel), socket, config.server.port, token)
-        )
-        if not background:
-            where = f" and http://127.0.0.1:{config.server.port}" if config.server.port else ""
-            print(f"Ready: {kernel.backend.info.name} on {socket}{where}", file=sys.stderr)
+        _on_signals(loop, kernel.stopping.set)
+        where, port = paths.socket_path(config.state), config.server.port
+
+        def ready(_port: int) -> None:
+            also = f" and http://127.0.0.1:{port}" if port else ""
+            _say(background, f"Ready: {kernel.backend.info.name} on {where}{also}")
+
+        token = (config.server.token or _token(config)) if port else ""
+        server = asyncio.create_task(listen(create_app(kernel), where, port, token, ready=ready))
         stopped = asyncio.create_task(kernel.stopping.wait())
         idle = asyncio.create_task(_until_idle(kernel, config, background))
         try:
@@ -75,22 +79,58 @@ async def _serve(config: Config, background: bool) -> None:
             for task in done:
                 task.result()
         finally:
+            _end_at_last()
             kernel.hub.close()
             for task in (stopped, idle, server):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await server
+        if not kernel.backend.alive:
+            raise EngineStopped("The engine has died.", remedy="The kernel's log says why.")
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, act)
+
+
+def _say(background: bool, sentence: str) -> None:
+    if not background:
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def _end_at_last() -> None:
+    """End this operating-system process soon, whatever hangs: what is acknowledged is on the disk.
+
+    A thread cannot be ended from outside, neither a tool's nor the engine's, and Python waits for
+    some of them.
+    """
+
+    def end() -> None:
+        log.error("something hung while the kernel stopped; the process was ended")
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(limits.STOP_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _until_idle(kernel: Kernel, config: Config, background: bool) -> None:
-    """Return once a background kernel has had nothing to do for the set time."""
-    limit = config.server.idle_minutes * 60
-    if not background or not limit:
-        await asyncio.Event().wait()
-    while time.monotonic() - kernel.last_active < limit:
-        await asyncio.sleep(min(limit, 15.0))
-        if kernel.busy:
-            kernel.last_active = time.monotonic()
+    """Return once a background kernel has had nothing to do for the set time.
+
+    Notices also, for any kernel, that the engine has died while nobody asked it anything.
+    """
+    limit = config.server.idle_minutes * 60 if background else 0.0
+    finished = -1
+    while kernel.backend.alive:
+        served = kernel.backend.stats().get("finished", 0)
+        if kernel.busy or served != finished:
+            kernel.last_active, finished = time.monotonic(), served
+        left = kernel.last_active + limit - time.monotonic()
+        if limit and left <= 0:
+            return
+        await asyncio.sleep(min(left, _WATCH_SECONDS) if limit else _WATCH_SECONDS)
 
 
 def _token(config: Config) -> str:
@@ -98,19 +138,35 @@ def _token(config: Config) -> str:
     import secrets
 
     file = config.state / "token"
-    if not file.exists():
-        paths.atomic_write(file, secrets.token_urlsafe(32) + "\n")
-    return file.read_text().strip()
+    try:
+        if not file.exists():
+            paths.atomic_write(file, secrets.token_urlsafe(32) + "\n")
+        return file.read_text().strip()
+    except OSError as error:
+        sentence = f"The token for TCP cannot be kept in {file}: {error.strerror or error}."
+        raise KernelError(sentence, remedy="Set server.token.") from error
+
+
+class _PrivateLog(logging.handlers.RotatingFileHandler):
+    """A log that only this user can read, from its first moment."""
+
+    def _open(self) -> io.TextIOWrapper:
+        def private(name: str, flags: int) -> int:
+            return os.open(name, flags, 0o600)
+
+        raw = open(self.baseFilename, "ab", opener=private)  # noqa: SIM115 - the handler closes it
+        return io.TextIOWrapper(raw, "utf-8", "backslashreplace")
 
 
 def _log_to_file(config: Config) -> None:
     try:
         paths.private_dir(config.state)
-        handler: logging.Handler = logging.handlers.RotatingFileHandler(
-            paths.log_file(config.state), maxBytes=_LOG_BYTES, backupCount=2, delay=True
+        handler: logging.Handler = _PrivateLog(
+            paths.log_file(config.state), maxBytes=_LOG_BYTES, backupCount=2
         )
     except OSError:
-        handler = logging.StreamHandler()
+        handler = logging.NullHandler()  # why the directory cannot be used is said by the boot
+    logging.raiseExceptions = False  # a full disk must not fill the terminal
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

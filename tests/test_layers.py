@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Who stands on what. A unit (a module or package right below ``llmos``) may import units of
 #: earlier rows, and units of its own row as long as no circle comes of it.
 LAYERS = (
-    ("errors", "paths", "limits", "labels", "events", "config"),
+    ("errors", "paths", "limits", "labels", "events", "config", "visible"),
     ("sdk", "client", "sandbox", "memory", "models"),
     ("engine", "devices"),
     ("kernel",),
@@ -34,10 +34,10 @@ RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 ONLY = {
     "sdk": set(LAYERS[0]),
     "client": set(LAYERS[0]),
-    "ui": {"client", "events", "errors", "voice"},
-    "voice": {"client", "events", "errors", "ui"},
-    "ask": {"client", "events", "errors"},
-    "monitoring": {"client", "events", "errors"},
+    "ui": {"client", "events", "errors", "visible", "voice"},
+    "voice": {"client", "events", "errors", "visible", "ui"},
+    "ask": {"client", "events", "errors", "visible"},
+    "monitoring": {"client", "events", "errors", "visible"},
 }
 #: Joined by the kernel alone.
 STRANGERS = {("engine", "memory"), ("memory", "engine")}

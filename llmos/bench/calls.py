@@ -40,7 +40,8 @@ class Item:
     Args:
         text: What they say.
         kind: ``arithmetic``, ``clock``, ``date``, ``two`` or ``chat``.
-        expect: For each call: the tools that are right (``a|b``), and what the answer contains.
+        expect: For each call: the tools that are right, and what the answer contains, each of
+            it in one of several ways (``50 years|50 full years``).
     """
 
     text: str
@@ -134,7 +135,8 @@ def right(item: Item, answer: Answer) -> bool:
         return False
     if not _covers(wanted, names):
         return False
-    return all(_says(answer.text, value) for _, values in item.expect for value in values)
+    values = [value for _, values in item.expect for value in values]
+    return all(any(_says(answer.text, way) for way in value.split("|")) for value in values)
 
 
 def _covers(wanted: Sequence[frozenset[str]], names: Iterable[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from llmos.bench.figures import FIGURES
+from llmos.errors import LlmosError
 
 __all__ = ["bench"]
 
@@ -37,7 +38,7 @@ def bench() -> None:
 def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: int) -> None:
     """Speed, latency, reuse and calls, each beside its bar.
 
-    Ends with 1 where a figure misses its bar.
+    Ends with 1 where a figure misses its bar or cannot be measured.
     """
     from llmos.bench.processes import private_home
 
@@ -47,7 +48,7 @@ def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: i
         click.echo(json.dumps(report, ensure_ascii=False))
     else:
         click.echo(_table(report))
-    sys.exit(1 if report["missed"] else 0)
+    sys.exit(1 if report["missed"] or report["broken"] else 0)
 
 
 @bench.command()
@@ -75,6 +76,8 @@ async def _engine(
     home: Path, wanted: frozenset[str], model: str, pairs: int, seed: int
 ) -> dict[str, Any]:
     """Measure ``wanted``, group by group."""
+    import httpx
+
     from llmos.bench.harness import Bench, say
 
     # Kernels of this very process log like any other: to no terminal.
@@ -84,7 +87,10 @@ async def _engine(
     async with run.shared:
         for group in groups:
             say(f"Measuring {group} …")
-            await importlib.import_module(f"llmos.bench.{group}").measure(run)
+            try:
+                await importlib.import_module(f"llmos.bench.{group}").measure(run)
+            except (LlmosError, httpx.HTTPError, OSError, TimeoutError) as error:
+                run.break_off(group, str(error) or type(error).__name__)
     return run.report()
 
 

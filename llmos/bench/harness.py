@@ -101,6 +101,7 @@ class Bench:
     samples: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
     shared: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _kernel: PrivateKernel | None = None
     _bare: Child | None = None
@@ -120,6 +121,15 @@ class Bench:
         if parameters:
             self.parameters[key] = parameters
         say(f"  {key}: {self.results[key]}")
+
+    def break_off(self, group: str, why: str) -> None:
+        """Note that what ``group`` has not found yet could not be measured."""
+        for figure in FIGURES.values():
+            known = figure.key in self.results or figure.key in self.left_out
+            if figure.group == group and figure.key in self.wanted and not known:
+                self.left_out[figure.key] = f"It could not be measured: {why}"
+                self.broken.append(figure.key)
+        say(f"  {why}")
 
     async def kernel(self) -> PrivateKernel:
         """The kernel that all figures share; started and warmed up the first time."""
@@ -165,6 +175,7 @@ class Bench:
             "bars": {key: FIGURES[key].bar_text for key in self.results if FIGURES[key].test},
             "missed": failed(self.results),
             "left_out": self.left_out,
+            "broken": self.broken,
             "parameters": {"model": self.model, "pairs": self.pairs, **self.parameters},
             "samples": self.samples,
             "seed": self.seed,

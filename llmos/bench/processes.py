@@ -74,6 +74,7 @@ class Child:
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
         self._process: asyncio.subprocess.Process
+        self._turn = asyncio.Lock()  # one command at a time
         self.hello: dict[str, Any] = {}
 
     async def __aenter__(self) -> Child:
@@ -101,8 +102,9 @@ class Child:
             KernelError: The child has ended.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        return await self._answer()
+        async with self._turn:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            return await self._answer()
 
     async def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -282,7 +282,7 @@ class Engine:
             runs.append(Run(s.slot, s.filled, tokens, s.filled + p.count == len(s.tokens)))
         if self._governor is not None and self._governor.threads != self.runtime.threads:
             self.runtime.set_threads(self._governor.threads)
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         try:
             rows = self.runtime.decode(runs)
         except Exception as error:  # whatever it is, it must not end the sequences beside it
@@ -290,16 +290,26 @@ class Engine:
             self._fail([p.sequence for p in planned], error)
             return [-1] * len(planned)
         ended = time.monotonic()
+        self._govern(planned, ended, ended - began, time.process_time() - worked)
         self._account(planned, ended, ended - began)
         return rows
+
+    def _govern(self, planned: list[Planned], now: float, seconds: float, worked: float) -> None:
+        """Tell the governor what a step cost, in time and in processor time."""
+        if self._governor is None:
+            return
+        starved = worked < limits.STARVED_SHARE * seconds * self.runtime.threads
+        prefilled = sum(p.count for p in planned if p.count > 1)
+        if not prefilled:
+            self._governor.learn(len(planned), seconds, now, starved=starved)
+        elif prefilled >= limits.PREFILL_CHUNK_MIN:
+            self._governor.learn(0, seconds / prefilled, now, starved=starved)
 
     def _account(self, planned: list[Planned], now: float, seconds: float) -> None:
         self.steps += 1
         self.busy_s += seconds
         self._dirty = True
         self.scheduler.learn(planned, seconds)
-        if self._governor is not None and all(p.count == 1 for p in planned):
-            self._governor.learn(len(planned), seconds, now)
         for p in planned:
             s = p.sequence
             self.admission.cells.append(s.slot, s.tokens[s.filled : s.filled + p.count])

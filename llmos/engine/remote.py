@@ -3,14 +3,20 @@
 For people who outgrow one machine (vLLM or SGLang on a cluster) or have Ollama or llama-server
 next door. Processes, system calls and memory work on it as on the engine; what it cannot do is
 said: cells, forks and swap are that server's affair, and prompts are counted by it, afterwards.
+
+A server that takes tools is given them, and parses the calls; one that refuses them (which is
+asked once, at the start) is told of tools in words, like any model without them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urldefrag
 
@@ -26,18 +32,27 @@ from llmos.engine.backend import (
     SamplingParams,
     TokenLogprob,
 )
-from llmos.errors import EngineError, LlmosError, PromptTooLong, RemoteError
+from llmos.errors import EngineError, PromptTooLong, RemoteError
 from llmos.events import Message, Usage
 
 __all__ = ["RemoteBackend", "wire_messages"]
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 300.0  # between two pieces of a reply; a cold model may take minutes
+_PROBE_SECONDS = 20.0  # a model that is still loading then is taken for one that takes tools
+_NAME_CHARS = 64  # of a function, as OpenAI has it
 _WINDOW_KEYS = ("context_window", "max_model_len", "context_length", "n_ctx")
 
 
-def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages in the OpenAI form."""
+def wire_messages(
+    messages: Sequence[Message], names: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Messages in the OpenAI form.
+
+    Args:
+        names: What calls are called on the wire; as they are where not given.
+    """
+    called = names or {}
     rows = []
     for message in messages:
         row: dict[str, Any] = {"role": message.role, "content": message.content}
@@ -46,7 +61,10 @@ def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+                    "function": {
+                        "name": called.get(call.name, call.name),
+                        "arguments": json.dumps(call.arguments),
+                    },
                 }
                 for call in message.calls
             ]
@@ -54,6 +72,28 @@ def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
             row["tool_call_id"] = message.call_id
         rows.append(row)
     return rows
+
+
+def _wire_names(tools: Sequence[dict[str, Any]], messages: Sequence[Message]) -> dict[str, str]:
+    """By a call's name, what it is called on the wire: OpenAI takes letters, digits, _ and -."""
+    names = [tool["function"]["name"] for tool in tools]
+    names += [call.name for message in messages for call in message.calls]
+    wired: dict[str, str] = {}
+    for name in names:
+        if name in wired:
+            continue
+        plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_NAME_CHARS] or "_"
+        while plain in wired.values():
+            plain = f"{plain[: _NAME_CHARS - 1]}_" if len(plain) < _NAME_CHARS else f"_{plain[:-1]}"
+        wired[name] = plain
+    return wired
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class RemoteBackend:
@@ -71,16 +111,37 @@ class RemoteBackend:
         base, self._model = urldefrag(address)
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        try:
+            url = httpx.URL(base.rstrip("/") + "/")
+        except httpx.InvalidURL as error:
+            raise RemoteError(f"{base!r} is not an address ({error}).") from error
+        if not url.host:
+            raise RemoteError(f"{base!r} is not an address: it names no host.")
         self._address = base
         self._http = httpx.AsyncClient(
-            base_url=base.rstrip("/") + "/", headers=headers, timeout=timeout, transport=transport
+            base_url=url,
+            headers=headers,
+            timeout=timeout,
+            transport=transport,
+            trust_env=not _is_loopback(url.host),  # no proxy stands before this machine
         )
         self.info = ModelInfo(name=self._model or base, window=limits.WINDOW_DEFAULT)
+        self._open = True
         self._running: set[_RemoteGeneration] = set()
         self._prompt_tokens = self._cached_tokens = self._sampled_tokens = self._finished = 0
 
     async def start(self) -> None:
-        listed = (await self._get("models")).get("data") or []
+        """Reach the server, find the model and see whether it takes tools.
+
+        Raises:
+            RemoteError: It cannot be reached, refuses, or has no such model.
+        """
+        try:
+            listed = [row for row in (await self._get("models"))["data"] if isinstance(row, dict)]
+        except (KeyError, TypeError) as error:
+            raise RemoteError(
+                f"{self._address} lists no models; is it an OpenAI server?"
+            ) from error
         names = [str(row.get("id", "")) for row in listed]
         if self._model and names and self._model not in names:
             known = ", ".join(names[:8])
@@ -92,10 +153,31 @@ class RemoteBackend:
         row: dict[str, Any] = next((r for r in listed if r.get("id") == self._model), {})
         meta = row.get("meta")
         about = {**meta, **row} if isinstance(meta, dict) else row
-        window = next((int(about[k]) for k in _WINDOW_KEYS if about.get(k)), 0)
+        windows = [about[key] for key in _WINDOW_KEYS if isinstance(about.get(key), int)]
         self.info = ModelInfo(
-            name=self._model, window=window or limits.WINDOW_DEFAULT, device=self._address
+            name=self._model,
+            window=next((w for w in windows if w > 0), limits.WINDOW_DEFAULT),
+            device=self._address,
+            native_calls=await self._takes_tools(),
         )
+
+    async def _takes_tools(self) -> bool:
+        """Whether a request with tools is taken. Many servers refuse, by model or by set-up."""
+        schema = {"type": "object", "properties": {}}
+        function = {"name": "nothing", "description": "Does nothing.", "parameters": schema}
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tools": [{"type": "function", "function": function}],
+            "max_tokens": 1,
+        }
+        try:
+            answer = await self._http.post("chat/completions", json=body, timeout=_PROBE_SECONDS)
+        except httpx.TimeoutException:
+            return True
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        return answer.is_success
 
     async def prompt(
         self,
@@ -120,8 +202,10 @@ class RemoteBackend:
         priority: Priority = Priority.INTERACTIVE,
         n: int = 1,
     ) -> list[Generation]:
-        path, body = self._request(prompt, params)
-        made = [_RemoteGeneration(self, path, body) for _ in range(n)]
+        names = _wire_names(prompt.tools, prompt.messages) if prompt.tools else {}
+        path, body = self._request(prompt, params, names)
+        called = {wired: name for name, wired in names.items()}
+        made = [_RemoteGeneration(self, path, body, called, params.max_tokens) for _ in range(n)]
         self._running.update(made)
         return list(made)
 
@@ -138,14 +222,22 @@ class RemoteBackend:
             "finished": self._finished,
         }
 
+    @property
+    def alive(self) -> bool:
+        return self._open
+
     async def close(self) -> None:
+        """Cut what runs. Safe to call twice."""
+        self._open = False
         for generation in list(self._running):
             generation.cancel()
         await self._http.aclose()
 
     # --- the wire ---------------------------------------------------------------------------
 
-    def _request(self, prompt: Prompt, params: SamplingParams) -> tuple[str, dict[str, Any]]:
+    def _request(
+        self, prompt: Prompt, params: SamplingParams, names: Mapping[str, str]
+    ) -> tuple[str, dict[str, Any]]:
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
@@ -166,12 +258,17 @@ class RemoteBackend:
             body["stop"] = list(params.stop)
         if params.logit_bias:
             body["logit_bias"] = {str(t): b for t, b in params.logit_bias.items()}
-        if params.grammar and not params.trigger:
+        if params.grammar and not params.trigger and not prompt.tools:
             body["grammar"] = params.grammar
         if prompt.messages:
-            body["messages"] = wire_messages(prompt.messages)
+            body["messages"] = wire_messages(prompt.messages, names)
             if prompt.tools:
-                body["tools"] = list(prompt.tools)
+                body["tools"] = [
+                    {**t, "function": {**t["function"], "name": names[t["function"]["name"]]}}
+                    for t in prompt.tools
+                ]
+                if params.grammar and not params.trigger:  # which the server's own stands in for
+                    body["tool_choice"] = "required"
             if params.logprobs is not None:
                 body |= {"logprobs": True, "top_logprobs": params.logprobs}
             return "chat/completions", body
@@ -197,7 +294,7 @@ class RemoteBackend:
             remedy="Check that it runs and that engine.model has its address.",
         )
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one reply, parsed.
 
         Raises:
@@ -215,7 +312,7 @@ class RemoteBackend:
                     if data == "[DONE]":
                         return
                     yield json.loads(data)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.StreamError, RuntimeError) as error:
             raise self._unreachable(error) from error
         except ValueError as error:
             raise RemoteError(f"{self._address} sent something that is not JSON.") from error
@@ -229,7 +326,7 @@ class RemoteBackend:
         self._sampled_tokens += usage.completion_tokens
 
 
-async def _refused(answer: httpx.Response) -> LlmosError:
+async def _refused(answer: httpx.Response) -> EngineError:
     """The server's own words about why it refused."""
     try:
         told = answer.json().get("error", {})
@@ -245,19 +342,36 @@ async def _refused(answer: httpx.Response) -> LlmosError:
 
 
 class _RemoteGeneration:
-    """One reply from the server."""
+    """One reply from the server.
 
-    def __init__(self, backend: RemoteBackend, path: str, body: dict[str, Any]) -> None:
+    Args:
+        called: By their names on the wire, the calls' own names.
+        most: Tokens it may have; a server that sends more is cut off. None for any number.
+    """
+
+    def __init__(
+        self,
+        backend: RemoteBackend,
+        path: str,
+        body: dict[str, Any],
+        called: Mapping[str, str],
+        most: int | None,
+    ) -> None:
         self._backend = backend
+        self._called = called
+        self._most = most
         self._chunks: asyncio.Queue[Chunk] = asyncio.Queue()
         self._usage = Usage()
         self._began = time.monotonic()
         self._first = 0.0
         self._sampled = 0
+        self._written = 0
         self._calls: dict[int, dict[str, str]] = {}
         self._go_on = asyncio.Event()
         self._go_on.set()
+        self._finish = ""
         self._task = asyncio.create_task(self._read(path, body))
+        self._task.add_done_callback(self._ended)
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         while True:
@@ -277,17 +391,29 @@ class _RemoteGeneration:
         self._go_on.set()
 
     async def _read(self, path: str, body: dict[str, Any]) -> None:
-        finish, error = "stop", None
-        try:
-            async for event in self._backend.stream(path, body):
+        async with aclosing(self._backend.stream(path, body)) as events:
+            async for event in events:
                 await self._go_on.wait()
-                finish = self._take(event) or finish
-        except asyncio.CancelledError:
+                try:
+                    self._finish = self._take(event) or self._finish
+                except (TypeError, ValueError, KeyError, AttributeError) as error:
+                    raise RemoteError("The model server sent what is not a reply.") from error
+                if self._written > limits.REMOTE_REPLY_CHARS:
+                    raise RemoteError("The model server's reply does not end.")
+                if self._most is not None and self._sampled > self._most:
+                    self._finish = "length"
+                    return
+        if not self._finish:
+            raise RemoteError("The model server broke off in the middle of a reply.")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Deliver the last chunk, whatever became of the reading, even if it never began."""
+        finish, error = self._finish or "stop", None
+        if task.cancelled():
             finish = "cancelled"
-        except EngineError as failed:
-            finish, error = "error", failed
-        except LlmosError as failed:
-            finish, error = "error", RemoteError(failed.sentence)
+        elif (failed := task.exception()) is not None:
+            finish = "error"
+            error = failed if isinstance(failed, EngineError) else RemoteError(str(failed))
         text = self._written_calls() if finish not in ("cancelled", "error") else ""
         now = time.monotonic()
         first = self._first or now
@@ -302,7 +428,7 @@ class _RemoteGeneration:
         self._chunks.put_nowait(Chunk(text, 0, (), finish, usage, error))
 
     def _take(self, event: dict[str, Any]) -> str:
-        """Take one event; returns the finish reason it carries, if any."""
+        """Take one event; returns the finish reason it carries, or nothing."""
         if isinstance(told := event.get("error"), dict):
             raise RemoteError(str(told.get("message", "The model server failed.")))
         if isinstance(usage := event.get("usage"), dict):
@@ -323,6 +449,7 @@ class _RemoteGeneration:
         if text:
             self._first = self._first or time.monotonic()
             self._sampled += 1
+            self._written += len(text)
             self._chunks.put_nowait(Chunk(text, 1, _logprobs(choice)))
         reason = choice.get("finish_reason") or ""
         return {"tool_calls": "stop", "length": "length"}.get(reason, "stop" if reason else "")
@@ -330,18 +457,21 @@ class _RemoteGeneration:
     def _take_call(self, call: dict[str, Any]) -> None:
         held = self._calls.setdefault(int(call.get("index") or 0), {"name": "", "arguments": ""})
         function = call.get("function") or {}
-        held["name"] += function.get("name") or ""
-        held["arguments"] += function.get("arguments") or ""
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        held["name"] += name
+        held["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
+        self._written += len(name) + len(arguments)
 
     def _written_calls(self) -> str:
-        """Calls the server parsed, in the generic written form that the kernel reads."""
+        """Calls the server parsed, in Hermes' written form, which the kernel reads."""
         written = []
         for _, call in sorted(self._calls.items()):
             try:
                 arguments = json.loads(call["arguments"] or "{}")
             except ValueError:
                 arguments = call["arguments"]  # refused by the kernel's own check
-            body = json.dumps({"name": call["name"], "arguments": arguments}, ensure_ascii=False)
+            name = self._called.get(call["name"], call["name"])
+            body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
             written.append(f"<tool_call>\n{body}\n</tool_call>")
         return "\n".join(written)
 

@@ -140,7 +140,7 @@ class Agent:
             if turn.reply.text:  # cut short: keep what the person saw
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
         except LlmosError as lost:
-            log.warning("the end of turn %d of process %d is lost: %s", turn.number, process.pid, lost)
+            log.warning("turn %d of process %d is not kept: %s", turn.number, process.pid, lost)
             reason, error = "error", error or lost
         process.seconds += live.seconds
         process.live = process.generation = None
@@ -353,9 +353,7 @@ class Agent:
         if sum(turn.seen.values()) > self._config.calls:
             raise TurnOver("budget", BudgetExceeded("The turn made all the calls it may."))
 
-    async def _make_calls(
-        self, turn: Turn, calls: Sequence[ToolCall], steps: Steps | None
-    ) -> None:
+    async def _make_calls(self, turn: Turn, calls: Sequence[ToolCall], steps: Steps | None) -> None:
         """Make calls side by side; their results follow in the order of the calls."""
         process = turn.process
         answers = await self._caller.make(turn, calls)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -140,7 +140,7 @@ class Chooser:
                 context.append(clause)  # may hold the values of what comes next
             else:
                 call = self.calls[picked]
-                score -= _UNUSED * self._unused(call, clause)
+                score -= _UNUSED * self._unused(call, whole)
                 choices.append(Choice(call, whole, float(probability[picked])))
                 if self._fillable(call, clause):
                     rest += [c for c in context if not self._values(call, c)]
@@ -204,7 +204,7 @@ class Chooser:
         return picked
 
 
-def split(message: str, tests: Sequence[Callable[[str], bool]]) -> list[str]:
+def split(message: str, tests: Iterable[Callable[[str], bool]]) -> list[str]:
     """Cut at clause marks, but never inside a value that some test accepts."""
     words = list(re.finditer(r"\S+", message))
     inside = [

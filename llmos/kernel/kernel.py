@@ -446,8 +446,10 @@ class Kernel:
 
     def _wake(self, process: Process) -> None:
         """Have the process's messages answered, one turn after the other."""
-        if self._closing or process.task is not None or not process.mailbox:
+        if process.task is not None or not process.mailbox:
             return
+        if self._closing or not self.backend.alive:
+            return  # the next kernel answers
         if process.state is not State.STOPPED:
             process.idle.clear()
             process.task = asyncio.create_task(self._run(process), name=f"process {process.pid}")

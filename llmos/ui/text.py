@@ -1,15 +1,12 @@
-"""Text on its way to the screen: made harmless, shortened, counted.
-
-What a model, a tool or a web page wrote is untrusted. A terminal acts on escape sequences, and
-bidirectional marks make text read otherwise than it is stored; both become visible here. Knows
-strings only, no widgets.
-"""
+"""Text on its way to the screen: made harmless, shortened, counted. Knows strings, no widgets."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import Any
+
+from llmos.visible import visible
 
 __all__ = [
     "MUTED",
@@ -26,28 +23,7 @@ __all__ = [
 #: Style of what matters less. ``$text-muted`` needs a background to mix with, which a piece of
 #: text does not know.
 MUTED = "$foreground 60%"
-#: Stands where a character was that must not reach a terminal and has no picture of its own.
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-# C0 controls and DEL have pictures one cell wide (U+2400 block); C1 controls, bidirectional
-# marks, invisible operators, line separators, tags and lone surrogates have none. The zero-width
-# joiners stay: Persian, Hindi and family emoji are spelt with them.
-_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"} | {
-    0x7F: 0x2421
-}
-_HIDDEN = re.compile(
-    "[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
 _SPACE = re.compile(r"\s+")
-
-
-def visible(text: str) -> str:
-    """``text`` with everything a terminal might act on shown instead of sent.
-
-    Newlines and tabs stay, ``\\r\\n`` becomes a newline; escape becomes ``␛``, and so on.
-    """
-    return _HIDDEN.sub(REPLACEMENT, text.replace("\r\n", "\n").translate(_PICTURES))
 
 
 def one_line(text: str, width: int) -> str:

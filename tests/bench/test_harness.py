@@ -97,6 +97,24 @@ def test_the_report_is_one_flat_json_object(tmp_path):
     assert report["seed"] == 7
 
 
+async def test_a_group_that_breaks_costs_only_its_own_figures(tmp_path, monkeypatch):
+    async def breaks(run):
+        run.found("idle_cpu_percent", 0.5)
+        raise KernelError("The kernel fell over.")
+
+    async def works(run):
+        run.found("resume_identical", True)
+
+    monkeypatch.setattr("llmos.bench.desktop.measure", breaks)
+    monkeypatch.setattr("llmos.bench.resume.measure", works)
+    wanted = frozenset({"idle_cpu_percent", "busy_desktop_gain", "resume_identical"})
+    report = await commands._engine(tmp_path, wanted, "starter", 1, 1)
+    assert report["idle_cpu_percent"] == 0.5
+    assert report["resume_identical"] is True
+    assert report["broken"] == ["busy_desktop_gain"]
+    assert "fell over" in report["left_out"]["busy_desktop_gain"]
+
+
 def test_the_table_shows_the_bar_beside_the_figure_and_why_one_is_left_out(tmp_path):
     run = Bench(tmp_path, frozenset(FIGURES))
     run.found("single_stream_ratio", 0.5)

@@ -17,7 +17,13 @@ class Machine:
         self._random = random.Random(7)
         self._noise = noise
 
-    def run(self, seconds: float, cost: Callable[[int], float], rows: int = 1) -> dict[int, float]:
+    def run(
+        self,
+        seconds: float,
+        cost: Callable[[int], float],
+        rows: int = 1,
+        starved: Callable[[int], bool] = lambda threads: False,
+    ) -> dict[int, float]:
         """Returns the share of time spent at each thread count."""
         until, spent = self.now + seconds, dict.fromkeys(self.governor.counts, 0.0)
         while self.now < until:
@@ -25,7 +31,7 @@ class Machine:
             step = cost(threads) * (1 + self._random.uniform(-1, 1) * self._noise)
             self.now += step
             spent[threads] += step
-            self.governor.learn(rows, step, self.now)
+            self.governor.learn(rows, step, self.now, starved=starved(threads))
         return {count: part / seconds for count, part in spent.items()}
 
 
@@ -93,3 +99,22 @@ def test_steps_of_different_sizes_are_not_compared():
         governor.learn(rows, 0.01 * rows, step * 0.05)
     assert governor.switches == 0
     assert governor.threads == 2
+
+
+def test_a_starved_prefill_gives_a_core_away_after_a_few_chunks():
+    machine = Machine(ThreadGovernor([1, 2]))
+    spent = machine.run(3, beside_another, rows=0, starved=lambda threads: threads == 2)
+    assert spent[1] > 0.9
+
+
+def test_a_prefill_that_gets_its_cores_is_never_slowed_by_a_probe():
+    machine = Machine(ThreadGovernor([1, 2]))
+    machine.run(60, alone, rows=0)
+    assert machine.governor.switches == 0
+    assert machine.governor.threads == 2
+
+
+def test_a_starved_count_that_is_still_the_best_is_kept_and_asked_ever_less_often():
+    machine = Machine(ThreadGovernor([1, 2]))
+    spent = machine.run(120, alone, rows=0, starved=lambda threads: True)
+    assert spent[2] > 0.95

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from llmos.sdk import Length, Result, ToolError, Verbatim
@@ -17,9 +18,15 @@ _SPAN = 200  # characters
 _JOINS = (" + ", " - ", " * ", " / ", " ^ ")
 
 
+_NOT = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}/\d{1,2}/\d{4}\b|\bin an?\b")  # dates; "in a day"
+
+
 def is_calculation(text: str) -> bool:
-    """Whether ``text`` is something to calculate: it has a result, and is more than one value."""
-    if len(text) > _SPAN or stripped(text) != text:
+    """Whether ``text`` has the form of a calculation: more than one value by itself.
+
+    It need not have a result: who asks for 1/0 is to be told why there is none.
+    """
+    if len(text) > _SPAN or stripped(text) != text or _NOT.search(text):
         return False
     try:
         return is_composite(text)

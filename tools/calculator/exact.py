@@ -22,6 +22,7 @@ __all__ = [
     "DIGITS",
     "PI",
     "E",
+    "NoResult",
     "Number",
     "absolute",
     "add",
@@ -40,6 +41,11 @@ __all__ = [
     "too_large",
 ]
 
+
+class NoResult(ToolError):
+    """What was written can be read, but has no result."""
+
+
 Number: TypeAlias = Fraction | Decimal
 
 DIGITS = 4_000  # longest result shown exactly
@@ -56,10 +62,10 @@ E = Decimal("2.7182818284590452353602874713526624977572470936999")
 _LOG2_10 = math.log2(10)
 
 
-def too_large(bits: float = 0.0) -> ToolError:
+def too_large(bits: float = 0.0) -> NoResult:
     digits = bits / _LOG2_10
     about = f"about {digits:,.0f} digits, which is " if 0 < digits < 1e15 else ""
-    return ToolError(f"The result would have {about}too many digits (the limit is {DIGITS:,}).")
+    return NoResult(f"The result would have {about}too many digits (the limit is {DIGITS:,}).")
 
 
 def guard(work: Callable[[], Decimal]) -> Decimal:
@@ -68,11 +74,11 @@ def guard(work: Callable[[], Decimal]) -> Decimal:
     except decimal.Overflow:
         raise too_large() from None
     except decimal.Underflow:
-        raise ToolError("The result is too close to zero to be shown.") from None
+        raise NoResult("The result is too close to zero to be shown.") from None
     except decimal.DivisionByZero:
-        raise ToolError("Division by zero is not possible.") from None
+        raise NoResult("Division by zero is not possible.") from None
     except decimal.InvalidOperation:
-        raise ToolError("That has no real result.") from None
+        raise NoResult("That has no real result.") from None
 
 
 def to_decimal(number: Number) -> Decimal:
@@ -115,7 +121,7 @@ def multiply(a: Number, b: Number) -> Number:
 
 def divide(a: Number, b: Number) -> Number:
     if not b:
-        raise ToolError("Division by zero is not possible.")
+        raise NoResult("Division by zero is not possible.")
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return bounded(a / b)
     return guard(lambda: CONTEXT.divide(to_decimal(a), to_decimal(b)))
@@ -149,11 +155,11 @@ def power(a: Number, b: Number) -> Number:
         if b > 0:
             return Fraction(0)
         if b < 0:
-            raise ToolError("Division by zero is not possible.")
+            raise NoResult("Division by zero is not possible.")
         return Fraction(1)
     if a < 0:
         if not isinstance(b, Fraction) or b.denominator != 1:
-            raise ToolError("A negative number to a fractional power is not a real number.")
+            raise NoResult("A negative number to a fractional power is not a real number.")
         sign = -1 if b.numerator % 2 else 1
         return multiply(Fraction(sign), power(negate(a), b))
     _check_magnitude(a, b)
@@ -164,18 +170,18 @@ def _check_magnitude(a: Number, b: Number) -> None:
     """Refuse powers beyond the limit before they cost anything."""
     exponent = to_decimal(b)
     if exponent.adjusted() > 30:
-        raise ToolError("That exponent is too large.")
+        raise NoResult("That exponent is too large.")
     size = CONTEXT.multiply(exponent, CONTEXT.log10(to_decimal(a)))
     if size > DIGITS + 900:
         raise too_large(float(size) * _LOG2_10)
     if size < -DIGITS - 900:
-        raise ToolError("The result is too close to zero to be shown.")
+        raise NoResult("The result is too close to zero to be shown.")
 
 
 def integer_power(a: Fraction, n: int) -> Number:
     if n < 0:
         if not a:
-            raise ToolError("Division by zero is not possible.")
+            raise NoResult("Division by zero is not possible.")
         a, n = 1 / a, -n
     if a in (0, 1, -1):
         return a**n if n < 2 else (a if n % 2 or a != -1 else Fraction(1))
@@ -202,7 +208,7 @@ def _decimal_power(a: Fraction, n: int) -> Number:
     if size > DIGITS + 900 or n > 10**30:
         if abs(a) > 1:
             raise too_large(size * _LOG2_10)
-        raise ToolError("The result is too close to zero to be shown.")
+        raise NoResult("The result is too close to zero to be shown.")
     return guard(lambda: CONTEXT.power(to_decimal(a), Decimal(n)))
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from llmos.sdk import ToolError
-
 from .exact import (
     BITS,
     CONTEXT,
     DIGITS,
     PI,
+    NoResult,
     Number,
     absolute,
     add,
@@ -40,13 +39,13 @@ def _whole(number: Number, what: str) -> int:
         return number.numerator
     if isinstance(number, Decimal) and number == number.to_integral_value():
         return int(number)
-    raise ToolError(f"{what} needs whole numbers.")
+    raise NoResult(f"{what} needs whole numbers.")
 
 
 def factorial(a: Number) -> Fraction:
     n = _whole(a, "The factorial")
     if n < 0:
-        raise ToolError("The factorial of a negative number does not exist.")
+        raise NoResult("The factorial of a negative number does not exist.")
     if n > BITS:
         bits = n * math.log2(n) if n < 1e300 else 0.0
         raise too_large(bits)
@@ -60,7 +59,7 @@ def _choose(name: str, count: Callable[[int, int], int]) -> Callable[[Number, Nu
     def function(a: Number, b: Number) -> Fraction:
         n, k = _whole(a, name), _whole(b, name)
         if n < 0 or k < 0:
-            raise ToolError(f"{name} needs numbers that are not negative.")
+            raise NoResult(f"{name} needs numbers that are not negative.")
         if k > n:
             return Fraction(0)
         few = min(k, n - k) if name == "comb" else k
@@ -77,7 +76,7 @@ def _choose(name: str, count: Callable[[int, int], int]) -> Callable[[Number, Nu
 
 def _sqrt(a: Number) -> Number:
     if a < 0:
-        raise ToolError("The square root of a negative number is not a real number.")
+        raise NoResult("The square root of a negative number is not a real number.")
     return power(a, Fraction(1, 2)) if a else Fraction(0)
 
 
@@ -90,19 +89,19 @@ def _exp(a: Number) -> Number:
     if not a:
         return Fraction(1)
     if absolute(a) > 2 * DIGITS:
-        raise too_large() if a > 0 else ToolError("The result is too close to zero to be shown.")
+        raise too_large() if a > 0 else NoResult("The result is too close to zero to be shown.")
     return guard(lambda: CONTEXT.exp(to_decimal(a)))
 
 
 def _logarithm(a: Number, base: Number | None = None) -> Number:
     if a <= 0:
-        raise ToolError("The logarithm exists only for numbers above zero.")
+        raise NoResult("The logarithm exists only for numbers above zero.")
     if a == 1:
         return Fraction(0)
     if base is None:
         return guard(lambda: CONTEXT.ln(to_decimal(a)))
     if base <= 0 or base == 1:
-        raise ToolError("The base of a logarithm must be above zero and not 1.")
+        raise NoResult("The base of a logarithm must be above zero and not 1.")
     exact = _exact_log(a, base)
     if exact is not None:
         return Fraction(exact)
@@ -124,7 +123,7 @@ def _quadrant(angle: Number) -> tuple[int, float]:
     """Quarter turns nearest to an angle in radians, and what is left, accurate to a float."""
     x = to_decimal(angle)
     if absolute(x) > _ANGLE_MAX:
-        raise ToolError("That angle is too large.")
+        raise NoResult("That angle is too large.")
     quarter = CONTEXT.divide(PI, Decimal(2))
     turns = CONTEXT.divide(x, quarter).to_integral_value()
     left = CONTEXT.subtract(x, CONTEXT.multiply(turns, quarter))
@@ -153,7 +152,7 @@ def _tan(a: Number) -> Number:
     turns, left = _quadrant(a)
     if turns % 2:
         if not left:
-            raise ToolError("The tangent of a right angle does not exist.")
+            raise NoResult("The tangent of a right angle does not exist.")
         return _from_float(-1 / math.tan(left))
     return _from_float(math.tan(left))
 
@@ -161,7 +160,7 @@ def _tan(a: Number) -> Number:
 def _inverse(name: str, function: Callable[[float], float]) -> Callable[[Number], Number]:
     def inverse(a: Number) -> Number:
         if name != "atan" and absolute(a) > 1:
-            raise ToolError(f"{name} takes only numbers from -1 to 1.")
+            raise NoResult(f"{name} takes only numbers from -1 to 1.")
         near = float(a) if absolute(a) < 10**300 else (1e300 if a > 0 else -1e300)
         return _from_float(function(near))
 
@@ -176,7 +175,7 @@ def _round(a: Number, places: Number = Fraction(0)) -> Number:
     """Half away from zero, as taught at school (Python's ``round`` goes to the even digit)."""
     n = _whole(places, "The number of places")
     if abs(n) > DIGITS:
-        raise ToolError("That is too many places to round to.")
+        raise NoResult("That is too many places to round to.")
     scale = Fraction(10) ** n
     exact = Fraction(a) * scale
     whole = math.floor(abs(exact) + Fraction(1, 2))

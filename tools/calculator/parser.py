@@ -6,6 +6,7 @@ Evaluates while it parses; there is no tree. Knows no formats of output.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -47,13 +48,18 @@ def calculate(text: str) -> Value:
 
 
 def is_composite(text: str) -> bool:
-    """Whether ``text`` has a result and is more than one value, with its unit, by itself.
+    """Whether ``text`` is more than one value, with its unit, by itself.
 
     Raises:
-        ToolError: It cannot be read or has no result.
+        ToolError: It cannot be read.
     """
     tokens = tokenize(rephrase(clean(text)))
-    _Parser(tokens).whole()
+    try:
+        _Parser(tokens).whole()
+    except exact.NoResult:  # what follows was not read: read it all with other numbers
+        ones = [replace(t, value=Fraction(1)) if t.kind == "number" else t for t in tokens]
+        with contextlib.suppress(exact.NoResult):
+            _Parser(ones).whole()
     return any(
         (t.kind == "op" and t.text not in (",", "and"))
         or (t.kind == "word" and t.text in FUNCTIONS)

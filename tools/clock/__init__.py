@@ -18,25 +18,51 @@ __all__ = ["add", "between", "convert", "now", "weekday", "workdays"]
 _WORDS = 60  # characters a value in the user's words may have
 
 
+_AMBIGUOUS = {"may", "march", "mar", "sun", "sat", "wed", "dec", "second"}  # also other words
+_UNTIL = re.compile(r"(?:until|till|til)\s", re.IGNORECASE)
+_SINCE = re.compile(r"since\s", re.IGNORECASE)
+
+
 def is_place(text: str) -> bool:
-    """Whether ``text`` names a place or a zone, and nothing else."""
-    bare = not re.match(r"(?:in|at)\s", text, re.IGNORECASE)
-    return bare and _reads(text, lambda: places.known(text))
+    """Whether ``text`` names a place or a zone, perhaps with its region, and nothing else."""
+    parts = [text, *text.split(",")] if "," in text else [text]
+    return (
+        len(parts) < 4
+        and not re.match(r"(?:in|at)\s", text, re.IGNORECASE)
+        and all(re.search(r"[^\W\d_]", part) for part in parts)
+        and all(_reads(part, lambda part=part: places.known(part)) for part in parts)
+        and not is_date(text)
+    )
 
 
 def is_date(text: str) -> bool:
-    """Whether ``text`` is a day that can be found in a calendar."""
-    return _reads(text, lambda: dates.parse(text, _anywhere()) is not None)
+    """Whether ``text`` is a day that can be found in a calendar, with no word before it."""
+    return is_bound(text) and not (_UNTIL.match(text) or _SINCE.match(text))
+
+
+def is_bound(text: str) -> bool:
+    """Whether ``text`` is a date, perhaps with the word that makes it a beginning or an end."""
+    if text in _AMBIGUOUS or text.isdigit() or is_amount(text):
+        return False
+    bare = not re.match(r"(?:on|at|by|from|of|in)\s", text, re.IGNORECASE)
+    return bare and _reads(text, lambda: dates.parse(text, _anywhere()) is not None)
+
+
+def is_day(text: str) -> bool:
+    """Whether ``text`` is a date or a year."""
+    return is_date(text) or re.fullmatch(r"1[6-9]\d\d|2[0-3]\d\d", text) is not None
 
 
 def is_amount(text: str) -> bool:
-    """Whether ``text`` is a length of time, such as ``3 weeks`` or ``90 days ago``."""
-    return _reads(text, lambda: amounts.parse(text) is not None)
+    """Whether ``text`` is a time to add, such as ``3 weeks`` or ``90 days ago``."""
+    bare = not re.fullmatch(r"an?\s\w+", text, re.IGNORECASE)  # "80 km an hour"
+    return bare and _reads(text, lambda: amounts.parse(text) is not None)
 
 
 def is_time(text: str) -> bool:
     """Whether ``text`` is a time of day."""
-    return _reads(text, lambda: dates.parse(text, _anywhere()).time is not None)
+    said = text.lower() not in ("now", "right now") and not is_amount(text)
+    return said and _reads(text, lambda: dates.parse(text, _anywhere()).time is not None)
 
 
 @functools.cache
@@ -54,7 +80,8 @@ def _reads(text: str, read: Callable[[], bool]) -> bool:
 
 _Place = Annotated[str, Verbatim(also=("",), accepts=is_place)]
 _Date = Annotated[str, Length(1), Verbatim(also=("today",), accepts=is_date)]
-_Day = Annotated[str, Length(1), Verbatim(accepts=is_date)]
+_Bound = Annotated[str, Length(1), Verbatim(also=("today",), accepts=is_bound)]
+_Day = Annotated[str, Length(1), Verbatim(accepts=is_day)]
 _Amount = Annotated[str, Length(1), Verbatim(accepts=is_amount)]
 _Time = Annotated[str, Length(1), Verbatim(accepts=is_time)]
 _SECONDS = 86_400
@@ -77,7 +104,12 @@ def now(context: Context, place: _Place = "") -> Result:
         where = _in(found, offset)
     return Result(
         text + where + _noted(found.note),
-        {"iso": moment.isoformat(timespec="seconds"), "zone": found.name or offset},
+        {
+            "iso": moment.isoformat(timespec="seconds"),
+            "zone": found.name or offset,
+            "date": dates.shown(moment.date()),
+            **_told(found, clocks.shown(moment.time().replace(second=0))),
+        },
     )
 
 
@@ -109,7 +141,7 @@ def add(date: _Date, amount: _Amount, context: Context) -> Result:
     )
 
 
-def between(start: _Date, end: _Date, context: Context) -> Result:
+def between(start: _Bound, end: _Bound, context: Context) -> Result:
     """Count the days from one date to another.
 
     Args:
@@ -131,7 +163,7 @@ def between(start: _Date, end: _Date, context: Context) -> Result:
     )
 
 
-def workdays(start: _Date, end: _Date, context: Context) -> Result:
+def workdays(start: _Bound, end: _Bound, context: Context) -> Result:
     """Count the working days (Monday to Friday) from one date to another, both included.
 
     Args:
@@ -168,10 +200,12 @@ def weekday(date: _Day, context: Context) -> Result:
         text + _noted(found.note),
         {
             "iso": day.isoformat(),
-            "day": dates.plain(day),
+            "day": "" if date.strip().isdigit() else dates.plain(day),
+            "verb": _verb(day, context.now().date()),
             "weekday": name,
             "week": week.week,
             "leap": leap,
+            "of_year": f"{day.year} is {'a' if leap else 'not a'} leap year",
         },
     )
 
@@ -226,6 +260,19 @@ class _Elsewhere(Context):
         self.tzinfo = zone
 
 
+def _told(place: places.Place, time: str) -> dict[str, str]:
+    """The time under the name that says where: here, in a city, or in a zone without a name."""
+    if place.local:
+        return {"here": time}
+    if place.label.startswith("UTC") or not place.name:
+        return {"there": f"{time} {place.label}"}
+    return {"time": time, "city": place.label}
+
+
+def _verb(day: date, today: date) -> str:
+    return "is" if day == today else "was" if day < today else "will be"
+
+
 def _in(place: places.Place, offset: str) -> str:
     if place.label.startswith("UTC"):
         return f" {place.label}"
@@ -239,6 +286,10 @@ def _noted(*notes: str) -> str:
 
 def _both(start: str, end: str, context: Context) -> tuple[dates.Moment, dates.Moment]:
     """Two dates; where one lacks its year, the year that puts them in order."""
+    ends_first = _UNTIL.match(start) and not _UNTIL.match(end)
+    begins_last = _SINCE.match(end) and not _SINCE.match(start)
+    if ends_first or begins_last:
+        start, end = end, start
     first, last = dates.parse(start, context), dates.parse(end, context)
     if first.day > last.day and first.yearless and first.day.year > 1:
         first = _move_year(first, last.day, -1)

@@ -84,7 +84,7 @@ def parse(text: str) -> Amount | None:
         words = words[match.end() :]
     if match := re.search(r" (?:ago|earlier|before|back|in the past)$", words):
         sign, words = -1, words[: match.start()]
-    elif match := re.search(r" (?:later|from now|after|hence|time|in the future)$", words):
+    elif match := re.search(r" (?:later|from now|after|hence|time|in the future|from)$", words):
         words = words[: match.start()]
     words = words.replace("couple of ", "couple ").removeprefix("the ").replace("'", "")
     totals = {"months": 0, "days": 0, "workdays": 0, "seconds": 0}
