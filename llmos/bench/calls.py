@@ -22,6 +22,7 @@ from llmos.bench.harness import Bench, say
 from llmos.bench.processes import PrivateKernel
 from llmos.bench.turns import Answer, turn, warm_up
 from llmos.client import Client
+from llmos.errors import KernelError
 from llmos.events import ToolCall
 from llmos.kernel.syscalls import SyscallTable
 
@@ -90,16 +91,15 @@ async def measure(bench: Bench) -> None:
     if importlib.util.find_spec("jsonschema") is None:
         bench.left_out["call_valid_rate"] = "The package jsonschema is not installed."
     elif not calls:
-        bench.left_out["call_valid_rate"] = "No call was made."
+        raise KernelError("No question led to a call.")
     else:
         good = sum(valid(call, schemas) for call in calls)
         bench.found("call_valid_rate", good / len(calls), calls=len(calls))
     bench.found("call_right_rate", 1 - len(wrong) / len(asked), **told)
-    broken = [answer.error for _, answer in chats if answer.reason == "error"]
-    if broken:  # a turn that broke made no call, which is no merit
-        bench.left_out["needless_call_rate"] = f"{len(broken)} chat turns failed: {broken[0]}"
-    else:
-        bench.found("needless_call_rate", len(needless) / len(chats), **told)
+    if broken := [answer.error for _, answer in chats if answer.reason == "error"]:
+        # A turn that broke made no call, which is no merit.
+        raise KernelError(f"{len(broken)} chat turns failed: {broken[0]}")
+    bench.found("needless_call_rate", len(needless) / len(chats), **told)
 
 
 # --- asking -----------------------------------------------------------------------------------

@@ -84,11 +84,9 @@ async def _reuse(bench: Bench) -> None:
         "tokens_reused": reused,
     }
     if errors := [answer.error for answer in answers if answer.reason == "error"]:
-        bench.left_out["reuse_ratio"] = f"{len(errors)} turns of the chat failed: {errors[0]}"
-        return
+        raise KernelError(f"{len(errors)} turns of the chat failed: {errors[0]}")
     if not calls:
-        bench.left_out["reuse_ratio"] = "The chat made no calls, so it shows nothing."
-        return
+        raise KernelError("The chat made no calls, so it shows nothing.")
     bench.found("reuse_ratio", reused / seen, turns=len(CHAT), reply_tokens=REPLY_TOKENS)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,19 @@ _LEAD = re.compile(r"^(?:(?:and|then|also|but|first)\b[, ]*)+", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A call and the clause it is to answer."""
+    """A call and the clause it is to answer.
+
+    Args:
+        call: The row.
+        clause: The person's words.
+        probability: How sure the choice is.
+        ways: The only arguments there are to pick from; empty leaves them to the words.
+    """
 
     call: Syscall
     clause: str
-    probability: float
+    probability: float = 1.0
+    ways: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,8 @@ class Chooser:
             else:
                 call = self.calls[picked]
                 score -= _UNUSED * self._unused(call, whole)
-                choices.append(Choice(call, whole, float(probability[picked])))
+                said = clause if self._whole(call, clause) else whole
+                choices.append(Choice(call, said, float(probability[picked])))
                 if self._fillable(call, clause):
                     rest += [c for c in context if not self._values(call, c)]
                 context = []
@@ -153,6 +163,13 @@ class Chooser:
     def _fillable(self, call: Syscall, text: str) -> bool:
         """Whether every copied argument could be filled from these words."""
         return all(candidates(copied, text) for copied in call.copied.values())
+
+    def _whole(self, call: Syscall, text: str) -> bool:
+        """Whether these words by themselves hold a whole value for each argument."""
+        return bool(call.copied) and all(
+            copied.joins and copied.accepts and len(maximal(text, copied.accepts)) == 1
+            for copied in call.copied.values()
+        )
 
     def _values(self, call: Syscall, text: str) -> bool:
         """Whether these words hold a value for the call, or a part of one."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmos.engine.gbnf import EMPTY, Expr, Grammar, Lit, alt, seq
@@ -18,24 +19,27 @@ from llmos.engine.grammar import SchemaWriter
 from llmos.kernel.spans import candidates
 from llmos.kernel.syscalls import Syscall
 
-__all__ = ["OPENING", "call_grammar", "readings"]
+__all__ = ["OPENING", "Blank", "Way", "readings"]
 
 OPENING = "Call: "
 _MOST_VALUES = 8  # values one argument is offered
 _MOST_PARTS = 6  # parts a composed value may have
 
 
-def readings(call: Syscall, clause: str) -> list[dict[str, str | None]]:
+Way = dict[str, Any]
+
+
+def readings(call: Syscall, clause: str) -> list[Way]:
     """Every way to fill the copied arguments with as many of the person's own values as fit.
 
     Each value is used once; what is right without being said (``also``) fills what is left. A
-    composed argument is None: the grammar leaves it open.
+    composed argument is None where its parts can be joined in several ways.
     """
     names = list(call.copied)
     slots: list[list[str | None]] = []
     for copied in call.copied.values():
         found = candidates(copied, clause)[:_MOST_VALUES]
-        slots.append([None] if copied.joins else list(found))
+        slots.append([None] if copied.joins and len(found) != 1 else list(found))
     also = {value for copied in call.copied.values() for value in copied.also}
     ways = []
     for combination in itertools.product(*slots):
@@ -49,35 +53,61 @@ def readings(call: Syscall, clause: str) -> list[dict[str, str | None]]:
     ]
 
 
-def call_grammar(call: Syscall, clause: str, refused: Sequence[Mapping[str, Any]] = ()) -> str:
-    """GBNF for ``OPENING`` and the JSON object of the arguments.
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A call to be filled in.
 
     Args:
-        clause: The words values are copied from.
-        refused: Arguments that failed and are not offered again.
-
-    Raises:
-        GrammarError: The call's schema cannot be expressed, or nothing is left to offer.
+        call: The row.
+        ways: What its copied arguments may be; None leaves one open.
+        clause: The words an open argument is made of.
     """
-    grammar = Grammar()
-    properties = call.schema.get("properties", {})
-    bodies: dict[str, Expr] = {}
-    for name, schema in properties.items():
-        copied = call.copied.get(name)
-        if copied is None:
-            bodies[name] = SchemaWriter(grammar, schema, canonical=True).expression(name)
-        elif copied.joins:
-            parts = candidates(copied, clause)[:_MOST_PARTS]
-            bodies[name] = _composed(grammar, name, parts, copied.joins)
-    tried = [dict(r) for r in refused]
-    objects = [
-        _object(properties, way, bodies) for way in readings(call, clause) if way not in tried
-    ]
-    return grammar.render(seq(OPENING, alt(*objects)))
+
+    call: Syscall
+    ways: tuple[Way, ...]
+    clause: str = ""
+
+    @property
+    def forced(self) -> Way | None:
+        """The arguments, where there is only one way to fill it in."""
+        properties = self.call.schema.get("properties", {})
+        if len(self.ways) != 1 or None in self.ways[0].values():
+            return None
+        return self.ways[0] if set(properties) <= set(self.ways[0]) else None
+
+    @property
+    def composed(self) -> bool:
+        """Whether an argument is left to be composed."""
+        return any(None in way.values() for way in self.ways)
+
+    def without(self, refused: Mapping[str, Any]) -> Blank:
+        """What is left to try when these arguments failed."""
+        if self.composed or any(name not in self.call.copied for name in refused):
+            return replace(self, ways=())
+        return replace(self, ways=tuple(way for way in self.ways if way != dict(refused)))
+
+    def grammar(self) -> str:
+        """GBNF for ``OPENING`` and the JSON object of the arguments.
+
+        Raises:
+            GrammarError: The call's schema cannot be expressed, or there is no way to fill it in.
+        """
+        grammar = Grammar()
+        properties = self.call.schema.get("properties", {})
+        bodies: dict[str, Expr] = {}
+        for name, schema in properties.items():
+            copied = self.call.copied.get(name)
+            if copied is None:
+                bodies[name] = SchemaWriter(grammar, schema, canonical=True).expression(name)
+            elif copied.joins:
+                parts = candidates(copied, self.clause)[:_MOST_PARTS]
+                bodies[name] = _composed(grammar, name, parts, copied.joins)
+        objects = [_object(properties, way, bodies) for way in self.ways]
+        return grammar.render(seq(OPENING, alt(*objects)))
 
 
 def _object(
-    properties: Mapping[str, Any], way: Mapping[str, str | None], bodies: Mapping[str, Expr]
+    properties: Mapping[str, Any], way: Mapping[str, Any], bodies: Mapping[str, Expr]
 ) -> Expr:
     """The JSON object in which copied arguments have the values of ``way``."""
     parts: list[Expr | str] = []

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["NUMBER", "Copied", "Span", "atoms", "candidates", "maximal", "spans"]
+__all__ = ["EDGE", "NUMBER", "Copied", "Span", "atoms", "candidates", "maximal", "spans", "values"]
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
-_EDGE = "?.,!;:\"“”‘'"
+EDGE = "?.,!;:\"“”‘'"
 _LONGEST = 14  # words in one value
+_APART = 4  # words that may stand between a value and a number that belongs to it
 _NUMBER_WORDS = frozenset(
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
     " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
@@ -54,7 +55,7 @@ def spans(text: str) -> Iterator[Span]:
     words = text.split()
     for start in range(len(words)):
         for end in range(start + 1, min(len(words), start + _LONGEST) + 1):
-            if bare := " ".join(words[start:end]).strip(_EDGE):
+            if bare := " ".join(words[start:end]).strip(EDGE):
                 yield Span(start, end, bare)
 
 
@@ -73,7 +74,7 @@ def atoms(text: str, accepts: Callable[[str], bool]) -> list[str]:
     found = [(span.start, span.text) for span in whole]
     spelled: list[str] = []  # a number in words, under way
     for at, word in enumerate([*text.split(), ""]):
-        bare = word.strip(_EDGE).lower()
+        bare = word.strip(EDGE).lower()
         if at not in taken and bare and all(p in _NUMBER_WORDS for p in bare.split("-")):
             spelled.append(bare)
             continue
@@ -83,6 +84,30 @@ def atoms(text: str, accepts: Callable[[str], bool]) -> list[str]:
         if at not in taken:
             found += [(at, number) for number in NUMBER.findall(word)]
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda f: f[0])))
+
+
+def values(text: str, accepts: Callable[[str], bool]) -> list[str]:
+    """The values of a test in a text; a number that stands apart from its value is joined to it.
+
+    So "will Halloween be in 2028" has the value "Halloween 2028".
+    """
+    found = maximal(text, accepts)
+    words = [word.strip(EDGE) for word in text.split()]
+    longer = {at for span in found if span.end - span.start > 1 for at in range(*_reach(span))}
+    joined: dict[Span, str] = {}
+    used: set[int] = set()
+    for span in found:
+        for at in range(span.end, min(span.end + _APART, len(words))):
+            whole = f"{span.text} {words[at]}"
+            if words[at].isdigit() and at not in longer and accepts(whole):
+                joined[span] = whole
+                used.add(at)
+                break
+    return [joined.get(span, span.text) for span in found if used.isdisjoint(range(*_reach(span)))]
+
+
+def _reach(span: Span) -> tuple[int, int]:
+    return span.start, span.end
 
 
 def candidates(argument: Copied, text: str, *, parts: int = 2) -> list[str]:
@@ -100,4 +125,4 @@ def candidates(argument: Copied, text: str, *, parts: int = 2) -> list[str]:
         return found if len(found) >= parts or (found and accepts(found[0])) else []
     if argument.accepts is None:
         return list(dict.fromkeys([*(s.text for s in spans(text)), *argument.also]))
-    return list(dict.fromkeys([*(s.text for s in maximal(text, argument.accepts)), *argument.also]))
+    return list(dict.fromkeys([*values(text, argument.accepts), *argument.also]))
