@@ -254,4 +254,4 @@ def _guide(config: Config, backend: Backend) -> Any:
         return None
     files = model.files
     embedder = CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
-    return Guide(embedder.embed, paths.cache_dir() / "chooser.npz")
+    return Guide(embedder.embed, paths.cache_dir() / "chooser.npz", backend.prompt)

@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import io
 import json
-import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -73,10 +72,6 @@ def main() -> None:
         sys.exit(130)
     except asyncio.CancelledError:  # by SIGTERM or SIGHUP
         sys.exit(143)
-    except BrokenPipeError:
-        # Python writes what is left once more at its end; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
     except LlmosError as error:
         click.echo(f"llmos: {visible(str(error))}", err=True)
         sys.exit(error.exit_code)

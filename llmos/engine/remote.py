@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from llmos.errors import EngineError, PromptTooLong, RemoteError
 from llmos.events import Message, Usage
 
 __all__ = ["RemoteBackend", "wire_messages"]
+
+log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 300.0  # between two pieces of a reply; a cold model may take minutes
@@ -411,9 +414,9 @@ class _RemoteGeneration:
         finish, error = self._finish or "stop", None
         if task.cancelled():
             finish = "cancelled"
-        elif (failed := task.exception()) is not None:
+        elif (failed := task.exception()) is not None and not self._finish:
             finish = "error"
-            error = failed if isinstance(failed, EngineError) else RemoteError(str(failed))
+            error = failed if isinstance(failed, EngineError) else _unexpected(failed)
         text = self._written_calls() if finish not in ("cancelled", "error") else ""
         now = time.monotonic()
         first = self._first or now
@@ -474,6 +477,11 @@ class _RemoteGeneration:
             body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
             written.append(f"<tool_call>\n{body}\n</tool_call>")
         return "\n".join(written)
+
+
+def _unexpected(failed: BaseException) -> RemoteError:
+    log.error("a remote reply failed", exc_info=failed)
+    return RemoteError(f"The model server's reply failed ({type(failed).__name__}).")
 
 
 def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:

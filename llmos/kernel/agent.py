@@ -267,14 +267,18 @@ class Agent:
                 self._show(turn, scanner.finish(), 0)
         except InvalidArguments as error:
             if reply.finish != "length":  # a call cut off by the limit is no mistake to tell of
-                self._unreadable(reply, error)
+                self._unreadable(turn, error)
         if scanner is not None:
             reply.calls = (*scanner.calls, *reply.calls)
         live.text = ""
 
-    def _unreadable(self, reply: Reply, error: InvalidArguments) -> None:
+    def _unreadable(self, turn: Turn, error: InvalidArguments) -> None:
         """A malformed call becomes a call that is answered with what is wrong with it."""
-        written = reply.raw.rpartition(self._format.syntax.opening)[2]
+        reply, opening = turn.reply, self._format.syntax.opening
+        before, _, written = reply.raw.rpartition(opening)
+        before = before.rstrip()
+        if opening not in before and before.startswith(reply.text):
+            self._show(turn, before[len(reply.text) :], 0)  # what came together with the call
         named = _NAME.search(written)
         call = ToolCall(
             new_id(),

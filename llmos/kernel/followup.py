@@ -64,9 +64,7 @@ def earlier(history: Sequence[Message]) -> list[Earlier]:
     return made[::-1]
 
 
-def follow_up(
-    message: str, made: Sequence[Earlier], calls: Iterable[Syscall]
-) -> FollowUp | None:
+def follow_up(message: str, made: Sequence[Earlier], calls: Iterable[Syscall]) -> FollowUp | None:
     """The call that ``message`` asks for again in other words; None where it does not."""
     said = _OPENING.sub("", message.strip()).strip(EDGE + " ")
     if not said or len(message.split()) > _WORDS:

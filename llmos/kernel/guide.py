@@ -1,10 +1,13 @@
 """How a small model gets its calls right: help that is generic.
 
-For each message the guide chooses by meaning whether and what to call (``choose.py``), then brings
-in at the tail only the chosen call with its nearest worked example, binds the arguments to the
-person's own words (``fill.py``), and lets the model say the result in one of the ways the tool
-declares, so that the figure a person reads is the figure the tool gave. The front of the window
-stays as it was; the card of a call is gone after it.
+For each message the guide chooses by meaning whether and what to call (``choose.py``,
+``followup.py``), then brings in at the tail only the chosen call with its nearest worked examples
+and binds the arguments to the person's own words (``fill.py``). Where these leave one way only,
+nothing is generated. A composed argument is written several times, each time beside other
+examples, and the majority counts (self-consistency: Wang et al. 2022, arXiv:2203.11171). In the
+end the model says the result in one of the ways the tool declares, so that the figure a person
+reads is the figure the tool gave. The front of the window stays as it was; the card of a call is
+gone after it.
 
 Models that choose well by themselves need none of this (``engine.tool_help``).
 """
@@ -13,24 +16,37 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from llmos.engine.gbnf import Expr, Grammar, alt, seq
-from llmos.errors import GrammarError
+from llmos.engine.gbnf import Chars, Expr, Grammar, Rep, alt, seq
+from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
-from llmos.kernel.choose import Choice, Chooser, Embed
-from llmos.kernel.fill import OPENING, call_grammar
+from llmos.kernel.choose import Choice, Chooser, Reading
+from llmos.kernel.fill import OPENING, Blank, readings
+from llmos.kernel.followup import earlier, follow_up
+from llmos.kernel.probe import Embed
 from llmos.kernel.syscalls import Outcome, Syscall
 from llmos.memory.journal import new_id
 
 __all__ = ["Guide", "Step", "Steps", "chat_bank"]
 
-_TRIES = 3  # argument readings tried before the error is the answer
+log = logging.getLogger(__name__)
+
+Render = Callable[[Sequence[Message]], Awaitable[Any]]
+
+_TRIES = 3  # ways to fill in a call that are tried before the error is the answer
+_SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
+#: For each time a composed argument is written, which of the nearest examples are on the card.
+_BALLOTS = ((1, 0), (2, 0), (3, 1))
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # what goes on after a result begins a sentence
+_UNFINISHED = "The call could not be written out in the room that was left."
 
 
 @cache
@@ -49,16 +65,27 @@ class Step:
 
 @dataclass(slots=True)
 class _Planned:
+    """One call on its way from a choice to an outcome."""
+
     choice: Choice
+    blank: Blank
+    ballots: list[str] = field(default_factory=list)
+    tries: int = 1
     call: ToolCall | None = None
-    refused: list[dict[str, Any]] = field(default_factory=list)
     outcome: Outcome | None = None
     error: str = ""
 
     @property
     def open(self) -> bool:
         """Whether its arguments are still to be written."""
-        return self.call is None
+        return self.call is None and self.outcome is None
+
+    def fill_in(self, arguments: dict[str, Any]) -> None:
+        self.call = ToolCall(new_id(), self.choice.call.name, arguments)
+
+    def fail(self, sentence: str) -> None:
+        """Answer it without a call."""
+        self.outcome, self.error = Outcome(f"Error: {sentence}"), "call_failed"
 
 
 class Steps:
@@ -66,78 +93,103 @@ class Steps:
 
     Args:
         chooser: Knows the worked examples.
-        choices: The calls, in order; none for an ordinary turn.
+        reading: How the message was understood.
+        folds: Whether the template knows only the person and the model.
     """
 
-    def __init__(self, chooser: Chooser, choices: Sequence[Choice]) -> None:
+    def __init__(self, chooser: Chooser, reading: Reading, *, folds: bool = False) -> None:
         self._chooser = chooser
-        self._planned = [_Planned(choice) for choice in choices]
-        self._made: list[_Planned] = []
+        self._rest = reading.rest
+        self._folds = folds
+        self._planned = []
+        for choice in reading.choices:
+            ways = choice.ways or tuple(readings(choice.call, choice.clause))
+            blank = Blank(choice.call, ways, choice.clause)
+            self._planned.append(_Planned(choice, blank))
 
     def next_call(self) -> Step | None:
         """The next call to have written; None when all are."""
         for planned in self._planned:
-            if planned.open:
-                choice = planned.choice
-                try:
-                    return Step(call_grammar(choice.call, choice.clause, planned.refused))
-                except GrammarError:
-                    self._planned.remove(planned)  # nothing is left to try
-                    return self.next_call()
+            if not planned.open:
+                continue
+            only = planned.blank.forced
+            if only is not None:
+                planned.fill_in(only)
+                continue
+            try:
+                return Step(planned.blank.grammar())
+            except GrammarError as error:
+                log.warning("%s cannot be filled in: %s", planned.choice.call.name, error)
+                planned.fail(error.sentence)
         return None
 
     def take(self, written: str) -> None:
-        """The model wrote the call that ``next_call`` asked for."""
+        """The model wrote the call that ``next_call`` asked for, or was cut off in the midst."""
         planned = next(p for p in self._planned if p.open)
-        arguments = json.loads(written.removeprefix(OPENING))
-        planned.call = ToolCall(new_id(), planned.choice.call.name, arguments)
+        arguments = _read(written)
+        if arguments is not None:
+            planned.ballots.append(json.dumps(arguments, ensure_ascii=False))
+        elif not planned.ballots:
+            planned.fail(_UNFINISHED)
+            return
+        wanted = len(_BALLOTS) if planned.blank.composed else 1
+        leader, votes = Counter(planned.ballots).most_common(1)[0]  # the first of equals
+        if 2 * votes > wanted or len(planned.ballots) == wanted or arguments is None:
+            planned.fill_in(json.loads(leader))
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls that are written and not yet made."""
-        self._made = [p for p in self._planned if p.call is not None and p.outcome is None]
-        return tuple(p.call for p in self._made if p.call is not None)
+        return tuple(p.call for p in self._planned if p.call is not None and p.outcome is None)
 
     def answered(self, call: ToolCall, outcome: Outcome, error: str) -> None:
         """A call was made. One that failed is written anew, as long as there is another way."""
         planned = next(p for p in self._planned if p.call is call)
         planned.outcome, planned.error = outcome, error
-        if error in ("call_failed", "invalid_arguments") and len(planned.refused) < _TRIES - 1:
-            planned.refused.append(call.arguments)
-            try:
-                call_grammar(planned.choice.call, planned.choice.clause, planned.refused)
-            except GrammarError:
-                return  # no other way: the error is the answer
-            planned.call, planned.outcome, planned.error = None, None, ""
+        if error in ("call_failed", "invalid_arguments") and planned.tries < _TRIES:
+            left = planned.blank.without(call.arguments)
+            if left.ways:
+                planned.blank, planned.tries = left, planned.tries + 1
+                planned.call, planned.outcome, planned.error = None, None, ""
 
     def call_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation with the card of the next call at its tail."""
         planned = next(p for p in self._planned if p.open)
-        choice = planned.choice
-        worked = choice.call.worked[self._chooser.nearest(choice.call, choice.clause)]
-        names = ", ".join(choice.call.schema.get("properties", {}))
-        card = (
-            f"Tool {choice.call.name}({names}): {choice.call.description}\n"
-            f"Question: {worked.question}\n"
-            f"{OPENING}{json.dumps(dict(worked.arguments), ensure_ascii=False)}\n"
-            f"Question: {choice.clause}"
-        )
-        return [*_plain(messages), Message("system", card)]
+        call, clause = planned.choice.call, planned.choice.clause
+        near = self._chooser.nearest(call, clause, max(max(b) for b in _BALLOTS) + 1)[::-1]
+        wanted = _BALLOTS[min(len(planned.ballots), len(_BALLOTS) - 1)]
+        shown = [near[at] for at in wanted if at < len(near)][-_SHOWN:]
+        lines = [f"Tool {call.name}({', '.join(call.schema['properties'])}): {call.description}"]
+        for worked in shown:
+            arguments = json.dumps(dict(worked.arguments), ensure_ascii=False)
+            lines += [f"Question: {worked.question}", f"{OPENING}{arguments}"]
+        card = "\n".join([*lines, f"Question: {clause}"])
+        return self._suited([*messages, Message("system", card)])
 
     def reply_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation as the model sees it when it replies."""
-        return _plain(messages)
+        return self._suited(messages)
 
     def reply_grammar(self) -> str:
-        """Binds the reply to the results; empty where there are none or one failed."""
+        """Binds the reply to the results; empty where there is none, or a call says nothing.
+
+        What the message asks besides is answered freely after them.
+        """
         answered = [p for p in self._planned if p.outcome is not None]
-        if not answered or any(p.error or not (p.outcome and p.outcome.said) for p in answered):
+        if not answered or any(not _ways_to_say(p, several=False) for p in answered):
             return ""
         sentences: list[Expr | str] = []
         for planned in answered:
-            assert planned.outcome is not None
-            said = _telling(planned, several=len(answered) > 1)
-            sentences += [" " if sentences else "", alt(*(f"{phrase}." for phrase in said))]
+            said = _ways_to_say(planned, several=len(answered) > 1)
+            sentences += [" " if sentences else "", alt(*said)]
+        if self._rest:
+            printed = Chars(((0x20, 0x10FFFF),))
+            sentences += [" ", Chars.of(_CAPITALS), Rep(printed, 1, None)]
         return Grammar().render(seq(*sentences))
+
+    def _suited(self, messages: Sequence[Message]) -> list[Message]:
+        """Without the assistant's bare calls: the model is shown questions, results, answers."""
+        shown = [m for m in messages if not (m.role == "assistant" and m.calls and not m.content)]
+        return folded(shown) if self._folds else shown
 
 
 class Guide:
@@ -146,11 +198,16 @@ class Guide:
     Args:
         embed: The embedder's ``embed``.
         cache: A file that keeps what was fitted.
+        render: Makes a prompt of messages; it is asked once what the template can show.
     """
 
-    def __init__(self, embed: Embed, cache: Path | None = None) -> None:
+    def __init__(
+        self, embed: Embed, cache: Path | None = None, render: Render | None = None
+    ) -> None:
         self._embed = embed
         self._cache = cache
+        self._render = render
+        self._folds: bool | None = None if render else False
         self._fitting: asyncio.Task[Chooser] | None = None
         self._names: tuple[str, ...] = ()
 
@@ -166,21 +223,74 @@ class Guide:
     async def plan(self, history: Sequence[Message], calls: Sequence[Syscall]) -> Steps:
         """What the turn that answers the newest message is to do."""
         chooser = await self.prepare(calls)
+        if self._folds is None:
+            self._folds = await self._must_fold()
         message = history[-1].content if history and history[-1].role == "user" else ""
-        choices = await asyncio.to_thread(chooser.choose, message) if message else []
-        return Steps(chooser, choices)
+        reading = await asyncio.to_thread(_understood, chooser, message, history)
+        return Steps(chooser, reading, folds=self._folds)
+
+    async def _must_fold(self) -> bool:
+        """Whether the template cannot show a result and a card behind a person's message."""
+        assert self._render is not None
+        shown = [("system", "Be kind."), ("user", "Hello."), ("tool", "A result.")]
+        shown += [("assistant", "An answer."), ("user", "Good."), ("system", "A card.")]
+        try:
+            prompt = await self._render([Message(role, text) for role, text in shown])
+        except TemplateError:
+            return True
+        at = -1
+        for _, text in shown:
+            at = prompt.text.find(text, at + 1)
+            if at < 0:
+                return bool(prompt.text)  # a processor that takes messages renders no text
+        return False
 
 
-def _plain(messages: Sequence[Message]) -> list[Message]:
-    """Without the assistant's bare calls: the model is shown questions, results and answers."""
-    return [m for m in messages if not (m.role == "assistant" and m.calls and not m.content)]
+def folded(messages: Sequence[Message]) -> list[Message]:
+    """Only the person's and the model's turns, behind the first system message.
+
+    Results and cards stand at the end of the person's message they belong to.
+    """
+    out: list[Message] = []
+    for message in messages:
+        if message.role == "tool" or (message.role == "system" and out):
+            if out and out[-1].role == "user":
+                out[-1] = replace(out[-1], content=f"{out[-1].content}\n\n{message.content}")
+            else:
+                out.append(Message("user", message.content))
+        else:
+            out.append(message)
+    return out
 
 
-def _telling(planned: _Planned, *, several: bool) -> tuple[str, ...]:
-    """The ways to say a result; of several results each is said with a value from its call."""
+def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> Reading:
+    reading = chooser.read(message) if message else Reading()
+    if not reading.choices and message:
+        going_on = follow_up(message, earlier(history), chooser.calls)
+        if going_on is not None:
+            reading = Reading((Choice(going_on.call, message, ways=going_on.ways),))
+    return reading
+
+
+def _read(written: str) -> dict[str, Any] | None:
+    """The arguments that were written; None where the text is cut off."""
+    try:
+        arguments = json.loads(written.removeprefix(OPENING))
+    except ValueError:
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:
+    """Sentences that state a result; of several results each is said with a value of its call.
+
+    A call that failed is said in the tool's own words.
+    """
     assert planned.outcome is not None
-    assert planned.call is not None
+    if planned.error:
+        text = planned.outcome.text.removeprefix("Error: ").strip()
+        return (text if text[-1:] in (".", "!", "?") else f"{text}.",) if text else ()
     said = planned.outcome.said
-    values = [str(v).lower() for v in planned.call.arguments.values() if v]
+    values = [str(v).lower() for v in planned.call.arguments.values() if v] if planned.call else []
     telling = tuple(s for s in said if any(v in s.lower() for v in values))
-    return telling if several and telling else said
+    return tuple(f"{s}." for s in (telling if several and telling else said))

@@ -17,11 +17,12 @@ NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
 EDGE = "?.,!;:\"“”‘'"
 _LONGEST = 14  # words in one value
 _APART = 4  # words that may stand between a value and a number that belongs to it
-_NUMBER_WORDS = frozenset(
-    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
-    " thousand million".split()
-)
+_NUMBER_WORDS = {
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand",
+    "million",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def atoms(text: str, accepts: Callable[[str], bool]) -> list[str]:
             spelled = []
         if at not in taken:
             found += [(at, number) for number in NUMBER.findall(word)]
-    return list(dict.fromkeys(text for _, text in sorted(found, key=lambda f: f[0])))
+    return [text for _, text in sorted(found, key=lambda f: f[0])]
 
 
 def values(text: str, accepts: Callable[[str], bool]) -> list[str]:
@@ -122,6 +123,9 @@ def candidates(argument: Copied, text: str, *, parts: int = 2) -> list[str]:
     if argument.joins:
         accepts = argument.accepts or (lambda _: False)
         found = atoms(text, accepts)
+        whole = [part for part in found if accepts(part)]
+        if len(found) > 1 and whole and not any(accepts(j.join(found)) for j in argument.joins):
+            return whole[-1:]  # a question in words is no part of anything
         return found if len(found) >= parts or (found and accepts(found[0])) else []
     if argument.accepts is None:
         return list(dict.fromkeys([*(s.text for s in spans(text)), *argument.also]))

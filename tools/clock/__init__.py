@@ -42,14 +42,17 @@ def is_date(text: str) -> bool:
 
 def is_bound(text: str) -> bool:
     """Whether ``text`` is a date, perhaps with the word that makes it a beginning or an end."""
-    if text in _AMBIGUOUS or text.isdigit() or is_amount(text):
+    counted = re.match(r"(.+?\s(?:from|after|before|past))\s", text, re.IGNORECASE)
+    if text in _AMBIGUOUS or text.isdigit() or is_amount(counted[1] if counted else text):
         return False
     bare = not re.match(r"(?:on|at|by|from|of|in)\s", text, re.IGNORECASE)
     return bare and _reads(text, lambda: dates.parse(text, _anywhere()) is not None)
 
 
 def is_day(text: str) -> bool:
-    """Whether ``text`` is a date or a year."""
+    """Whether ``text`` is a date or a year; a weekday's mere name is what is asked for."""
+    if text.lower() in dates.DAYS:
+        return False
     return is_date(text) or re.fullmatch(r"1[6-9]\d\d|2[0-3]\d\d", text) is not None
 
 

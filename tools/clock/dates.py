@@ -18,15 +18,15 @@ from llmos.sdk import Context, ToolError
 from . import amounts
 from .clocks import split_time
 
-__all__ = ["Moment", "parse", "shown"]
+__all__ = ["DAYS", "Moment", "parse", "shown"]
 
 _CHARS = 100
 _NESTED_MAX = 3
 _MONTHS = {name.lower(): n for n, name in enumerate(calendar.month_name) if name}
 _MONTHS |= {name.lower(): n for n, name in enumerate(calendar.month_abbr) if name} | {"sept": 9}
-_DAYS = {name.lower(): n for n, name in enumerate(calendar.day_name)}
-_DAYS |= {name.lower(): n for n, name in enumerate(calendar.day_abbr)}
-_DAYS |= {"tues": 1, "weds": 2, "thur": 3, "thurs": 3}
+DAYS = {name.lower(): n for n, name in enumerate(calendar.day_name)}
+DAYS |= {name.lower(): n for n, name in enumerate(calendar.day_abbr)}
+DAYS |= {"tues": 1, "weds": 2, "thur": 3, "thurs": 3}
 #: Countries that write the month first.
 _MONTH_FIRST = {"US", "PH", "FM", "PW", "MH", "GU", "AS", "BZ"}
 _FIXED = {
@@ -187,9 +187,9 @@ def _shift(day: date, days: int) -> date:
 
 def _weekday(words: str, today: date) -> Moment | None:
     found = re.fullmatch(r"(?:(next|this|last|coming|past|previous) )?([a-z]+)( next week)?", words)
-    if not found or found[2] not in _DAYS:
+    if not found or found[2] not in DAYS:
         return None
-    wanted = _DAYS[found[2]]
+    wanted = DAYS[found[2]]
     if found[3]:
         return Moment(_shift(today, 7 - today.weekday() + wanted))
     if found[1] in ("last", "past", "previous"):
@@ -281,8 +281,8 @@ def _written(words: str, today: date) -> Moment | None:
     words = re.sub(r"[-/.]", " ", words)
     parts = words.split()
     note_day = None
-    if parts and parts[0] in _DAYS and len(parts) > 1:
-        note_day = _DAYS[parts.pop(0)]
+    if parts and parts[0] in DAYS and len(parts) > 1:
+        note_day = DAYS[parts.pop(0)]
     months = [index for index, part in enumerate(parts) if part in _MONTHS]
     if len(months) != 1 or len(parts) > 3:
         return None

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from llmos import boot as boot_module
+from llmos import limits, paths
+from llmos.boot import boot, lock
+from llmos.config import Config, EngineConfig
+from llmos.errors import (
+    ConfigError,
+    KernelRunning,
+    LlmosError,
+    ModelCorrupt,
+    ModelError,
+    ModelMissing,
+    ModelTooLarge,
+    RemoteError,
+    StoreError,
+    StoreFull,
+)
+from llmos.memory.journal import Journal
+
+
+@pytest.fixture
+def script(home: Path) -> Path:
+    file = home / "script.json"
+    file.write_text(json.dumps({"rules": [], "default": "Yes."}))
+    return file
+
+
+def config(script: Path | str, **engine) -> Config:
+    model = script if isinstance(script, str) else f"scripted:{script}"
+    return Config(engine=EngineConfig(model=model, **engine))
+
+
+async def refused(settings: Config) -> LlmosError:
+    """Why it does not start; and that it lets go of everything."""
+    with pytest.raises(LlmosError) as caught:
+        async with boot(settings):
+            pass
+    assert "\n" not in str(caught.value)
+    if not isinstance(caught.value, KernelRunning | StoreError):
+        with lock(settings.state):
+            pass
+        await Journal(settings.state / "journal.db").close()
+    return caught.value
+
+
+async def test_a_kernel_boots_answers_and_closes(script: Path):
+    async with boot(config(script)) as kernel:
+        assert kernel.status()["model"]["name"] == "scripted"
+        assert {"process.spawn", "process.wait"} < {row.name for row in kernel.calls}
+        pid = (await kernel.create()).pid
+        await kernel.send(pid, "Hello")
+        await kernel.wait(pid)
+        assert kernel.journal.messages(pid)[-1].message.content == "Yes."
+    assert not kernel.backend.alive
+
+
+async def test_a_second_kernel_on_a_state_directory_is_refused(script: Path):
+    settings = config(script)
+    async with boot(settings):
+        assert isinstance(await refused(settings), KernelRunning)
+    async with boot(settings):  # and once the first is gone it is not
+        pass
+
+
+async def test_a_stale_lock_and_a_stale_socket_are_no_obstacle(script: Path):
+    settings = config(script)
+    paths.private_dir(settings.state)
+    (settings.state / "kernel.lock").write_text("4711")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(paths.socket_path(settings.state)))
+    async with boot(settings):
+        pass
+
+
+async def test_a_missing_or_malformed_script_or_model_is_refused(home: Path):
+    assert isinstance(await refused(config(home / "no.json")), ModelMissing)
+    (home / "bad.json").write_text("[]")
+    assert isinstance(await refused(config(home / "bad.json")), ModelCorrupt)
+    assert isinstance(await refused(config(str(home / "no.gguf"))), ModelError)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"GGUF",
+        b"not a model at all" * 100,
+        b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 1 << 40),
+        b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1 << 60) + b"x" * 64,
+    ],
+)
+async def test_a_truncated_or_lying_model_file_is_refused_with_a_sentence(home: Path, raw: bytes):
+    file = home / "model.gguf"
+    file.write_bytes(raw)
+    assert isinstance(await refused(config(str(file))), ModelError)
+
+
+async def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
+    starter_weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = config(str(starter_weights), window=8192, cells=1_000_000_000)
+    assert isinstance(await refused(settings), ModelTooLarge)
+
+
+async def test_a_server_that_is_not_there_is_refused():
+    assert isinstance(await refused(config("http://127.0.0.1:9/v1")), RemoteError)
+
+
+async def test_a_full_disk_is_told_of_at_the_start(script: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "STORE_FREE_BYTES", 1 << 62)
+    assert isinstance(await refused(config(script)), StoreFull)
+
+
+async def test_a_state_directory_that_cannot_be_used_is_told_of(
+    script: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = config(script)
+    (home / "state").write_text("in the way")
+    error = await refused(settings)
+    assert isinstance(error, StoreError) and "cannot be used" in str(error)
+    (home / "state").unlink()
+
+    def read_only(*_args: object) -> int:
+        raise OSError(30, os.strerror(30))
+
+    monkeypatch.setattr(boot_module.os, "open", read_only)
+    assert "Read-only file system" in str(await refused(settings))
+
+
+async def test_a_broken_tool_is_listed_and_the_kernel_starts(script: Path, home: Path):
+    tool = home / "tools" / "bad"
+    tool.mkdir(parents=True)
+    (tool / "tool.toml").write_text("this is not TOML [")
+    async with boot(config(script)) as kernel:
+        [sentence] = kernel.status()["broken"]
+        assert "bad" in sentence
+
+
+async def test_a_clock_that_is_no_moment_is_refused_and_everything_closed(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LLMOS_CLOCK", "yesterday")
+    assert isinstance(await refused(config(script)), ConfigError)
+
+
+async def test_work_in_the_background_ends_with_the_kernel(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Guide:
+        def prepare(self, _rows):
+            self.fitting = asyncio.ensure_future(asyncio.Event().wait())
+            return self.fitting
+
+    guide = Guide()
+    monkeypatch.setattr(boot_module, "_guide", lambda _config, _backend: guide)
+    async with boot(config(script)):
+        pass
+    await asyncio.wait([guide.fitting])
+    assert guide.fitting.cancelled()

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from llmos import cli
+from llmos.client import Client
+from llmos.events import CallStarted
+from llmos.visible import visible
+from tests.served import command, prepare, run, stopped_afterwards
+
+
+@pytest.fixture
+def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    prepare(home, monkeypatch)
+    with stopped_afterwards():
+        yield home
+
+
+# --- without a kernel -------------------------------------------------------------------------
+
+
+def test_every_command_explains_itself():
+    runner = CliRunner()
+    top = runner.invoke(cli.cli, ["--help"]).output
+    for name in ("ask", "ps", "top", "kill", "serve", "stop", "status", "models", "doctor"):
+        assert name in top
+        if name not in ("models", "doctor"):
+            assert "Usage:" in runner.invoke(cli.cli, [name, "--help"]).output
+
+
+def test_commands_say_in_one_sentence_that_no_kernel_runs(home: Path):
+    for arguments, code in (
+        ("stop", 0),
+        ("ps", 0),
+        ("status", 1),
+        ("top --once", 1),
+        ("kill 1", 1),
+    ):
+        done = run(*arguments.split())
+        assert (done.returncode, "No kernel is running." in done.stdout + done.stderr) == (
+            code,
+            True,
+        )
+        assert "Traceback" not in done.stderr
+    assert run("ps", "--json").stdout == "[]\n"
+    assert not (home / "state").exists()
+
+
+def test_misuse_is_said_with_an_exit_code_of_its_own():
+    assert run("ask").returncode == 2
+    assert "There is no question" in run("ask", stdin=" \n").stderr
+    assert run("frobnicate").returncode == 2
+    assert run("kill", "one").returncode == 2
+    assert run("--version").stdout.startswith("llmos, version")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_written(shell: str):
+    assert "_LLMOS_COMPLETE" in CliRunner().invoke(cli.cli, ["completion", shell]).output
+
+
+def test_a_kernel_that_cannot_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LLMOS_ENGINE_MODEL", "scripted:/none.json")
+    for arguments in (("ask", "Hello"), ("serve",)):
+        done = run(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == "llmos: There is no script /none.json."
+        assert "Traceback" not in done.stderr
+
+
+# --- with one ---------------------------------------------------------------------------------
+
+
+def test_ask_starts_a_kernel_answers_and_leaves_nothing_running(served: Path):
+    done = run("ask", "Hello")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Yes.\n", "")
+    assert run("ask", stdin="Paint it").stdout == "\x1b[31mred\x1b[0m\n"  # a pipe gets it all
+    done = run("ask", "--json", "Delegate", stdin="this")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["answer"], told["reason"]) == (0, "I cannot.", "stop")
+    assert told["calls"][0]["error"] == "unknown_call"
+    assert told["usage"]["completion_tokens"] > 0
+    assert run("ps", "--json").stdout == "[]\n"
+    assert len(json.loads(run("ps", "-a", "--json").stdout)) == 3
+
+    # what is kept can be gone on with, watched, signalled and killed
+    assert run("ask", "--keep", "Hello").returncode == 0
+    [kept] = json.loads(run("ps", "--json").stdout)
+    pid = str(kept["pid"])
+    assert run("ask", "--pid", pid, "Again").stdout == "Yes.\n"
+    assert "scripted on script" in run("top", "--once").stdout
+    assert run("kill", "-s", "stop", pid).returncode == 0
+    assert "stopped" in (shown := run("ps").stdout) and "Hello" in shown
+    done = run("kill", "99", pid)  # one that is not there keeps no other from ending
+    assert (done.returncode, done.stderr) == (1, "llmos: There is no process 99.\n")
+    assert run("ps", "--json").stdout == "[]\n"
+    done = run("ask", "--pid", pid, "Hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"llmos: Process {pid} has ended.\n"
+
+    assert "model scripted on script" in run("status").stdout
+    second = run("serve")
+    assert second.returncode == 75
+    assert "A kernel is already running" in second.stderr
+    assert run("stop").stdout == "The kernel has stopped.\n"
+
+
+async def asking(served: Path, *options: str, **given) -> tuple[subprocess.Popen[bytes], int]:
+    """``llmos ask`` in the middle of a call that does not end, and its process's pid."""
+    async with await Client.connect() as client, client.subscribe() as events:
+        asker = command("ask", *options, "Wait for ever", **given)
+        async with asyncio.timeout(30):
+            async for event in events:
+                if isinstance(event, CallStarted):
+                    return asker, event.pid
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 143)])
+def test_an_ask_that_is_broken_off_leaves_no_process(served: Path, number: int, code: int):
+    asker, pid = asyncio.run(asking(served))
+    with asker:
+        asker.send_signal(number)
+        assert asker.wait(30) == code
+        assert asker.stderr and asker.stderr.read().strip() == b""
+    [process] = json.loads(run("ps", "-a", "--json").stdout)
+    assert (process["pid"], process["state"]) == (pid, "ended")
+
+
+def test_an_ask_whose_process_is_ended_or_whose_kernel_goes_says_so(served: Path):
+    asker, pid = asyncio.run(asking(served))
+    with asker:
+        assert run("kill", str(pid)).returncode == 0
+        assert asker.wait(30) == 1
+    asker, _ = asyncio.run(asking(served))
+    with asker:
+        os.kill(json.loads(run("status", "--json").stdout)["pid"], signal.SIGKILL)
+        assert asker.wait(30) == 1
+        assert asker.stderr
+        assert asker.stderr.read() == b"llmos: The kernel went away.\n"
+
+
+def test_a_reader_that_goes_early_is_no_error(served: Path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with command("ask", "Long", stdout=writing) as asker:
+        os.close(writing)
+        assert asker.wait(60) == 1  # as click has it
+        assert asker.stderr and asker.stderr.read() == b""
+    assert run("ps", "--json").stdout == "[]\n"
+
+
+def test_on_a_terminal_nothing_the_model_wrote_can_act(served: Path):
+    ours, theirs = pty.openpty()
+    with command("ask", "Paint", stdout=theirs) as asker:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 1024)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        assert asker.wait(30) == 0
+    os.close(ours)
+    assert shown.decode().strip() == visible("\x1b[31mred\x1b[0m") == "␛[31mred␛[0m"
+
+
+def test_each_home_has_a_kernel_of_its_own(served: Path, monkeypatch: pytest.MonkeyPatch):
+    assert run("ask", "Hello").returncode == 0
+    monkeypatch.setenv("LLMOS_HOME", str(served / "other"))
+    assert "No kernel is running." in run("status").stderr
+    monkeypatch.setenv("LLMOS_HOME", str(served))
+    assert run("status").returncode == 0
