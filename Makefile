@@ -97,7 +97,7 @@ check: native $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
-bench: native $(VENV)/.runtime
+bench: native $(VENV)/.dev
 	@$(BIN)/llmos bench engine
 
 clean:

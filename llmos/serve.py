@@ -172,5 +172,5 @@ def _log_to_file(config: Config) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("llama.cpp").setLevel(logging.WARNING)
-    for quiet in ("httpx", "httpcore", "uvicorn.access"):
+    for quiet in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(quiet).setLevel(logging.WARNING)

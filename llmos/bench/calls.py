@@ -29,7 +29,7 @@ from llmos.kernel.kernel import Kernel
 __all__ = ["Item", "items", "measure", "right", "valid"]
 
 KEYS = ("call_valid_rate", "call_right_rate", "needless_call_rate")
-REPLY_TOKENS = 64
+REPLY_TOKENS = 160
 AT_ONCE = 4
 _WRONG_SHOWN = 20
 

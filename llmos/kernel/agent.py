@@ -217,6 +217,10 @@ class Agent:
         grammar = steps.reply_grammar()
         params = self._params(turn, prompt, grammar=grammar, greedy=bool(grammar))
         await self._generate(turn, prompt, params, None)
+        if rest := steps.rest_messages(self._messages(turn.process)):
+            prompt = await self._backend.prompt(rest)
+            self._show(turn, "\n\n", 0)
+            await self._generate(turn, prompt, self._params(turn, prompt), None)
 
     def _messages(self, process: Process) -> list[Message]:
         system = process.system or self._config.system or SYSTEM

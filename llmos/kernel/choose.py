@@ -28,13 +28,21 @@ __all__ = ["Choice", "Chooser", "Reading", "split"]
 
 _THRESHOLD = 0.5  # least probability of a call
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
+_IGNORED = 1.0  # and this for each value that stands before its clause
 _TESTS_KEPT = 16384  # results of a tool's test that are remembered
+_FITTING = 0.06  # how much less near than the nearest a sentence may be, as a cosine
 _PIECES = 6  # most pieces a message is cut into
 _MESSAGE_WORDS = 120  # a longer message is no question for a tool
-_REMARK_WORDS = 4  # from so many words on, a clause without a call may want an answer
+_REQUEST_WORDS = 3  # from so many words on, a clause without a call may want an answer
 # Where a message may fall into clauses; with the number words in spans.py the part that is English.
 _BREAK = re.compile(r"(?<=[.?!;])\s+|,\s+|\s+(?=(?:and|then|also|but)\s)", re.I)
 _LEAD = re.compile(r"^(?:(?:and|then|also|but|first)\b[, ]*)+", re.I)
+# What a clause that only tells something begins with.
+_TELLS = re.compile(
+    r"(?:i|i'm|i've|we|my|our|you|he|she|it|it's|they|his|her|their|the|a|an|this|that|there|these"
+    r"|thanks|thank|please|hi|hello|hey|good|ok|okay|yes|no|sorry|if|when|after|before|now)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ class Chooser:
         chat: Sequence[str],
         cache: Path | None = None,
     ) -> None:
+        self._embed = embed
         self.calls = [self._quick(call) for call in calls if call.worked]
         self._tests = {
             copied.format: copied.accepts
@@ -129,6 +138,17 @@ class Chooser:
         near = self._probe.nearness(clause, [w.question for w in own.worked])
         return [own.worked[i] for i in np.argsort(near)[-count:]]
 
+    def fitting(self, clause: str, sentences: Sequence[str]) -> tuple[str, ...]:
+        """Those of some sentences that answer ``clause``: about as near in meaning as the nearest.
+
+        A call may know more than was asked, and say it in sentences of their own.
+        """
+        if len(sentences) < 2:
+            return tuple(sentences)
+        vectors = self._embed([clause, *sentences])
+        near = vectors[1:] @ vectors[0]
+        return tuple(s for s, n in zip(sentences, near, strict=True) if n >= near.max() - _FITTING)
+
     # --- one reading ------------------------------------------------------------------------
 
     def _read(self, clauses: Sequence[str]) -> tuple[float, Reading]:
@@ -149,7 +169,8 @@ class Chooser:
                 context.append(clause)  # may hold the values of what comes next
             else:
                 call = self.calls[picked]
-                score -= _UNUSED * self._unused(call, whole)
+                score -= _UNUSED * self._unused(call, clause)
+                score -= _IGNORED * self._unused(call, " ".join(context))
                 said = clause if self._whole(call, clause) else whole
                 choices.append(Choice(call, said, float(probability[picked])))
                 if self._fillable(call, clause):
@@ -157,7 +178,7 @@ class Chooser:
                 context = []
             logs.append(score)
         rest += context
-        said = " ".join(c for c in rest if len(c.split()) >= _REMARK_WORDS)
+        said = " ".join(clause for clause in rest if _wants_answer(clause))
         return sum(logs) / len(logs), Reading(tuple(choices), said)
 
     def _fillable(self, call: Syscall, text: str) -> bool:
@@ -219,6 +240,12 @@ class Chooser:
                     if copied.accepts and said:
                         picked.setdefault(copied.format, value)
         return picked
+
+
+def _wants_answer(clause: str) -> bool:
+    """Whether a clause without a call is a question or a request, not just a remark."""
+    asks = clause.rstrip().endswith("?") or not _TELLS.match(clause)
+    return asks and len(clause.split()) >= _REQUEST_WORDS
 
 
 def split(message: str, tests: Iterable[Callable[[str], bool]]) -> list[str]:

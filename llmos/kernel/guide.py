@@ -3,11 +3,9 @@
 For each message the guide chooses by meaning whether and what to call (``choose.py``,
 ``followup.py``), then brings in at the tail only the chosen call with its nearest worked examples
 and binds the arguments to the person's own words (``fill.py``). Where these leave one way only,
-nothing is generated. A composed argument is written several times, each time beside other
-examples, and the majority counts (self-consistency: Wang et al. 2022, arXiv:2203.11171). In the
-end the model says the result in one of the ways the tool declares, so that the figure a person
-reads is the figure the tool gave. The front of the window stays as it was; the card of a call is
-gone after it.
+nothing is generated. In the end the model says the result in one of the ways the tool declares,
+so that the figure a person reads is the figure the tool gave. The front of the window stays as it
+was; the card of a call is gone after it.
 
 Models that choose well by themselves need none of this (``engine.tool_help``).
 """
@@ -17,15 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from llmos.engine.gbnf import Chars, Expr, Grammar, Rep, alt, seq
+from llmos.engine.gbnf import Expr, Grammar, alt, seq
 from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
 from llmos.kernel.choose import Choice, Chooser, Reading
@@ -43,9 +40,6 @@ Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
 _TRIES = 3  # ways to fill in a call that are tried before the error is the answer
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
-#: For each time a composed argument is written, which of the nearest examples are on the card.
-_BALLOTS = ((1, 0), (2, 0), (3, 1))
-_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # what goes on after a result begins a sentence
 _UNFINISHED = "The call could not be written out in the room that was left."
 
 
@@ -69,7 +63,6 @@ class _Planned:
 
     choice: Choice
     blank: Blank
-    ballots: list[str] = field(default_factory=list)
     tries: int = 1
     call: ToolCall | None = None
     outcome: Outcome | None = None
@@ -127,15 +120,10 @@ class Steps:
         """The model wrote the call that ``next_call`` asked for, or was cut off in the midst."""
         planned = next(p for p in self._planned if p.open)
         arguments = _read(written)
-        if arguments is not None:
-            planned.ballots.append(json.dumps(arguments, ensure_ascii=False))
-        elif not planned.ballots:
+        if arguments is None:
             planned.fail(_UNFINISHED)
-            return
-        wanted = len(_BALLOTS) if planned.blank.composed else 1
-        leader, votes = Counter(planned.ballots).most_common(1)[0]  # the first of equals
-        if 2 * votes > wanted or len(planned.ballots) == wanted or arguments is None:
-            planned.fill_in(json.loads(leader))
+        else:
+            planned.fill_in(arguments)
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls that are written and not yet made."""
@@ -155,11 +143,8 @@ class Steps:
         """The conversation with the card of the next call at its tail."""
         planned = next(p for p in self._planned if p.open)
         call, clause = planned.choice.call, planned.choice.clause
-        near = self._chooser.nearest(call, clause, max(max(b) for b in _BALLOTS) + 1)[::-1]
-        wanted = _BALLOTS[min(len(planned.ballots), len(_BALLOTS) - 1)]
-        shown = [near[at] for at in wanted if at < len(near)][-_SHOWN:]
         lines = [f"Tool {call.name}({', '.join(call.schema['properties'])}): {call.description}"]
-        for worked in shown:
+        for worked in self._chooser.nearest(call, clause, _SHOWN):
             arguments = json.dumps(dict(worked.arguments), ensure_ascii=False)
             lines += [f"Question: {worked.question}", f"{OPENING}{arguments}"]
         card = "\n".join([*lines, f"Question: {clause}"])
@@ -170,21 +155,27 @@ class Steps:
         return self._suited(messages)
 
     def reply_grammar(self) -> str:
-        """Binds the reply to the results; empty where there is none, or a call says nothing.
-
-        What the message asks besides is answered freely after them.
-        """
+        """Binds the reply to the results; empty where there is none, or a call says nothing."""
         answered = [p for p in self._planned if p.outcome is not None]
         if not answered or any(not _ways_to_say(p, several=False) for p in answered):
             return ""
         sentences: list[Expr | str] = []
         for planned in answered:
             said = _ways_to_say(planned, several=len(answered) > 1)
+            said = self._chooser.fitting(planned.choice.clause, said)
             sentences += [" " if sentences else "", alt(*said)]
-        if self._rest:
-            printed = Chars(((0x20, 0x10FFFF),))
-            sentences += [" ", Chars.of(_CAPITALS), Rep(printed, 1, None)]
         return Grammar().render(seq(*sentences))
+
+    def rest_messages(self, messages: Sequence[Message]) -> list[Message]:
+        """The conversation when the model answers what the message asks besides its calls.
+
+        Empty where it asks nothing more, or the reply was not bound. That part of the message
+        stands alone then, as an ordinary turn: a small model goes on about the results otherwise.
+        """
+        if not self._rest or not self.reply_grammar():
+            return []
+        asked = max(at for at, message in enumerate(messages) if message.role == "user")
+        return self._suited([*messages[:asked], Message("user", self._rest)])
 
     def _suited(self, messages: Sequence[Message]) -> list[Message]:
         """Without the assistant's bare calls: the model is shown questions, results, answers."""

@@ -1,4 +1,4 @@
-"""Somebody else's server: written by hand for what goes wrong, a real kernel for what goes right."""
+"""Somebody else's server: by hand for what goes wrong, a real kernel's for what goes right."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ async def test_a_kernel_on_another_kernel_makes_the_same_calls(home: Path):
 
 
 async def test_cancelling_a_remote_reply_frees_the_other_side(home: Path):
-    async with far_and_near(home, lambda _: "word " * 600, slow=True) as (far, near):
+    async with far_and_near(home, lambda _: "word " * 600, slow=True) as (_far, near):
         prompt = await near.backend.prompt(HELLO)
         [generation] = near.backend.generate(prompt, SamplingParams(max_tokens=3000))
         await asyncio.sleep(0)

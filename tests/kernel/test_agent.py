@@ -79,11 +79,23 @@ async def hangs(_process, _arguments) -> Outcome:
         (call("t.egress"), "Error: t.egress was not made: nothing has been granted", "denied"),
         (call("no.such"), "Error: There is no call 'no.such'. There are:", "unknown_call"),
         ('<tool_call>\n{"name": "t.fails", "argu', "", ""),
-        ('<tool_call>\n{"name": "t.fails", "arguments": [1]}\n</tool_call>', "Error: The call of t.fails needs", "invalid_arguments"),
-        ("<tool_call>\nwhatever\n</tool_call>", "Error: A call must begin with '{'", "invalid_arguments"),
-        ('<tool_call>\n{"name": 1}\n</tool_call>', 'Error: A call needs a "name"', "invalid_arguments"),
+        (
+            '<tool_call>\n{"name": "t.fails", "arguments": [1]}\n</tool_call>',
+            "Error: The call of t.fails needs",
+            "invalid_arguments",
+        ),
+        (
+            "<tool_call>\nwhatever\n</tool_call>",
+            "Error: A call must begin with '{'",
+            "invalid_arguments",
+        ),
+        (
+            '<tool_call>\n{"name": 1}\n</tool_call>',
+            'Error: A call needs a "name"',
+            "invalid_arguments",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_what_goes_wrong_in_a_call_is_told_to_the_model(
     home: Path, written: str, sentence: str, code: str
 ):

@@ -62,7 +62,7 @@ def is_composite(text: str) -> bool:
             _Parser(ones).whole()
     return any(
         (t.kind == "op" and t.text not in (",", "and"))
-        or (t.kind == "word" and t.text in FUNCTIONS)
+        or (t.kind == "word" and (t.text in FUNCTIONS or t.text == "diff"))
         for t in tokens
     )
 
