@@ -181,7 +181,8 @@ class Client:
     async def wait(self, pid: int, *, seconds: float | None = None) -> ProcessInfo:
         """Wait until the process has nothing to do (``ready``) or has ended."""
         body = {} if seconds is None else {"seconds": seconds}
-        patience = httpx.Timeout(ANSWER_SECONDS, read=seconds and seconds + ANSWER_SECONDS)
+        longest = None if seconds is None else seconds + ANSWER_SECONDS
+        patience = httpx.Timeout(ANSWER_SECONDS, read=longest)
         path = f"/kernel/v1/processes/{pid}/wait"
         return _info(await self._call("POST", path, json=body, timeout=patience))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from llmos import paths
 from llmos.client import Client
 from llmos.errors import KernelUnreachable
 
@@ -53,9 +54,9 @@ def prepare(home: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("PYTHONPATH", os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")]))
 
 
-async def _stop() -> None:
+async def _stop(state: Path) -> None:
     with contextlib.suppress(KernelUnreachable):
-        async with await Client.connect(start=False) as client:
+        async with await Client.connect(state=state, start=False) as client:
             pid = (await client.status())["pid"]
             await client.shutdown()
             try:
@@ -67,11 +68,12 @@ async def _stop() -> None:
 
 @contextlib.contextmanager
 def stopped_afterwards() -> Iterator[None]:
-    """Stop the kernel that the block's terminals started."""
+    """Stop the kernel that the block's terminals started, wherever the block went since."""
+    state = paths.state_dir()
     try:
         yield
     finally:
-        asyncio.run(_stop())
+        asyncio.run(_stop(state))
 
 
 def command(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:

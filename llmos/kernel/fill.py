@@ -39,7 +39,7 @@ def readings(call: Syscall, clause: str) -> list[Way]:
     slots: list[list[str | None]] = []
     for copied in call.copied.values():
         found = candidates(copied, clause)[:_MOST_VALUES]
-        slots.append([None] if copied.joins and len(found) != 1 else list(found))
+        slots.append([None] if copied.joins and len(found) > 1 else list(found))
     also = {value for copied in call.copied.values() for value in copied.also}
     ways = []
     for combination in itertools.product(*slots):

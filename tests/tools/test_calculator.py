@@ -590,3 +590,26 @@ def test_roots_of_squares_are_exact(n):
 def test_a_conversion_there_and_back_changes_nothing(n, units):
     here, there = units
     assert evaluate(f"(({n} {here}) in {there}) in {here}").split()[0] == str(n)
+
+
+# --- what is a value in a person's words --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["23 * 47", "1/0", "9**9**9", "sqrt(-1)", "15% of 240", "5 km to miles", "20% off 80",
+     "the difference between 410 and 187", "the sum of 15, 20 and 31", "1081 times 3"],
+)  # fmt: skip
+def test_what_has_the_form_of_a_calculation_is_one_with_a_result_or_without(text):
+    accepts = CALLS["calculator.evaluate"].verbatim["expression"].accepts
+    assert accepts(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-01-15", "12/25/2025", "24 hours in a day", "1/0 cheese", "1/0 and why", "times 3", "7",
+     "what is 23 * 47", "3 kg", "", "(" * 60, "9" * 300],
+)  # fmt: skip
+def test_what_has_not_is_none(text):
+    accepts = CALLS["calculator.evaluate"].verbatim["expression"].accepts
+    assert not accepts(text)

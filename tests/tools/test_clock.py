@@ -527,3 +527,62 @@ def test_the_edges_of_the_calendar_are_errors_not_crashes():
 def test_examples_are_questions_of_their_own():
     examples = [example for call in CALLS.values() for example in call.examples]
     assert all(a != b for a, b in pairwise(sorted(examples)))
+
+
+# --- what is a value in a person's words ------------------------------------------------------
+
+
+def accepts(call, argument, text):
+    return CALLS[call].verbatim[argument].accepts(text)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "yes", "no"),
+    [
+        ("now", "place", ["Oslo", "Paris, Texas", "Sydney, Australia", "UTC+3"],
+         ["in Oslo", "Oslo, and then", "- 347", "Christmas", "May", "cheese", ""]),
+        ("add", "date", ["10 June 2025", "Christmas", "next Friday", "2024-03-01", "tomorrow"],
+         ["on 10 June 2025", "until Christmas", "in 5 hours", "1000", "may", "march",
+          "3 weeks after 10 August 2026", "10 days before Christmas"]),
+        ("add", "amount", ["3 weeks", "90 days ago", "in 5 hours", "a week from"],
+         ["an hour", "a month", "3 pages", "10 June 2025"]),
+        ("between", "end", ["until Christmas", "since 4 May 2023", "4 May 2023"],
+         ["on 4 May 2023", "until cheese"]),
+        ("weekday", "date", ["2028", "31 October 2028", "next Tuesday"],
+         ["Saturday", "1000", "until Christmas"]),
+        ("convert", "time", ["3pm", "15:00", "noon"], ["now", "in 5 hours", "3"]),
+    ],
+)  # fmt: skip
+def test_values_are_told_from_other_words(call, argument, yes, no):
+    assert [text for text in yes if not accepts(call, argument, text)] == []
+    assert [text for text in no if accepts(call, argument, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("today", "until Christmas"), ("until Christmas", "today")],
+)
+def test_until_makes_a_date_the_end_whichever_comes_first(start, end):
+    assert ask("between", start, end) == ask("between", "today", "Christmas")
+
+
+@pytest.mark.parametrize(("start", "end"), [("since 4 May", "today"), ("today", "since 4 May")])
+def test_since_makes_a_date_the_beginning_whichever_comes_first(start, end):
+    assert ask("between", start, end) == ask("between", "4 May", "today")
+
+
+def said(call, **arguments):
+    result = asyncio.run(CALLS[call].run(arguments, PERSON))
+    return CALLS[call].phrases(arguments, result)
+
+
+def test_every_way_to_say_a_time_names_its_place():
+    assert all("Tokyo" in sentence for sentence in said("now", place="Tokyo"))
+    assert said("now", place="Tokyo")
+    assert len(said("now")) == 1
+    assert all("UTC+3" in sentence for sentence in said("now", place="UTC+3"))
+
+
+def test_a_weekday_is_said_shortly_and_a_year_only_as_such():
+    assert said("weekday", date="20 July 1969")[0] == "20 July 1969 was a Sunday"
+    assert said("weekday", date="2028") == ("2028 is a leap year",)
