@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import logging
 import os
@@ -100,7 +99,7 @@ def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, str]:
     model = catalog.find(config.engine.model)
     header = gguf.verify(model.path)
     machine = hardware.probe()
-    sized = _sized(config.engine, header, machine)
+    sized, note = _sized(config.engine, header, machine)
     threads = config.engine.threads or machine.cores
 
     def load() -> Any:
@@ -110,37 +109,24 @@ def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, str]:
 
     governor = None if config.engine.threads else ThreadGovernor.for_cores(threads)
     suggestion = hardware.suggest(machine, model.name)
-    hint = suggestion.reason if suggestion else ""
+    hint = f"{note} {suggestion.reason if suggestion else ''}".strip()
+    engine = {**engine, "swap_bytes": sized.swap_bytes}
     return LocalBackend(load, governor=governor, **engine), hint
 
 
-def _sized(engine: EngineConfig, header: Any, machine: Any) -> EngineConfig:
-    """The settings with window and cells filled in: as asked, else the largest that fits.
+def _sized(engine: EngineConfig, header: Any, machine: Any) -> tuple[EngineConfig, str]:
+    """The settings with all sizes filled in, and what is otherwise than asked, in a sentence.
 
     Raises:
         ModelTooLarge: Not even the smallest window fits.
     """
-    from llmos.errors import ModelTooLarge
     from llmos.models import hardware
 
-    trained = header.context or limits.WINDOW_DEFAULT
-    wanted = min(engine.window or limits.WINDOW_DEFAULT, trained)
-    tries = [(wanted, engine.cells or 2 * wanted)]
-    if not engine.cells:
-        tries.append((wanted, wanted))
-    if not engine.window and not engine.cells:
-        tries += [(w, w) for w in (4096, 2048) if w < wanted]
-    for last, (window, cells) in enumerate(tries, 1 - len(tries)):
-        try:
-            hardware.require_fit(
-                header, machine, cells, engine.kv_type, gpu_layers=engine.gpu_layers
-            )
-        except ModelTooLarge:
-            if not last:
-                raise
-            continue
-        return dataclasses.replace(engine, window=window, cells=cells)
-    raise AssertionError("unreachable")
+    plan = hardware.plan(header, machine, engine)
+    if plan.verdict.fits == "no":
+        cells, kv_type = plan.engine.cells, engine.kv_type
+        hardware.require_fit(header, machine, cells, kv_type, gpu_layers=engine.gpu_layers)
+    return plan.engine, plan.note
 
 
 def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]]:
@@ -152,7 +138,7 @@ def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]
     Returns:
         The table, and a sentence for each tool that is broken.
     """
-    loaded = tool_loader.load_all([paths.bundled("tools"), paths.models_dir().parent / "tools"])
+    loaded = tool_loader.load_all([paths.bundled("tools"), paths.tools_dir()])
     broken = [f"The tool {b.name} is broken: {b.sentence}" for b in loaded.broken]
     surroundings = _surroundings()
     rows = {row.name: row for row in process_calls(kernel)}

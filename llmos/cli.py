@@ -75,6 +75,29 @@ def main() -> None:
     except LlmosError as error:
         click.echo(f"llmos: {visible(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except Exception:
+        click.echo(f"llmos: Something went wrong in llmos itself. {_recorded()}", err=True)
+        sys.exit(70)  # internal software error, as sysexits.h has it
+
+
+def _recorded() -> str:
+    """Write the traceback of the error at hand to the log; returns where it is."""
+    import os
+    import time
+    import traceback
+
+    from llmos import paths
+
+    file = paths.log_file()
+    try:
+        paths.private_dir(file.parent)
+        with open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as log:
+            moment = time.strftime("%Y-%m-%d %H:%M:%S")
+            command = " ".join(sys.argv[1:2])
+            log.write(f"{moment},000 ERROR llmos.cli: {command}\n{traceback.format_exc()}")
+    except OSError:
+        return f"Its log {file} cannot be written."
+    return f"The details are in {file}."
 
 
 @click.group(cls=_Commands, invoke_without_command=True)

@@ -23,15 +23,13 @@ from typing import Any
 
 import httpx
 
-from llmos import errors, paths
+from llmos import errors, limits, paths
 from llmos.errors import KernelError, KernelRunning, KernelUnreachable, LlmosError
 from llmos.events import EVENTS, Event, ProcessInfo, StoredMessage, from_json, message_from_json
 
 __all__ = ["Client"]
 
-START_SECONDS = 120.0
-#: For an answer that does not wait for anything but the kernel itself and its disk.
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = limits.ANSWER_SECONDS
 _POLL_SECONDS = 0.02
 _RETRY_SECONDS = 0.5  # while another kernel starts or stops
 
@@ -117,7 +115,7 @@ class Client:
         """Ask the kernel to stop; running replies are cut and journalled first."""
         await self._call("POST", "/kernel/v1/shutdown")
 
-    async def gone(self, seconds: float = 15.0) -> None:
+    async def gone(self, seconds: float = limits.GONE_SECONDS) -> None:
         """Wait until the kernel no longer answers.
 
         Raises:
@@ -300,31 +298,43 @@ def _error(answer: httpx.Response) -> LlmosError:
 async def _start_kernel(client: Client, state: Path, arguments: tuple[str, ...]) -> None:
     """Start ``llmos serve`` in the background and wait until it answers.
 
-    Where another kernel holds the directory, one that another terminal starts or one that is
-    stopping, this waits for it and then tries again.
+    A kernel that has said that it loads its model is waited for as long as it lives: how long
+    that takes is the model's and the disk's business. Where another kernel holds the directory,
+    one that another terminal starts or one that is stopping, this waits for it and then tries
+    again.
     """
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + limits.LOAD_SECONDS
     while time.monotonic() < deadline:
         try:
             paths.private_dir(state)
             with tempfile.TemporaryFile() as said:
                 process = _serve_process(state, arguments, said)
-                while time.monotonic() < deadline:
+                patience = time.monotonic() + limits.START_SECONDS
+                while process.poll() is None:
                     if await client.alive():
                         return
-                    if process.poll() is not None:
-                        break
+                    if time.monotonic() > patience and not os.fstat(said.fileno()).st_size:
+                        raise _not_ready(state, limits.START_SECONDS)
                     await asyncio.sleep(_POLL_SECONDS)
                 said.seek(0)
                 lines = said.read().decode("utf-8", "replace").strip().splitlines()
         except OSError as error:
             raise _unusable(state, error) from error
-        if process.poll() is not None and process.returncode != KernelRunning.exit_code:
-            sentence = lines[-1] if lines else "The kernel ended at start."
-            raise KernelUnreachable(sentence.removeprefix("llmos: "))
+        if await client.alive():
+            return
+        if process.returncode != KernelRunning.exit_code:
+            told = [line for line in lines if line.startswith("llmos: ")]
+            if told:
+                raise KernelUnreachable(told[-1].removeprefix("llmos: "))
+            why = f"The kernel ended at start (exit code {process.returncode})."
+            raise KernelUnreachable(why, remedy=f"See {paths.log_file(state)}.")
         await asyncio.sleep(_RETRY_SECONDS)
-    raise KernelUnreachable(
-        f"The kernel did not become ready within {START_SECONDS:.0f} s.",
+    raise _not_ready(state, limits.LOAD_SECONDS)
+
+
+def _not_ready(state: Path, seconds: float) -> KernelUnreachable:
+    return KernelUnreachable(
+        f"The kernel did not become ready within {seconds:.0f} s.",
         remedy=f"See {paths.log_file(state)}.",
     )
 

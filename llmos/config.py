@@ -104,6 +104,7 @@ class AgentConfig:
         _require(0 <= self.temperature <= 5, "agent.temperature must be between 0 and 5.")
         _require(0 < self.top_p <= 1, "agent.top_p must be above 0 and at most 1.")
         _require(0 <= self.min_p <= 1, "agent.min_p must be between 0 and 1.")
+        _require(self.repeat_penalty > 0, "agent.repeat_penalty must be positive.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +233,15 @@ def load(
     built = {}
     for name, cls in sections.items():
         prefix = f"LLMOS_{name.upper()}_"
-        names = {f.name for f in dataclasses.fields(cls)}
         from_env = {
             key.removeprefix(prefix).lower(): value
             for key, value in environ.items()
-            if key.startswith(prefix) and key.removeprefix(prefix).lower() in names
+            if key.startswith(prefix)
         }
         section = written.get(name, {})
         if not isinstance(section, Mapping):
             raise ConfigError(f"[{name}] in {file} must be a section.")
-        layers = [(str(file), section), ("environment", from_env)]
+        layers = [(str(file), section), (f"environment, {prefix}…", from_env)]
         layers.append(("command line", (overrides or {}).get(name, {})))
         built[name] = _section(name, cls, layers)
     return Config(**built)

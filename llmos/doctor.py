@@ -26,8 +26,8 @@ import click
 from llmos import config, limits, paths
 from llmos.client import Client
 from llmos.errors import LlmosError
+from llmos.memory.check import check as verify
 from llmos.models import catalog, gguf, hardware
-from llmos.models.commands import cells_for
 from llmos.models.hardware import Hardware, amount
 
 __all__ = ["Check", "doctor", "examine"]
@@ -158,12 +158,11 @@ def _model(settings: config.Config, machine: Hardware) -> list[Check]:
                 "Choose an instruct model: llmos models list",
             )
         )
-    engine = settings.engine
-    cells = cells_for(engine, header.context)
-    verdict = hardware.fit(header, machine, cells, engine.kv_type, gpu_layers=engine.gpu_layers)
+    plan = hardware.plan(header, machine, settings.engine)
+    verdict = plan.verdict
     status: Status = {"yes": "ok", "slow": "warn", "no": "fail"}[verdict.fits]  # type: ignore[assignment]
     remedy = "" if status == "ok" else "Choose a smaller model: llmos models list"
-    checks.append(Check("memory", status, verdict.reason, remedy))
+    checks.append(Check("memory", status, f"{verdict.reason} {plan.note}".strip(), remedy))
     if suggestion := hardware.suggest(machine, name):
         checks.append(Check("better model", "ok", suggestion.reason))
     return checks
@@ -208,6 +207,19 @@ def _state(state: Path) -> Check:
             "state", "warn", f"{amount(free)} are free in {state}.", "Make room before it fills up."
         )
     return Check("state", "ok", f"{state} is writable, {amount(free)} free.")
+
+
+def _journal(state: Path) -> Check:
+    """All of it, from the first record on: also beside a kernel that runs."""
+    file = state / "journal.db"
+    if not file.exists():
+        return Check("journal", "ok", "None yet; the first kernel makes it.")
+    problems = verify(file)
+    if not problems:
+        return Check("journal", "ok", f"{file}: whole, its chain of hashes unbroken.")
+    more = f" {len(problems) - 1} more problems." if len(problems) > 1 else ""
+    remedy = "Stop llmos and put a backup in its place; keep a copy of what is there."
+    return Check("journal", "fail", f"{problems[0]}{more}", remedy)
 
 
 def _socket(state: Path) -> Check:
@@ -331,6 +343,7 @@ def examine(settings: config.Config | None = None, machine: Hardware | None = No
     run("model", lambda: _model(chosen, seen))
     run("embedder", _embedder)
     run("state", lambda: _state(chosen.state))
+    run("journal", lambda: _journal(chosen.state))
     run("socket", lambda: _socket(chosen.state))
     run("kernel", lambda: _kernel(chosen.state))
     run("terminal", _terminal)

@@ -213,7 +213,8 @@ class TurnFinished(Event):
     """The turn is over.
 
     Args:
-        reason: ``stop``, ``length``, ``interrupted``, ``budget``, ``loop`` or ``error``.
+        reason: ``stop``, ``length``, ``interrupted``, ``budget``, ``loop``, ``too_long`` (the
+            model is not shown this turn again) or ``error``.
         error: The sentence for the person, with its remedy, where there is one.
     """
 

@@ -37,6 +37,8 @@ GRAMMAR_BYTES = 256 * 1024
 REMOTE_REPLY_CHARS = 8_000_000  # of one reply from somebody else's server
 KNOWN_TEXTS = 512  # token sequences remembered by the text they spell
 KNOWN_TOKENS = 1 << 20  # tokens of all of them
+ASIDE_CHARS = 20_000  # a longer text is tokenized in a thread (about 10 ms on the loop)
+SWAP_SHARE = 0.25  # of the memory a model leaves free, at most for swapped-out sequences
 
 # --- grammars -------------------------------------------------------------------------------
 GRAMMAR_RULES = 8192  # rules of one grammar
@@ -102,6 +104,7 @@ GGUF_STRINGS = 4_194_304  # strings in all arrays together; vocabularies are bel
 GGUF_KEPT_STRING_BYTES = 1024 * 1024  # of one string that is kept (a chat template, a name)
 GGUF_KEPT_BYTES = 16 * 1024 * 1024  # of all kept values together
 GGUF_KEPT_ARRAY = 4096  # numbers of one array that is kept (a value a layer)
+WINDOW_MIN = 256  # tokens; a model made for fewer cannot hold a conversation
 GGUF_DEPTH = 4  # arrays within arrays
 PULL_TRIES = 6  # connections in a row without a byte before a download gives up
 PULL_BACKOFF_S = 0.5  # before the second try; doubled up to the maximum
@@ -125,3 +128,9 @@ TITLE_CHARS = 80
 MESSAGE_CHARS = 10_000_000
 CLOSE_SECONDS = 5.0  # for running turns to keep what they wrote
 STOP_SECONDS = 30.0  # for a kernel to stop; what hangs longer is ended with the process
+
+# --- terminals ------------------------------------------------------------------------------
+START_SECONDS = 60.0  # for a kernel that was started to say that it loads its model
+LOAD_SECONDS = 1800.0  # for another terminal's kernel that loads, or one that stops
+GONE_SECONDS = STOP_SECONDS + 5.0  # for a kernel that was asked to stop to be gone
+ANSWER_SECONDS = 30.0  # for an answer that waits for nothing but the kernel and its disk

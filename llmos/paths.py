@@ -8,6 +8,7 @@ platform's usual places are used.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = [
     "private_dir",
     "socket_path",
     "state_dir",
+    "tools_dir",
 ]
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -56,6 +58,11 @@ def models_dir() -> Path:
     return home / "models" if home else Path(platformdirs.user_data_dir("llmos")) / "models"
 
 
+def tools_dir() -> Path:
+    """The person's own tools, each a folder as in the bundled ``tools``; need not exist."""
+    return models_dir().parent / "tools"
+
+
 def cache_dir() -> Path:
     """What can be deleted at any time."""
     home = _home()
@@ -71,7 +78,11 @@ def socket_path(state: Path | None = None) -> Path:
     """The kernel's private Unix socket.
 
     It lies in the state directory; where that path is too long for a socket address, in a
-    private folder of the temporary directory named after the state directory.
+    private folder of ``XDG_RUNTIME_DIR`` or, without that, of ``/tmp``, under a name made from
+    the state directory. Every terminal must come to the same place, so ``TMPDIR`` is no matter.
+
+    Raises:
+        PermissionError: That folder is a link or belongs to somebody else.
     """
     state = state or state_dir()
     path = state / "kernel.sock"
@@ -80,16 +91,28 @@ def socket_path(state: Path | None = None) -> Path:
     import hashlib
 
     name = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-    return private_dir(Path(tempfile.gettempdir()) / f"llmos-{os.getuid()}") / f"{name}.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and len(os.fsencode(runtime)) <= _SOCKET_PATH_MAX - 32:
+        folder = Path(runtime) / "llmos"
+    else:
+        folder = Path("/tmp") / f"llmos-{os.getuid()}"  # where anybody may have put something
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise PermissionError(f"{folder} is not a folder of its own")
+    return private_dir(folder) / f"{name}.sock"
 
 
 def private_dir(path: Path) -> Path:
     """Create ``path`` (and parents) readable by this user alone, and return it.
 
+    Parents that are there already are left as they are.
+
     Raises:
         PermissionError: It exists and belongs to somebody else.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (*reversed(path.parents), path):
+        if folder == path or not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
     status = path.stat()
     if status.st_uid != os.getuid():
         raise PermissionError(f"{path} belongs to another user")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import io
 import logging
 import logging.handlers
@@ -37,21 +38,30 @@ def serve(given: Mapping[str, Mapping[str, Any]], *, background: bool) -> None:
 
     Args:
         given: Settings from the command line.
-        background: Stop when idle, and print nothing but the reason for not starting.
+        background: Stop when idle; standard error goes to the log once terminals may come.
 
     Raises:
         LlmosError: It cannot start.
     """
     config = settings.load(given)
     _log_to_file(config)
+    crashes = _crashes_to_file(config)
     try:
-        asyncio.run(_serve(config, background))
+        asyncio.run(_serve(config, background, crashes))
     except LlmosError:
-        log.exception("the kernel could not start")
+        log.exception("the kernel could not start, or has ended")
         raise
+    except Exception as error:
+        log.exception("the kernel crashed")
+        sentence = "The kernel crashed."
+        raise KernelError(sentence, remedy=f"See {paths.log_file(config.state)}.") from error
+    finally:
+        faulthandler.disable()
+        if crashes >= 0:
+            os.close(crashes)
 
 
-async def _serve(config: Config, background: bool) -> None:
+async def _serve(config: Config, background: bool, crashes: int) -> None:
     from llmos.boot import boot
     from llmos.server.app import create_app
     from llmos.server.listen import serve as listen
@@ -59,14 +69,17 @@ async def _serve(config: Config, background: bool) -> None:
     loop = asyncio.get_running_loop()
     # Until the kernel is there nothing can be lost, and a model that loads cannot be interrupted.
     _on_signals(loop, lambda: os._exit(130))
-    _say(background, f"Loading {config.engine.model} …")
+    print(f"Loading {config.engine.model} …", file=sys.stderr, flush=True)  # terminals wait for it
     async with boot(config) as kernel:
         _on_signals(loop, kernel.stopping.set)
         where, port = paths.socket_path(config.state), config.server.port
 
         def ready(_port: int) -> None:
             also = f" and http://127.0.0.1:{port}" if port else ""
-            _say(background, f"Ready: {kernel.backend.info.name} on {where}{also}")
+            if not background:
+                print(f"Ready: {kernel.backend.info.name} on {where}{also}", file=sys.stderr)
+            elif crashes >= 0:  # no terminal reads it any more
+                os.dup2(crashes, sys.stderr.fileno())
 
         token = (config.server.token or _token(config)) if port else ""
         server = asyncio.create_task(listen(create_app(kernel), where, port, token, ready=ready))
@@ -90,13 +103,10 @@ async def _serve(config: Config, background: bool) -> None:
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # started by nohup
         loop.add_signal_handler(number, act)
-
-
-def _say(background: bool, sentence: str) -> None:
-    if not background:
-        print(sentence, file=sys.stderr, flush=True)
 
 
 def _end_at_last() -> None:
@@ -156,6 +166,20 @@ class _PrivateLog(logging.handlers.RotatingFileHandler):
 
         raw = open(self.baseFilename, "ab", opener=private)  # noqa: SIM115 - the handler closes it
         return io.TextIOWrapper(raw, "utf-8", "backslashreplace")
+
+
+def _crashes_to_file(config: Config) -> int:
+    """Have what kills the process outright written to the log; returns its descriptor, or -1.
+
+    It stays open on the file it was opened on, also when the log is rotated.
+    """
+    try:
+        file = paths.log_file(config.state)
+        crashes = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:
+        return -1
+    faulthandler.enable(crashes)
+    return crashes
 
 
 def _log_to_file(config: Config) -> None:

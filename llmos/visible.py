@@ -7,8 +7,9 @@ bidirectional marks make text read otherwise than it is stored; both become visi
 from __future__ import annotations
 
 import re
+from typing import Any
 
-__all__ = ["REPLACEMENT", "visible"]
+__all__ = ["REPLACEMENT", "encodable", "visible"]
 
 #: Stands where a character was that must not reach a terminal and has no picture of its own.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -31,3 +32,14 @@ def visible(text: str) -> str:
     Newlines and tabs stay, ``\\r\\n`` becomes a newline; escape becomes ``␛``, and so on.
     """
     return _HIDDEN.sub(REPLACEMENT, text.replace("\r\n", "\n").translate(_PICTURES))
+
+
+def encodable(value: Any) -> Any:
+    """JSON-like data without lone surrogates, which nobody could store, send or show."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encodable(item) for item in value]
+    return value

@@ -56,24 +56,36 @@ class Admission:
         sequence.state = State.WAITING
         self.waiting.append(sequence)
 
-    def admit(self, now: float) -> None:
-        """Admit whoever can be, strongest and oldest first."""
+    def admit(self, now: float) -> list[tuple[Sequence, Exception]]:
+        """Admit whoever can be, strongest and oldest first.
+
+        Returns:
+            Whoever could not be for an error; they are neither waiting nor running.
+        """
+        broken: list[tuple[Sequence, Exception]] = []
         for sequence in self.running:
             sequence.boost = sequence.priority  # lent anew below while somebody waits on it
         able = [s for s in self.waiting if not s.suspended and s.leader is None]
         able.sort(key=lambda s: (s.boost, s.submitted))
         for sequence in able[: self._runtime.slots]:  # no more could be placed
-            if self._prefix_in_flight(sequence):
+            try:
+                if self._prefix_in_flight(sequence):
+                    continue
+                if not self._make_room(sequence):
+                    break
+                self._place(sequence)
+            except Exception as error:  # it must not take those beside it with it
+                log.exception("a sequence cannot be admitted")
+                self.drop(sequence)
+                broken.append((sequence, error))
                 continue
-            if not self._make_room(sequence):
-                break
             self.waiting.remove(sequence)
-            self._place(sequence)
             sequence.admitted = sequence.admitted or now
             sequence.last_step = now
             sequence.state = State.RUNNING
             self.running.append(sequence)
             self.trim()
+        return broken
 
     def fork(self, parent: Sequence, child: Sequence, now: float) -> bool:
         """Let ``child`` run on the cells ``parent`` has for their common tokens. No prefill.
@@ -199,6 +211,18 @@ class Admission:
         self.idle_cells = 0
         self.swap.clear()
 
+    def rebuild(self) -> None:
+        """Begin with empty cells: what is known of them is wrong. Who ran is computed again."""
+        for slot in range(self._runtime.slots):
+            self._runtime.free(slot)
+        self._idle.clear()
+        self.idle_cells = 0
+        self.cells = Cells(self._runtime)
+        for sequence in self.running:
+            sequence.slot, sequence.filled = -1, 0
+            self.enqueue(sequence)
+        self.running.clear()
+
     def _count_idle(self) -> int:
         """Cells that nobody running holds."""
         return self.cells.used - self.cells.held(s.slot for s in self.running)
@@ -320,7 +344,12 @@ class Admission:
         if len(snapshot.tokens) > self.cells.free or not self.cells.slots_free:
             return False
         slot = self.cells.take_slot()
-        if not self._runtime.restore(slot, snapshot.state):
+        try:
+            restored = self._runtime.restore(slot, snapshot.state)
+        except (LlmosError, MemoryError):
+            log.exception("a snapshot cannot be restored and will be computed again")
+            restored = False
+        if not restored:
             self.cells.release(slot)
             self.swap.discard(snapshot)
             return False

@@ -11,14 +11,16 @@ a slot. It knows tokens and slots, not sequences or priorities, and never decide
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from llmos.engine.backend import Runtime
-from llmos.errors import EngineError
+from llmos.errors import EngineError, LlmosError
 
 __all__ = ["Cells", "common_prefix"]
 
+log = logging.getLogger(__name__)
 _Tokens = TypeVar("_Tokens", list[int], tuple[int, ...])
 
 
@@ -196,7 +198,12 @@ class Cells:
         self._move_end(slot, self._root)
         self._prune(old)
         self.reach = self.used
-        if not self._runtime.restore(slot, state):
+        try:
+            restored = self._runtime.restore(slot, state)
+        except (LlmosError, MemoryError):
+            log.exception("slot %d cannot be restored", slot)
+            restored = False
+        if not restored:
             self._runtime.free(slot)
             return False
         self.append(slot, tokens)

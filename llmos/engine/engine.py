@@ -45,7 +45,7 @@ class Engine:
     Args:
         load: Builds the runtime; called on the engine's thread, which then owns it.
         resident: Idle cells to keep beside the running ones, in tokens; 0 keeps
-            ``limits.RESIDENT_CPU``.
+            ``limits.RESIDENT_CPU`` on a CPU, where each slows every step, and all on a GPU.
         swap_bytes: Host memory for swapped-out sequences.
         governor: Chooses thread counts; None leaves them as loaded.
     """
@@ -59,7 +59,7 @@ class Engine:
         governor: ThreadGovernor | None = None,
     ) -> None:
         self._load = load
-        self._resident = resident or limits.RESIDENT_CPU
+        self._resident = resident
         self._swap_bytes = swap_bytes
         self._governor = governor
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -127,7 +127,7 @@ class Engine:
         for follower in group[1:]:
             follower.leader = group[0]
         group[0].followers = group[1:]
-        self._send(lambda: self._enqueue(group))
+        self._send(self._guarded(lambda: self._enqueue(group), group))
         return group
 
     def fork(self, parent: Sequence, params: SamplingParams, deliver: Deliver) -> Sequence:
@@ -139,31 +139,24 @@ class Engine:
         self._require_running()
         window = min(self.runtime.info.window, self.runtime.cells)
         child = Sequence(list(parent.tokens), params, parent.priority, window, deliver)
-        self._send(lambda: self._fork(parent, child))
+        self._send(self._guarded(lambda: self._fork(parent, child), [child]))
         return child
 
     def cancel(self, sequence: Sequence) -> None:
         """End ``sequence`` before the next step; its last chunk says ``cancelled``."""
-        self._commands.put(lambda: self._cancel(sequence))
+        self._commands.put(self._guarded(lambda: self._cancel(sequence), [sequence]))
 
     def suspend(self, sequence: Sequence) -> None:
         """Stop stepping ``sequence``; its cells may be swapped out."""
-        self._commands.put(lambda: self._suspend(sequence, True))
+        self._commands.put(self._guarded(lambda: self._suspend(sequence, True), [sequence]))
 
     def resume(self, sequence: Sequence) -> None:
         """Go on with a suspended sequence from the very same cells."""
-        self._commands.put(lambda: self._suspend(sequence, False))
+        self._commands.put(self._guarded(lambda: self._suspend(sequence, False), [sequence]))
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` on the engine's thread, between two steps. What it raises is logged."""
-
-        def guarded() -> None:
-            try:
-                function()
-            except Exception:
-                log.exception("a call on the engine's thread failed")
-
-        self._send(guarded)
+        self._send(self._guarded(function, []))
 
     def stop(self) -> None:
         """End every sequence, free the model and the thread. Safe to call twice."""
@@ -221,7 +214,9 @@ class Engine:
     def _main(self) -> None:
         try:
             self.runtime = self._load()
-            self.admission = Admission(self.runtime, self._resident, self._swap_bytes)
+            on_gpu = self.runtime.info.device == "gpu"
+            chosen = self.runtime.cells if on_gpu else limits.RESIDENT_CPU
+            self.admission = Admission(self.runtime, self._resident or chosen, self._swap_bytes)
             self.scheduler = Scheduler(self.runtime.batch)
         except BaseException as error:
             self._failure = error
@@ -243,7 +238,8 @@ class Engine:
         """One step: schedule, decode, sample, publish. False when there was nothing to do."""
         self._take_commands()
         now = time.monotonic()
-        self.admission.admit(now)
+        for sequence, error in self.admission.admit(now):
+            self._fail([sequence], error, "The reply could not be begun.")
         planned = self._plan(now)
         if not planned:
             return False
@@ -262,7 +258,11 @@ class Engine:
         self.admission.trim()
         if self._dirty:
             self._dirty = False
-            self.admission.cells.check_integrity()
+            try:
+                self.admission.cells.check_integrity()
+            except LlmosError:
+                log.exception("the cells are not what they should be and are emptied")
+                self.admission.rebuild()
         self._commands.get()()
 
     def _plan(self, now: float) -> list[Planned]:
@@ -414,8 +414,13 @@ class Engine:
         s.finish(reason)
         self.admission.trim()
 
-    def _fail(self, sequences: list[Sequence], error: Exception) -> None:
-        sentence = "The model failed to compute a step."
+    def _fail(
+        self,
+        sequences: list[Sequence],
+        error: Exception,
+        failure: str = "The model failed to compute a step.",
+    ) -> None:
+        sentence = failure
         if isinstance(error, LlmosError):
             sentence = error.sentence
         for s in sequences:
@@ -423,6 +428,21 @@ class Engine:
             self.admission.drop(s)
             self.finished += 1
             s.finish("error", EngineError(sentence))
+
+    def _guarded(
+        self, command: Callable[[], None], concerned: list[Sequence]
+    ) -> Callable[[], None]:
+        """``command``, whose failure ends the sequences it concerns and nothing else."""
+
+        def run() -> None:
+            try:
+                command()
+            except Exception as error:
+                log.exception("a command on the engine's thread failed")
+                left = [s for s in concerned if s.state is not State.DONE]
+                self._fail(left, error, "The engine failed at this reply.")
+
+        return run
 
     def _orphan(self, s: Sequence) -> None:
         """``s`` leaves its group before the prefill is done; another one leads the rest."""
@@ -441,10 +461,7 @@ class Engine:
             self._closed = True
         self._stopping = True
         while not self._commands.empty():
-            try:
-                self._commands.get()()
-            except Exception:
-                log.exception("a command failed while the engine ended")
+            self._commands.get()()
         stopped = EngineStopped("The engine has stopped.")
         for s in [*self.admission.running, *self.admission.waiting]:
             s.finish("error", stopped)

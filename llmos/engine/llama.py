@@ -11,6 +11,8 @@ import ctypes
 import functools
 import hashlib
 import logging
+import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,19 @@ from llmos.config import EngineConfig
 from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams
 from llmos.engine.llama_sampler import LlamaSampler
 from llmos.errors import EngineError, ModelCorrupt, ModelMissing, ModelTooLarge
+from llmos.models import hardware
 
 __all__ = ["LlamaRuntime", "devices", "silence"]
 
 log = logging.getLogger("llama.cpp")
 
 _GGML_TYPE = {"f16": 1, "q8_0": 8}
-_WINDOW_DEFAULT = 8192  # a window asked for as 0 is the model's own, at most this
+
+# How llama.cpp and its GPU back ends complain of memory.
+_NO_MEMORY = re.compile(
+    r"(failed|unable) to (re)?alloc|alloc\w* .*failed|out of (\w+ )?memory|OutOf\w*Memory", re.I
+)
+_complaints: deque[str] = deque(maxlen=50)  # its last warnings and errors
 
 _LOG_LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
@@ -37,7 +45,10 @@ _LOG_LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 @C.llama_log_callback
 def _forward_log(level: int, text: bytes, _data: Any) -> None:
     if level in _LOG_LEVELS:
-        log.log(_LOG_LEVELS[level], "%s", text.decode("utf-8", "replace").rstrip())
+        line = text.decode("utf-8", "replace").rstrip()
+        log.log(_LOG_LEVELS[level], "%s", line)
+        if _LOG_LEVELS[level] >= logging.WARNING:
+            _complaints.append(line)
 
 
 @functools.cache
@@ -64,7 +75,7 @@ class LlamaRuntime:
     Raises:
         ModelMissing: There is no such file.
         ModelCorrupt: llama.cpp refuses it.
-        ModelTooLarge: The context does not fit in memory.
+        ModelTooLarge: Weights or context do not fit in memory.
     """
 
     def __init__(
@@ -86,9 +97,7 @@ class LlamaRuntime:
         recurrent = C.llama_model_is_recurrent(self._model) or C.llama_model_is_hybrid(self._model)
         rewinds = not recurrent and C.llama_model_n_swa(self._model) <= 0
         trained = C.llama_model_n_ctx_train(self._model)
-        window = min(config.window or _WINDOW_DEFAULT, trained) if trained > 0 else config.window
-        self.cells = config.cells or 2 * window
-        window = min(window, self.cells)
+        window, self.cells = hardware.sizes(config, max(trained, 0))
         self.slots = limits.SLOTS_RECURRENT if recurrent else limits.SLOTS
         self.batch = limits.BATCH_TOKENS
         self.threads = threads
@@ -131,7 +140,14 @@ class LlamaRuntime:
             return True
 
         params.progress_callback = on_progress
+        _complaints.clear()
         model = C.llama_model_load_from_file(str(path).encode(), params)
+        if not model and any(map(_NO_MEMORY.search, _complaints)):
+            where = " on the GPU" if devices() and config.gpu_layers else ""
+            raise ModelTooLarge(
+                f"There is not enough memory{where} for {path.name}.",
+                remedy="Close other programs, set engine.gpu_layers, or choose a smaller model.",
+            )
         if not model:
             raise ModelCorrupt(
                 f"llama.cpp cannot load {path.name}.",

@@ -119,14 +119,16 @@ class LlamaSampler:
         """
         logits = self._runtime.logits(row)
         refused: list[tuple[int, float]] = []
-        while not self._wakes_well([*self._tail, token]):
-            if len(refused) == _TRIES:
-                raise GrammarError("The grammar leaves the model no token to go on with.")
-            refused.append((token, float(logits[token])))
-            logits[token] = -np.inf
-            token = int(C.llama_sampler_sample(self._chain, self._runtime.context, row))
-        for again, logit in refused:
-            logits[again] = logit
+        try:
+            while not self._wakes_well([*self._tail, token]):
+                if len(refused) == _TRIES:
+                    raise GrammarError("The grammar leaves the model no token to go on with.")
+                refused.append((token, float(logits[token])))
+                logits[token] = -np.inf
+                token = int(C.llama_sampler_sample(self._chain, self._runtime.context, row))
+        finally:  # others may be sampled from the same row
+            for again, logit in reversed(refused):
+                logits[again] = logit
         self._tail = [*self._tail[-_TAIL_TOKENS:], token]
         return token
 

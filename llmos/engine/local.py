@@ -12,7 +12,7 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from llmos import limits
 from llmos.engine.backend import (
@@ -31,6 +31,15 @@ from llmos.engine.template import TemplateWorker
 from llmos.events import Message
 
 __all__ = ["LocalBackend"]
+
+_T = TypeVar("_T")
+
+
+async def _aside(size: int, work: Callable[[], _T]) -> _T:
+    """What ``work`` on a text of ``size`` characters returns; in a thread where it is long."""
+    if size <= limits.ASIDE_CHARS:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 class LocalBackend:
@@ -67,17 +76,23 @@ class LocalBackend:
         tools: Sequence[dict[str, Any]] = (),
         generate: bool = True,
     ) -> Prompt:
-        safe = self._neutral.messages(messages)
-        text = self._opened(await self._template.render(safe, tools, generate))
-        return Prompt(tuple(messages), text, tuple(self.tokenize(text)), tuple(tools))
+        size = sum(len(message.content) for message in messages)
+        safe, schemas = await _aside(
+            size, lambda: (self._neutral.messages(messages), self._neutral.value(tools))
+        )
+        text = self._opened(await self._template.render(safe, schemas, generate))
+        return Prompt(tuple(messages), text, await self._tokens(text), tuple(tools))
 
     async def text_prompt(self, text: str) -> Prompt:
         text = self._opened(text)
-        return Prompt((), text, tuple(self.tokenize(text)))
+        return Prompt((), text, await self._tokens(text))
 
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
-        """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
-        return Prompt((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
+        """A prompt of token ids. Ids outside the vocabulary are refused by the caller.
+
+        It has no text: its tokens need not be those that its text would be read as.
+        """
+        return Prompt(tokens=tuple(tokens))
 
     def generate(
         self,
@@ -96,7 +111,7 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish:
+            if chunk.finish and prompt.text:
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
@@ -123,14 +138,30 @@ class LocalBackend:
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of ``text``, beginning with the very tokens of a text seen before."""
-        runtime = self.engine.runtime
+        return self._continued(text, *self._recall(text))
+
+    async def _tokens(self, text: str) -> tuple[int, ...]:
+        """``tokenize``, without holding up the loop where much is new."""
+        known, tokens = self._recall(text)
+        new = len(text) - len(known)
+        return await _aside(new, lambda: tuple(self._continued(text, known, tokens)))
+
+    def _recall(self, text: str) -> tuple[str, Sequence[int]]:
+        """The longest known text that ``text`` begins with, and its tokens."""
         known = max((t for t in self._known if text.startswith(t)), key=len, default="")
+        if not known:
+            return "", ()
+        self._known.move_to_end(known)
+        return known, self._known[known]
+
+    def _continued(self, text: str, known: str, tokens: Sequence[int]) -> list[int]:
+        """Tokens of ``text``, of which ``known`` is the beginning. Runs on any thread."""
+        runtime = self.engine.runtime
         if known:
             rest = runtime.tokenize(text[len(known) :], special=True)
             # Only a control token keeps the border from merging with what precedes it.
             if not rest or not runtime.piece(rest[0]):
-                self._known.move_to_end(known)
-                return [*self._known[known], *rest]
+                return [*tokens, *rest]
         return runtime.tokenize(text, special=True)
 
     def _learn(self, prompt: str, reply: str, sequence: EngineSequence) -> None:

@@ -45,7 +45,7 @@ class Neutralizer:
 
     def _message(self, message: Message) -> Message:
         calls = tuple(
-            replace(call, name=self.text(call.name), arguments=self._value(call.arguments))
+            replace(call, name=self.text(call.name), arguments=self.value(call.arguments))
             for call in message.calls
         )
         return replace(
@@ -56,12 +56,12 @@ class Neutralizer:
             name=self.text(message.name),
         )
 
-    def _value(self, value: Any) -> Any:
-        """JSON-like data with every string made harmless."""
+    def value(self, value: Any) -> Any:
+        """JSON-like data (a tool's schema, a call's arguments) with every string made harmless."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(str(k)): self._value(v) for k, v in value.items()}
+            return {self.text(str(k)): self.value(v) for k, v in value.items()}
         if isinstance(value, list | tuple):
-            return [self._value(v) for v in value]
+            return [self.value(v) for v in value]
         return value

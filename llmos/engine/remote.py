@@ -44,6 +44,7 @@ _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 300.0  # between two pieces of a reply; a cold model may take minutes
 _PROBE_SECONDS = 20.0  # a model that is still loading then is taken for one that takes tools
 _NAME_CHARS = 64  # of a function, as OpenAI has it
+_USERINFO = re.compile(r"(?<=//)[^/?#]*@")
 _WINDOW_KEYS = ("context_window", "max_model_len", "context_length", "n_ctx")
 
 
@@ -112,15 +113,16 @@ class RemoteBackend:
         self, address: str, *, api_key: str = "", transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         base, self._model = urldefrag(address)
+        shown = _USERINFO.sub("", base)  # a password is for the server alone
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         try:
             url = httpx.URL(base.rstrip("/") + "/")
         except httpx.InvalidURL as error:
-            raise RemoteError(f"{base!r} is not an address ({error}).") from error
+            raise RemoteError(f"{shown!r} is not an address ({error}).") from error
         if not url.host:
-            raise RemoteError(f"{base!r} is not an address: it names no host.")
-        self._address = base
+            raise RemoteError(f"{shown!r} is not an address: it names no host.")
+        self._address = shown
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=headers,
@@ -128,7 +130,7 @@ class RemoteBackend:
             transport=transport,
             trust_env=not _is_loopback(url.host),  # no proxy stands before this machine
         )
-        self.info = ModelInfo(name=self._model or base, window=limits.WINDOW_DEFAULT)
+        self.info = ModelInfo(name=self._model or shown, window=limits.WINDOW_DEFAULT)
         self._open = True
         self._running: set[_RemoteGeneration] = set()
         self._prompt_tokens = self._cached_tokens = self._sampled_tokens = self._finished = 0

@@ -164,7 +164,9 @@ def _call(entry: Any) -> CallEntry:
     worked = tuple(_worked(function, item) for item in table.items("worked"))
     description = table.text("description", "")
     table.end()
-    return CallEntry(function, description, tuple(examples), worked, effect, float(timeout), tuple(say))
+    return CallEntry(
+        function, description, tuple(examples), worked, effect, float(timeout), tuple(say)
+    )
 
 
 def _worked(function: str, item: Any) -> Worked:

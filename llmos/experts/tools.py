@@ -21,7 +21,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +33,7 @@ from llmos.experts import toolfile
 from llmos.experts.schema import Signature
 from llmos.experts.threads import in_thread, on_loop
 from llmos.experts.toolfile import Worked
+from llmos.visible import encodable
 
 __all__ = ["Broken", "Call", "Loaded", "Tool", "load", "load_all"]
 
@@ -155,7 +156,8 @@ class Call:
             raise self._broke(TypeError("a result's text must be a string"))
         if len(value.text) > limits.CALL_RESULT_CHARS:
             raise CallFailed(f"The result of {self.name} is too long.")
-        return value
+        # A lone surrogate, as from a file name, would make the conversation unreadable.
+        return replace(value, text=encodable(value.text), data=encodable(value.data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
 
 from llmos import limits
 from llmos.config import AgentConfig
@@ -39,18 +38,18 @@ from llmos.kernel.callformat import CallFormat
 from llmos.kernel.calling import Caller
 from llmos.kernel.callscan import CallScanner
 from llmos.kernel.guide import Guide, Steps
-from llmos.kernel.history import closed
+from llmos.kernel.history import TOO_LONG, before, closed
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
 from llmos.kernel.syscalls import Syscall, SyscallTable
 from llmos.kernel.turn import Reply, Turn, TurnOver
+from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal, new_id
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 #: Name of a call so malformed that it does not even say what it calls.
@@ -97,8 +96,8 @@ class Agent:
             Why the turn ended, as in ``TurnFinished.reason``.
         """
         turn = Turn(process, message.turn)
+        process.interrupted = process.out_of_time = False
         process.live = live = LiveTurn(message.turn)
-        process.history.append(message.message)
         self._publish(
             TurnStarted(
                 pid=process.pid,
@@ -109,7 +108,11 @@ class Agent:
             )
         )
         reason, error = "stop", None
+        turn.began = len(process.history)
         try:
+            await self._recall(process, message.turn)
+            turn.began = len(process.history)
+            process.history.append(message.message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
             async with asyncio.timeout(seconds) as live.clock:
@@ -126,10 +129,26 @@ class Agent:
         except LlmosError as failed:
             log.warning("turn %d of process %d: %s", turn.number, process.pid, failed)
             reason, error = "error", failed
+            if failed.code == PromptTooLong.code:
+                reason = TOO_LONG
+                failed.remedy = f"{failed.remedy} The model is not shown this turn again.".strip()
         except Exception:
             log.exception("turn %d of process %d", turn.number, process.pid)
             reason, error = "error", EngineError("Something went wrong; the log has the details.")
         return await self._finish(turn, live, reason, error)
+
+    async def _recall(self, process: Process, turn: int) -> None:
+        """Fill the history from the journal, once after a restart or a fork."""
+        if process.known:
+            return
+
+        def read() -> list[Message]:
+            records = self._journal.records(process.pid)
+            unseen = self._journal.turns_ended(process.pid, TOO_LONG)
+            return before(records, process.pid, turn, unseen)
+
+        process.history = await asyncio.to_thread(read)
+        process.known = True
 
     async def _finish(
         self, turn: Turn, live: LiveTurn, reason: str, error: LlmosError | None
@@ -142,6 +161,8 @@ class Agent:
         except LlmosError as lost:
             log.warning("turn %d of process %d is not kept: %s", turn.number, process.pid, lost)
             reason, error = "error", error or lost
+        if reason == TOO_LONG:  # with it no later turn would fit either; the journal has it
+            del process.history[turn.began :]
         process.seconds += live.seconds
         process.live = process.generation = None
         process.interrupted = process.out_of_time = False
@@ -152,6 +173,7 @@ class Agent:
                 reason,
                 tokens=turn.usage.completion_tokens,
                 seconds=live.seconds,
+                context_tokens=process.context_tokens,
             )
         except LlmosError as lost:
             log.warning("turn %d of process %d is not closed: %s", turn.number, process.pid, lost)
@@ -175,7 +197,7 @@ class Agent:
     async def _rounds(self, turn: Turn) -> None:
         process = turn.process
         rows = self._calls.rows()
-        steps = await self._guide.plan(process.history, rows) if self._guide else None
+        steps = await self._plan(process, rows) if self._guide else None
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()
             if steps is not None:
@@ -191,6 +213,25 @@ class Agent:
             self._refuse_loops(turn, reply.calls)
             await self._make_calls(turn, reply.calls, steps)
         raise TurnOver("loop", EngineError("The turn made too many rounds of calls."))
+
+    async def _plan(self, process: Process, rows: Sequence[Syscall]) -> Steps | None:
+        """What the guide has in mind; None leaves the turn to the model, where the guide failed."""
+        assert self._guide is not None
+        process.planning = asyncio.ensure_future(self._guide.plan(process.history, rows))
+        try:
+            await asyncio.wait({process.planning})
+            if process.interrupted:
+                raise TurnOver("interrupted")
+            return process.planning.result()
+        except (Exception, asyncio.CancelledError) as error:
+            stopped = isinstance(error, asyncio.CancelledError) and not process.planning.cancelled()
+            if stopped or isinstance(error, TurnOver):
+                raise
+            log.exception("the guide failed: the model is left to itself")
+            return None
+        finally:
+            process.planning.cancel()  # where the turn's time is up; a thread ends when it is done
+            process.planning = None
 
     async def _free(self, turn: Turn, rows: Sequence[Syscall]) -> None:
         """A reply in which the model itself decides about calls."""
@@ -388,7 +429,7 @@ class Agent:
     ) -> None:
         """Journal a message, then show it to the model from now on."""
         work = self._kept(turn, message, partial=partial, error=error, seconds=seconds)
-        await _whole(work)
+        await whole(work)
 
     async def _kept(
         self, turn: Turn, message: Message, *, partial: bool, error: str, seconds: float
@@ -418,13 +459,3 @@ class Agent:
                     calls=message.calls,
                 )
             )
-
-
-async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` to its end, even if whoever waits for it is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

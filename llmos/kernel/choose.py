@@ -36,6 +36,7 @@ _MESSAGE_WORDS = 120  # a longer message is no question for a tool
 _REQUEST_WORDS = 3  # from so many words on, a clause without a call may want an answer
 # Where a message may fall into clauses; with the number words in spans.py the part that is English.
 _BREAK = re.compile(r"(?<=[.?!;])\s+|,\s+|\s+(?=(?:and|then|also|but)\s)", re.I)
+_JOINED = re.compile(r"\b(?:and|then|also|but)$", re.I)
 _LEAD = re.compile(r"^(?:(?:and|then|also|but|first)\b[, ]*)+", re.I)
 # What a clause that only tells something begins with.
 _TELLS = re.compile(
@@ -123,7 +124,7 @@ class Chooser:
         pieces = split(message, self._tests.values())
         for cuts in itertools.product((False, True), repeat=len(pieces) - 1):
             clauses = _group(pieces, cuts)
-            score, reading = self._read(clauses)
+            score, reading = self._read(clauses, message)
             # Whatever is cut off would look ordinary: to cut is worth it only for a call.
             if (reading.choices or len(clauses) == 1) and score > best[0]:
                 best = score, reading
@@ -151,7 +152,7 @@ class Chooser:
 
     # --- one reading ------------------------------------------------------------------------
 
-    def _read(self, clauses: Sequence[str]) -> tuple[float, Reading]:
+    def _read(self, clauses: Sequence[str], message: str) -> tuple[float, Reading]:
         """Mean log probability of a way to cut the message, and its calls."""
         assert self._probe is not None
         none = len(self.calls)
@@ -179,6 +180,8 @@ class Chooser:
             logs.append(score)
         rest += context
         said = " ".join(clause for clause in rest if _wants_answer(clause))
+        if choices and context and not _apart(message, context[0]):
+            said = ""  # after a mere comma it belongs to the call before it
         return sum(logs) / len(logs), Reading(tuple(choices), said)
 
     def _fillable(self, call: Syscall, text: str) -> bool:
@@ -240,6 +243,12 @@ class Chooser:
                     if copied.accepts and said:
                         picked.setdefault(copied.format, value)
         return picked
+
+
+def _apart(message: str, clause: str) -> bool:
+    """Whether a clause begins a sentence of its own or follows a conjunction."""
+    before = message[: message.find(clause)].rstrip()
+    return before[-1:] in (".", "?", "!", ";") or _JOINED.search(before) is not None
 
 
 def _wants_answer(clause: str) -> bool:

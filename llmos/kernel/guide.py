@@ -203,17 +203,22 @@ class Guide:
         self._names: tuple[str, ...] = ()
 
     def prepare(self, calls: Sequence[Syscall]) -> asyncio.Task[Chooser]:
-        """Fit the chooser to ``calls`` in the background, once."""
+        """Fit the chooser to ``calls`` in the background: once, and again where that failed."""
         names = tuple(call.name for call in calls)
-        if self._fitting is None or names != self._names:
+        fitting = self._fitting
+        failed = fitting is not None and fitting.done() and _failed(fitting)
+        if fitting is None or failed or names != self._names:
             self._names = names
             work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), self._cache)
             self._fitting = asyncio.create_task(work, name="fit chooser")
         return self._fitting
 
     async def plan(self, history: Sequence[Message], calls: Sequence[Syscall]) -> Steps:
-        """What the turn that answers the newest message is to do."""
-        chooser = await self.prepare(calls)
+        """What the turn that answers the newest message is to do.
+
+        Whoever stops waiting for it leaves the fitting to go on: the next turn needs it too.
+        """
+        chooser = await asyncio.shield(self.prepare(calls))
         if self._folds is None:
             self._folds = await self._must_fold()
         message = history[-1].content if history and history[-1].role == "user" else ""
@@ -235,6 +240,10 @@ class Guide:
             if at < 0:
                 return bool(prompt.text)  # a processor that takes messages renders no text
         return False
+
+
+def _failed(fitting: asyncio.Task[Chooser]) -> bool:
+    return fitting.cancelled() or fitting.exception() is not None
 
 
 def folded(messages: Sequence[Message]) -> list[Message]:

@@ -7,12 +7,15 @@ that turn's reply. The model is shown turn after turn. Knows records and message
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from llmos.events import Message, StoredMessage
+from llmos.events import Message
 from llmos.memory.records import Record
 
-__all__ = ["closed", "in_turns", "settled", "unanswered"]
+__all__ = ["TOO_LONG", "before", "closed", "in_turns", "settled"]
+
+#: The reason of turns that did not fit the window: the model is not shown them again.
+TOO_LONG = "too_long"
 
 _NO_RESULT = "Error: this call was cut off before it had a result."
 
@@ -38,11 +41,19 @@ def settled(records: Sequence[Record], pid: int, running: int | None) -> list[Re
         first = min(late)
 
 
-def unanswered(records: Sequence[Record], pid: int) -> list[StoredMessage]:
-    """The process's own messages of whose turn nothing else was kept, oldest first."""
-    own = [r.stored for r in records if r.pid == pid]
-    begun = {m.turn for m in own if m.message.role != "user"}
-    return [m for m in own if m.message.role == "user" and m.turn not in begun]
+def before(
+    records: Sequence[Record], pid: int, turn: int, unseen: Set[tuple[int, int]]
+) -> list[Message]:
+    """What the model is shown of ``pid`` when its turn number ``turn`` begins.
+
+    Args:
+        unseen: Pid and number of turns that are left out.
+    """
+    return [
+        r.stored.message
+        for r in in_turns(records)
+        if (r.pid, r.stored.turn) not in unseen and (r.pid != pid or r.stored.turn < turn)
+    ]
 
 
 def closed(history: Sequence[Message]) -> list[Message]:

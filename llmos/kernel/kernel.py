@@ -21,11 +21,12 @@ from llmos.errors import CallFailed, KernelError, LlmosError, ProcessEnded
 from llmos.events import Event, Message, ProcessChanged, ProcessInfo, StoredMessage, TurnState
 from llmos.kernel.agent import Agent
 from llmos.kernel.guide import Guide
-from llmos.kernel.history import in_turns, settled, unanswered
+from llmos.kernel.history import in_turns, settled
 from llmos.kernel.hub import Hub
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import Budget, Process, State, priority_named
 from llmos.kernel.syscalls import SyscallTable
+from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal
 
@@ -80,30 +81,22 @@ class Kernel:
         """Take up the living processes of the journal, and the messages nobody answered.
 
         A message is taken up again once, and only where its turn had made no call: a second run
-        could repeat an effect, or the crash.
+        could repeat an effect, or the crash. What was said in a process is read at its first turn.
         """
         for call in self.journal.open_calls():
             await self.journal.finish_call(call.number, error="interrupted")
-        for stored in self.journal.processes():
+        paid = await asyncio.to_thread(self.journal.paid)
+        for stored in reversed(self.journal.processes()):  # parents first
             process = Process.restored(stored)
+            process.paid_tokens, process.paid_calls = paid.get(process.pid, (0, 0))
+            if stored.employed:
+                process.employer = self._processes.get(stored.parent)
             self._processes[process.pid] = process
-            records = self.journal.records(process.pid)
-            waiting = [m for m in unanswered(records, process.pid) if await self._taken(process, m)]
-            again = {m.seq for m in waiting}
-            process.history = [
-                r.stored.message for r in in_turns(records) if r.stored.seq not in again
-            ]
-            process.mailbox.extend(waiting)
+        for record in await asyncio.to_thread(self.journal.unanswered):
+            await self.journal.finish_turn(record.pid, record.stored.turn, "taken up")
+            self._processes[record.pid].mailbox.append(record.stored)
+        for process in self._living_ones():
             self._wake(process)
-
-    async def _taken(self, process: Process, message: StoredMessage) -> bool:
-        """Whether the turn of an unanswered message is to be run after all."""
-        if self.journal.turn_reasons(process.pid, message.turn):
-            return False
-        if any(call.turn == message.turn for call in self.journal.calls(process.pid)):
-            return False
-        await self.journal.finish_turn(process.pid, message.turn, "taken up")
-        return True
 
     # --- processes --------------------------------------------------------------------------
 
@@ -138,6 +131,17 @@ class Kernel:
             KernelError: The priority or the budget is not one.
             NoSuchProcess: There is no ``parent``.
         """
+        return self._info(await whole(self._create(title, system, priority, parent, budget)))
+
+    async def _create(
+        self,
+        title: str,
+        system: str,
+        priority: str,
+        parent: int,
+        budget: Mapping[str, float] | None,
+        employer: Process | None = None,
+    ) -> Process:
         self._require_open()
         priority_named(priority)
         allowed = Budget.of(budget)
@@ -149,8 +153,12 @@ class Kernel:
             priority=priority,
             parent=parent,
             budget=allowed.to_json(),
+            employed=employer is not None,
         )
-        return self._info(self._add(Process.restored(stored)))
+        process = Process.restored(stored)
+        process.known = True  # nothing was said in it yet
+        process.employer = employer
+        return self._add(process)
 
     async def rename(self, pid: int, title: str) -> ProcessInfo:
         """Give a process another title."""
@@ -165,6 +173,9 @@ class Kernel:
 
         Shared are the turns that are over; one under way, and messages that wait, are not.
         """
+        return self._info(await whole(self._fork(pid)))
+
+    async def _fork(self, pid: int) -> Process:
         self._require_open()
         parent = self._living(pid)
         records = self.journal.records(pid)
@@ -175,9 +186,8 @@ class Kernel:
             upto=max((r.stored.seq for r in shared), default=0),
         )
         child = Process.restored(stored)
-        child.history = [r.stored.message for r in shared]
         child.context_tokens = parent.context_tokens
-        return self._info(self._add(child))
+        return self._add(child)
 
     async def signal(self, pid: int, signal: str) -> ProcessInfo:
         """Send one of ``SIGNALS``.
@@ -205,7 +215,7 @@ class Kernel:
 
     async def kill(self, pid: int) -> ProcessInfo:
         """End a process at once; what it wrote so far is kept, its children end too."""
-        return await self._end(self._living(pid), "killed")
+        return await whole(self._end(self._living(pid), "killed"))
 
     async def _end(self, process: Process, reason: str) -> ProcessInfo:
         process.mailbox.clear()
@@ -254,6 +264,10 @@ class Kernel:
             raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
         if len(process.mailbox) >= limits.MAILBOX_MAX:
             raise KernelError(f"Process {pid} has too many unanswered messages.")
+        return await whole(self._send(process, text))
+
+    async def _send(self, process: Process, text: str) -> str:
+        pid = process.pid
         process.turns += 1
         turn = process.turns
         stored = await self.journal.append(
@@ -299,12 +313,20 @@ class Kernel:
         if depth >= limits.DEPTH_MAX:
             raise CallFailed("An assistant this far down cannot start another.")
         priority = max(caller.priority, priority_named("normal")).name.lower()
-        info = await self.create(
-            title=_title(task), system=caller.system, priority=priority, parent=caller.pid
-        )
-        self._processes[info.pid].employer = caller
-        await self.send(info.pid, task)
-        return info.pid
+        work = self._create(_title(task), caller.system, priority, caller.pid, None, caller)
+        made = asyncio.ensure_future(work)
+        try:
+            child = await asyncio.shield(made)
+            await self.send(child.pid, task)
+        except BaseException:  # nobody is going to wait for it
+            await whole(self._abandon(made))
+            raise
+        return child.pid
+
+    async def _abandon(self, made: asyncio.Future[Process]) -> None:
+        await asyncio.wait({made})
+        if made.exception() is None and made.result().state is not State.ENDED:
+            await self._end(made.result(), "abandoned")
 
     async def await_child(self, caller: Process, pid: int) -> str:
         """The last answer of a child of ``caller``, once it has nothing more to do.
@@ -322,7 +344,7 @@ class Kernel:
         answers = [r.stored.message for r in in_turns(self.journal.records(pid)) if r.pid == pid]
         answer = next((m.content for m in reversed(answers) if m.role == "assistant"), "")
         if process.employer is caller and process.state is State.READY:
-            await self._end(process, "done")
+            await whole(self._end(process, "done"))
         return answer
 
     # --- the kernel -------------------------------------------------------------------------

@@ -1,8 +1,11 @@
-"""The reference monitor: the only way to an effect.
+"""The reference monitor: every system call passes it before it is made.
 
-Plain code, no model. This first form knows effects and budgets: what computes, reads or concerns
-the caller's own processes is allowed, everything else is denied until there are capabilities to
-allow it. An unknown effect gets the strictest reading.
+Plain code, no model. It checks budgets and the effects that calls declare: what computes, reads or
+concerns the caller's own processes is allowed, everything else is denied until there are
+capabilities to allow it. An unknown effect gets the strictest reading.
+
+It does not see what a tool's code really does: tools run inside the kernel and are trusted code
+until the sandbox exists.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ _LOOK = 0.5**0.5  # weight of each look, so that both together have length 1
 _L2 = 1e-4
 _STEPS, _RATE = 600, 6.0
 _VERSION = 2  # of features and fit; raise it when they change
+_SAMPLED = 6  # of so many texts one is looked at to see whether a kept fit still holds
 _KEPT = 4096  # texts whose features are remembered
 
 
@@ -74,11 +75,16 @@ class Features:
             self._seen[text] = known
         return known
 
-    def key(self) -> list[object]:
-        """Names what the vectors depend on, but for the tests' code."""
+    def key(self, texts: Sequence[str]) -> list[object]:
+        """Names what the vectors depend on; a sample of ``texts`` shows whether tests changed."""
         sample = self._embed(["The quick brown fox."])[0]
         kept = [round(float(x), 4) for x in sample[:16]]
-        return [kept, list(self._tests), sorted(self._stand_ins.items()), _PRESENCE, _VERSION]
+        seen = []
+        for text in texts[::_SAMPLED]:
+            found = {name: maximal(text, test) for name, test in self._tests.items()}
+            seen.append([self._masked(text, found), [len(spans) for spans in found.values()]])
+        stand_ins = sorted(self._stand_ins.items())
+        return [kept, seen, list(self._tests), stand_ins, _PRESENCE, _VERSION]
 
     def _masked(self, text: str, found: Mapping[str, Sequence[Span]]) -> str:
         """The text with each value replaced by its format's stand-in; the longest go first."""
@@ -122,7 +128,7 @@ class Probe:
         cache: Path | None = None,
     ) -> None:
         self._features = features
-        about = [features.key(), list(texts), list(classes), _STEPS, _RATE, _L2]
+        about = [features.key(texts), list(texts), list(classes), _STEPS, _RATE, _L2]
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         kept = _load(cache, key) if cache is not None else None
         if kept is None:

@@ -163,6 +163,8 @@ class Process:
     interrupted: bool = False  # the turn under way is to end
     out_of_time: bool = False  # the same, because its time is up
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
+    known: bool = True  # whether ``history`` is filled: after a restart the first turn does it
+    planning: asyncio.Future[Any] | None = None  # what its turn is to do is being worked out
     paid_tokens: int = 0  # used by processes it started so
     paid_calls: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while there is nothing to do
@@ -186,6 +188,8 @@ class Process:
             tokens=stored.tokens,
             calls=stored.calls,
             seconds=stored.seconds,
+            context_tokens=stored.context_tokens,
+            known=False,
         )
         if stored.ended is not None:
             process.state, process.reason = State.ENDED, stored.reason
@@ -230,10 +234,17 @@ class Process:
             above = above.employer
 
     def interrupt(self) -> None:
-        """End the turn under way within one step; what was written is kept."""
+        """End the turn under way within one step; what was written is kept.
+
+        Where none is, nothing happens: the next turn is another matter.
+        """
+        if self.live is None:
+            return
         self.interrupted = True
         if self.generation is not None:
             self.generation.cancel()
+        if self.planning is not None:
+            self.planning.cancel()
         for task in self.call_tasks:
             task.cancel()
 

@@ -50,4 +50,5 @@ class Turn:
     number: int
     usage: Usage = field(default_factory=Usage)
     reply: Reply = field(default_factory=Reply)
-    seen: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)  # calls, to notice a loop
+    began: int = 0  # length of the history before it

@@ -53,10 +53,23 @@ _PROCESSES = """SELECT p.*, coalesce(own.turn, shared.turn, 0) AS turns,
     coalesce(own.time, p.created) AS active,
     (SELECT total(tokens) FROM turns WHERE pid = p.pid) AS tokens,
     (SELECT total(seconds) FROM turns WHERE pid = p.pid) AS seconds,
-    (SELECT count(*) FROM calls WHERE pid = p.pid) AS calls
+    (SELECT count(*) FROM calls WHERE pid = p.pid) AS calls,
+    (SELECT context_tokens FROM turns WHERE pid = p.pid AND context_tokens > 0
+        ORDER BY number DESC LIMIT 1) AS context_tokens
     FROM processes p
     LEFT JOIN messages own ON own.seq = (SELECT max(seq) FROM messages WHERE pid = p.pid)
     LEFT JOIN messages shared ON shared.seq = p.fork_seq """
+
+# A person's messages to living processes, of whose turns nothing else was kept, nor an end.
+_UNANSWERED = (
+    _MESSAGES
+    + """JOIN processes p USING (pid) WHERE m.role = 'user' AND p.ended IS NULL
+    AND NOT EXISTS (SELECT 1 FROM turns WHERE pid = m.pid AND turn = m.turn)
+    AND NOT EXISTS (SELECT 1 FROM calls WHERE pid = m.pid AND turn = m.turn)
+    AND NOT EXISTS (SELECT 1 FROM messages o
+        WHERE o.pid = m.pid AND o.turn = m.turn AND o.role <> 'user')
+    ORDER BY m.seq"""
+)
 
 
 class Journal:
@@ -114,14 +127,18 @@ class Journal:
         priority: str = "interactive",
         parent: int = 0,
         budget: Mapping[str, float] | None = None,
+        employed: bool = False,
     ) -> StoredProcess:
         """Keep a new process. Its pid was never used before and never will be again.
+
+        Args:
+            employed: Its parent started it by a call and pays for it.
 
         Raises:
             NoSuchProcess: There is no ``parent``.
             StoreFull: The disk is (nearly) full.
         """
-        return await self._create(title, system, priority, parent, budget, None)
+        return await self._create(title, system, priority, parent, budget, None, employed)
 
     async def fork_process(
         self,
@@ -189,6 +206,20 @@ class Journal:
         where = "" if ended else "WHERE p.ended IS NULL "
         sql = _PROCESSES + where + "ORDER BY p.pid DESC"
         return self._read(rows.process, sql)
+
+    def paid(self) -> dict[int, tuple[int, int]]:
+        """By pid, the tokens and calls that a process pays for: used by those it employed."""
+        found = self._read(
+            rows.process, _PROCESSES + "WHERE p.employed ORDER BY p.pid DESC"
+        )  # a child's pid is above its parent's, so what it pays for is summed up before it
+        sums: dict[int, tuple[int, int]] = {}
+        for child in found:
+            below, above = sums.get(child.pid, (0, 0)), sums.get(child.parent, (0, 0))
+            sums[child.parent] = (
+                above[0] + below[0] + child.tokens,
+                above[1] + below[1] + child.calls,
+            )
+        return sums
 
     # --- messages ---------------------------------------------------------------------------
 
@@ -294,6 +325,10 @@ class Journal:
             self.process(pid)  # raises where there is none
         return found
 
+    def unanswered(self) -> list[Record]:
+        """Messages to living processes whose turns left nothing behind, oldest first."""
+        return self._read(rows.record, _UNANSWERED)
+
     # --- calls and turns --------------------------------------------------------------------
 
     async def start_call(self, pid: int, turn: int, call: ToolCall) -> int:
@@ -357,25 +392,38 @@ class Journal:
         return self._read(rows.call, sql)
 
     async def finish_turn(
-        self, pid: int, turn: int, reason: str, *, tokens: int = 0, seconds: float = 0.0
+        self,
+        pid: int,
+        turn: int,
+        reason: str,
+        *,
+        tokens: int = 0,
+        seconds: float = 0.0,
+        context_tokens: int = 0,
     ) -> None:
-        """Keep that a turn is over and what it used; ``StoredProcess`` has the sums."""
-        row = (pid, turn, _real(self._clock()), _text(reason), tokens, _real(seconds))
+        """Keep that a turn is over and what it used; ``StoredProcess`` has the sums.
+
+        Args:
+            context_tokens: Fill of the window after it; 0 where it is not known.
+        """
+        time = _real(self._clock())
+        row = (pid, turn, time, _text(reason), tokens, _real(seconds), context_tokens)
 
         def write(db: sqlite3.Connection) -> None:
             _require_process(db, pid)
             db.execute(
-                "INSERT INTO turns (pid, turn, time, reason, tokens, seconds)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO turns (pid, turn, time, reason, tokens, seconds, context_tokens)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
 
         await self._write(write)
 
-    def turn_reasons(self, pid: int, turn: int) -> list[str]:
-        """What ``finish_turn`` kept of a turn, oldest first."""
-        sql = "SELECT reason FROM turns WHERE pid = ? AND turn = ? ORDER BY rowid"
-        return self._read(lambda row: str(row["reason"]), sql, (pid, turn))
+    def turns_ended(self, pid: int, reason: str) -> set[tuple[int, int]]:
+        """Pid and number of the turns that ended so, of a process and those it was forked from."""
+        sql = f"{_LINEAGE} SELECT pid, turn FROM turns JOIN lineage USING (pid) WHERE reason = :why"
+        values = {"pid": pid, "why": reason}
+        return set(self._read(lambda row: (row["pid"], row["turn"]), sql, values))
 
     # --- checking ---------------------------------------------------------------------------
 
@@ -399,6 +447,7 @@ class Journal:
         parent: int,
         budget: Mapping[str, float] | None,
         fork_upto: int | None,
+        employed: bool = False,
     ) -> StoredProcess:
         self._require_space()
         created = _real(self._clock())
@@ -419,8 +468,8 @@ class Journal:
                 return inherited if value is None else _text(value)
 
             pid = db.execute(
-                "INSERT INTO processes (title, system, priority, parent, fork_seq, budget, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO processes (title, system, priority, parent, fork_seq, budget,"
+                " created, employed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     given(title, "title"),
                     given(system, "system"),
@@ -429,6 +478,7 @@ class Journal:
                     fork_seq,
                     budget_json,
                     created,
+                    int(employed),
                 ),
             ).lastrowid
             return rows.process(db.execute(_PROCESSES + "WHERE p.pid = ?", (pid,)).fetchone())

@@ -46,6 +46,8 @@ class StoredProcess:
         created / active / ended: Seconds since the epoch; ``ended`` is None while it lives.
         turns: Number of the last turn.
         tokens / seconds / calls: Used so far; of a fork, since it was forked.
+        context_tokens: Fill of the window after the last turn, in tokens; 0 where there was none.
+        employed: Its parent started it by a call and pays for it.
     """
 
     pid: int
@@ -63,6 +65,8 @@ class StoredProcess:
     tokens: int
     seconds: float
     calls: int
+    context_tokens: int = 0
+    employed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def process(row: sqlite3.Row) -> StoredProcess:
         tokens=int(row["tokens"]),
         seconds=row["seconds"],
         calls=row["calls"],
+        context_tokens=row["context_tokens"] or 0,
+        employed=bool(row["employed"]),
     )
 
 

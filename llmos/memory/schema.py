@@ -147,7 +147,19 @@ def _m001_journal(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_m001_journal]
+def _m002_turns(db: sqlite3.Connection) -> None:
+    """What a restart takes up again: the window's fill, who pays for whom, open turns at once."""
+    for statement in (
+        "ALTER TABLE turns ADD COLUMN context_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE processes ADD COLUMN employed INTEGER NOT NULL DEFAULT 0",  # parent pays
+        "CREATE INDEX messages_of_turn ON messages (pid, turn, role)",
+        "CREATE INDEX calls_of_turn ON calls (pid, turn)",
+        "CREATE INDEX turns_by_number ON turns (pid, turn)",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_m001_journal, _m002_turns]
 
 
 def _name(migration: Callable[[sqlite3.Connection], None]) -> str:

@@ -25,11 +25,11 @@ from llmos.models.catalog import Entry, Model
 from llmos.models.download import Progress
 from llmos.models.hardware import Hardware, Verdict, amount
 from llmos.models.selection import select_model
+from llmos.visible import visible
 
-__all__ = ["Bar", "cells_for", "info_of", "models", "overview"]
+__all__ = ["Bar", "info_of", "models", "overview"]
 
 P = ParamSpec("P")
-_DEFAULT_WINDOW = 8192
 _LOADED = ("chat", "completion")  # purposes of what the kernel itself can run
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -46,29 +46,21 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
                 told = {"code": error.code, "message": error.sentence, "remedy": error.remedy}
                 _print_json({"error": told})
             else:
-                click.echo(str(error), err=True)
+                click.echo(visible(str(error)), err=True)
             raise SystemExit(1) from None
 
     return run
 
 
 def _print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
-
-
-def cells_for(engine: config.EngineConfig, context: int) -> int:
-    """KV cells the engine would take for a model made for ``context`` tokens."""
-    window = engine.window or min(context or _DEFAULT_WINDOW, _DEFAULT_WINDOW)
-    return engine.cells or 2 * window
+    click.echo(json.dumps(data, indent=2, default=str))  # in ASCII: exact, and harmless
 
 
 # --- data -------------------------------------------------------------------------------------
 
 
 def _judged(model: gguf.GgufHeader | Entry, machine: Hardware, settings: config.Config) -> Verdict:
-    engine = settings.engine
-    cells = cells_for(engine, model.context)
-    return hardware.fit(model, machine, cells, engine.kv_type, gpu_layers=engine.gpu_layers)
+    return hardware.plan(model, machine, settings.engine).verdict
 
 
 def overview(settings: config.Config, machine: Hardware) -> list[dict[str, Any]]:
@@ -238,12 +230,12 @@ def list_(as_json: bool) -> None:
     table += [
         (
             "*" if row["used"] else " ",
-            row["name"],
+            visible(row["name"]),
             row["purpose"],
             amount(row["size"]),
             row["here"] or "-",
             row["fits"],
-            row["reason"],
+            visible(row["reason"]),
         )
         for row in rows
     ]
@@ -326,7 +318,7 @@ def info(name: str, as_json: bool) -> None:
         rows.append(("template", "yes" if file["template"] else "none"))
     if verdict:
         rows.append(("fits", f"{verdict['fits']}: {verdict['reason']}"))
-    for line in _table(rows):
+    for line in _table([(key, visible(value)) for key, value in rows]):
         click.echo(line)
 
 

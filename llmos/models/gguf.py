@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from llmos import limits
 from llmos.errors import ModelCorrupt, ModelMissing
 from llmos.models.container import Container, Scalar, read_container
+from llmos.visible import visible
 
 __all__ = ["GgufHeader", "read_header", "verify"]
 
@@ -114,6 +116,10 @@ class _Keys:
             raise self.wrong(key)
         return value
 
+    def label(self, key: str) -> str:
+        """A text that people are shown: harmless for a terminal, and in one line."""
+        return " ".join(visible(self.text(key)).split())
+
     def size(self, key: str, default: int = 0) -> int:
         return self._size(key, self._metadata.get(key, default))
 
@@ -188,11 +194,11 @@ def read_header(path: Path | str) -> GgufHeader:
     return GgufHeader(
         path=path,
         version=container.version,
-        architecture=arch,
+        architecture=visible(arch),
         kind=keys.text("general.type", "model"),
-        name=keys.text("general.name") or path.stem,
-        size_label=keys.text("general.size_label") or _label(parameters),
-        licence=keys.text("general.license"),
+        name=keys.label("general.name") or path.stem,
+        size_label=keys.label("general.size_label") or _label(parameters),
+        licence=keys.label("general.license"),
         parameters=parameters,
         quantisation=_quantisation(keys, container),
         context=keys.size(f"{arch}.context_length"),
@@ -268,6 +274,8 @@ def verify(path: Path | str) -> GgufHeader:
         raise refuse("has no weights, only a vocabulary")
     if not header.layers or not header.embedding:
         raise refuse("does not say how many layers it has or how wide they are")
+    if header.context < limits.WINDOW_MIN:
+        raise refuse(f"was made for {header.context} tokens, too few for a conversation")
     if not header.tokenizer or not header.vocab:
         raise refuse("has no tokenizer")
     if header.splits == 1:

@@ -21,10 +21,11 @@ at some 200 GB/s; prefill does about 23 billion weights times tokens a second an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from llmos import limits
+from llmos.config import EngineConfig
 from llmos.errors import ModelTooLarge
 from llmos.models.catalog import Entry, entries, entry
 from llmos.models.gguf import GgufHeader
@@ -34,14 +35,17 @@ __all__ = [
     "Device",
     "Hardware",
     "Needs",
+    "Plan",
     "Suggestion",
     "Verdict",
     "amount",
     "fit",
     "needs_of",
     "pick_devices",
+    "plan",
     "probe",
     "require_fit",
+    "sizes",
     "suggest",
 ]
 
@@ -64,6 +68,21 @@ _GOOD_PREFILL: Final = 50.0
 _SUGGEST_WINDOW: Final = 8192
 _EMBEDDING_GUESS: Final = 4096
 _VOCAB_GUESS: Final = 152_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model is loaded here.
+
+    Args:
+        engine: The settings with window, cells, layers on a GPU and swap filled in.
+        verdict: Whether that fits.
+        note: What is otherwise than asked, in one sentence for a person, or empty.
+    """
+
+    engine: EngineConfig
+    verdict: Verdict
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,7 @@ class Verdict:
         device: Name of the device it runs on: ``CPU`` or the GPUs', joined by ``+``.
         gpu_layers: Layers to put on the GPU; all is the number of blocks plus one.
         decode / prefill: Estimated tokens a second; 0 where a GPU does all of it.
+        memory: Bytes of main memory it takes; 0 where all of it is on a card.
     """
 
     fits: Literal["yes", "slow", "no"]
@@ -108,6 +128,7 @@ class Verdict:
     gpu_layers: int = 0
     decode: float = 0.0
     prefill: float = 0.0
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +232,7 @@ def fit(
             layers,
             round(decode, 1),
             round(prefill, 1),
+            in_memory,
         )
 
     if in_memory > room:
@@ -247,6 +269,51 @@ def _speed(needs: Needs, cores: int, share: float) -> tuple[float, float]:
     token_s = needs.active * (share / bandwidth + (1 - share) / _GPU_BYTES_S)
     prefill = max(cores, 1) * _CORE_PREFILL / needs.parameters
     return 1 / token_s, prefill / share
+
+
+def sizes(engine: EngineConfig, trained: int) -> tuple[int, int]:
+    """Window and cells by the settings, in tokens, for a model made for ``trained`` tokens.
+
+    A window beyond what the model was made for would give nonsense, and one beyond its cells
+    could never be filled.
+    """
+    window = min(engine.window or limits.WINDOW_DEFAULT, trained or limits.WINDOW_DEFAULT)
+    cells = engine.cells or 2 * window
+    return min(window, cells), cells
+
+
+def plan(model: GgufHeader | Entry, hardware: Hardware, engine: EngineConfig) -> Plan:
+    """How a model would be loaded: as asked, else with the largest window that fits.
+
+    Where nothing fits, the plan is the smallest one and its verdict says no.
+    """
+    window, cells = sizes(engine, model.context)
+    tries = [(window, cells)]
+    if not engine.cells:
+        tries.append((window, window))
+    if not engine.window and not engine.cells:
+        tries += [(w, w) for w in (4096, 2048) if w < window]
+    for size in tries:
+        verdict = fit(model, hardware, size[1], engine.kv_type, gpu_layers=engine.gpu_layers)
+        if verdict.fits != "no":
+            break
+    tried, most = size
+    note = ""
+    if engine.window > window:
+        note = f"The window is {window} tokens, for which the model was made, not {engine.window}."
+    elif tried < window and verdict.fits != "no":
+        note = f"The window is {tried} tokens; {window} do not fit in memory."
+    layers = engine.gpu_layers
+    if (
+        layers < 0
+        and pick_devices(hardware.devices)
+        and verdict.gpu_layers <= needs_of(model).layers
+    ):
+        layers = verdict.gpu_layers
+    left = max(hardware.memory_available - _SPARE_MEMORY - verdict.memory, 0)
+    swap = min(engine.swap_bytes, int(left * limits.SWAP_SHARE))
+    chosen = replace(engine, window=tried, cells=most, gpu_layers=layers, swap_bytes=swap)
+    return Plan(chosen, verdict, note)
 
 
 def require_fit(

@@ -35,6 +35,7 @@ from llmos.server.replies import (
 )
 from llmos.server.stream import DESCRIPTION, DONE, EventStream, cancel_when_gone, merged
 from llmos.server.tools import CallReader, ToolPlan
+from llmos.visible import encodable
 
 __all__ = ["router"]
 
@@ -140,7 +141,7 @@ class _Reply:
 
 
 def _call_json(call: ToolCall) -> dict[str, Any]:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    arguments = json.dumps(encodable(call.arguments), ensure_ascii=False)
     function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
 

@@ -7,6 +7,7 @@ returns. The kernel's errors become answers in ``errors.py``.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Coroutine
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,10 +19,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from llmos import limits
 from llmos.errors import LlmosError
-from llmos.events import ProcessInfo, StoredMessage, to_json
+from llmos.events import ProcessInfo, StoredMessage, message_from_json, to_json
 from llmos.server.body import Integer, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response, responses
+from llmos.visible import encodable
 
 __all__ = ["DROPPED", "router"]
 
@@ -187,7 +189,8 @@ def router(kernel: ServedKernel) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=2**53, description="A ``seq``.")] = 0,
     ) -> MessageList:
         """The conversation from the journal, oldest first, after place ``after``."""
-        return MessageList(messages=await kernel.messages(pid, after=after))
+        stored = await kernel.messages(pid, after=after)
+        return MessageList(messages=[_encodable(row) for row in stored])
 
     @routes.post("/processes/{pid}/messages", status_code=201, responses=with_body)
     async def send(pid: Pid, body: SendBody) -> Sent:
@@ -215,6 +218,12 @@ def router(kernel: ServedKernel) -> APIRouter:
     return routes
 
 
+def _encodable(stored: StoredMessage) -> StoredMessage:
+    """A message that can be sent: an old journal may hold half surrogate pairs."""
+    message = message_from_json(encodable(dataclasses.asdict(stored.message)))
+    return dataclasses.replace(stored, message=message)
+
+
 async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> None:
     """Send until the terminal goes, or is too slow and is dropped."""
 
@@ -222,7 +231,7 @@ async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> Non
         with kernel.subscribe(pid) as events:
             await socket.send_text('{"type":"hello"}')
             async for event in events:
-                line = json.dumps(to_json(event), ensure_ascii=False)
+                line = json.dumps(encodable(to_json(event)), ensure_ascii=False)
                 async with asyncio.timeout(limits.EVENT_SEND_S):
                     await socket.send_text(line)
 

@@ -129,11 +129,11 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
         async with (
             aclosing(self._events) as events,
             cancel_when_gone(receive, self._generations) as gone,
         ):
+            await send(start)
             try:
                 async for event in events:
                     if gone.is_set():

@@ -11,6 +11,7 @@ from llmos.engine.admission import Admission
 from llmos.engine.backend import Priority, Run, SamplingParams
 from llmos.engine.scripted import ScriptedRuntime
 from llmos.engine.sequence import Sequence, State
+from llmos.errors import EngineError
 
 
 class House:
@@ -239,3 +240,50 @@ def test_admitting_stays_cheap_with_many_long_prompts_waiting():
     house.admission.admit(began)
     assert looked_at <= 64
     assert len(house.admission.waiting) == 300
+
+
+@pytest.mark.parametrize("error", [EngineError("broken"), MemoryError()])
+def test_a_snapshot_that_cannot_be_restored_is_computed_again(monkeypatch, error):
+    house = House(resident=0)
+    tokens = text(1, 100)
+    house.leave(house.fill(house.enter(tokens)))
+    house.leave(house.fill(house.enter(text(2, 100))))
+    assert len(house.admission.swap)
+
+    def restore(*_):
+        raise error
+
+    monkeypatch.setattr(house.runtime, "restore", restore)
+    before = len(house.admission.swap)
+    back = house.enter([*tokens, 1, 2])
+    assert back.state is State.RUNNING and back.filled == 0
+    assert len(house.admission.swap) < before + 1
+    house.leave(house.fill(back))
+
+
+def test_a_sequence_that_cannot_be_placed_does_not_take_others_with_it(monkeypatch):
+    house = House()
+    first = house.fill(house.enter(text(1, 50)))
+    monkeypatch.setattr(house.admission, "_place", lambda _s: 1 / 0)
+    params = SamplingParams(max_tokens=10)
+    bad = Sequence(text(2, 50), params, Priority.NORMAL, 1000, lambda s, c: None)
+    house.admission.enqueue(bad)
+    [(failed, error)] = house.admission.admit(2.0)
+    assert failed is bad and isinstance(error, ZeroDivisionError)
+    assert house.admission.running == [first] and not house.admission.waiting
+    house.admission.cells.check_integrity()
+
+
+def test_cells_that_went_wrong_are_emptied_and_computed_again():
+    house = House()
+    stays = house.fill(house.enter(text(1, 50)))
+    house.leave(house.fill(house.enter(text(2, 50))))
+    house.runtime.truncate(stays.slot, 3)
+    with pytest.raises(EngineError):
+        house.admission.cells.check_integrity()
+    house.admission.rebuild()
+    house.admission.cells.check_integrity()
+    assert stays.state is State.WAITING and not house.admission.running
+    house.admission.admit(2.0)
+    assert stays.state is State.RUNNING and stays.filled == 0
+    house.leave(house.fill(stays))

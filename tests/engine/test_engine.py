@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -559,3 +560,70 @@ def test_memory_that_cannot_rewind_gives_the_same_replies(rig):
             texts.append(heard.text)
         replies.append(texts)
     assert replies[0] == replies[1]
+
+
+# --- what goes wrong within -----------------------------------------------------------------------
+
+
+def test_a_command_that_fails_ends_only_what_it_concerns(rig, monkeypatch):
+    gate = Gate()
+    made = rig("fine", on_decode=gate)
+    _, runs = made.ask(LONG)
+    gate.step()
+    enqueue = made.engine.admission.enqueue
+    monkeypatch.setattr(made.engine.admission, "enqueue", lambda _s: 1 / 0)
+    _, broken = made.ask("hi")
+    gate.open()
+    assert broken.finish == "error"
+    assert isinstance(broken.last.error, EngineError)
+    assert runs.last.finish == "stop" and runs.text == "fine"
+    monkeypatch.setattr(made.engine.admission, "enqueue", enqueue)
+    assert made.ask("again")[1].last.finish == "stop"
+
+
+def test_a_sequence_that_cannot_be_admitted_ends_with_an_error(rig, monkeypatch):
+    made = rig("fine")
+    place = made.engine.admission._place
+    monkeypatch.setattr(made.engine.admission, "_place", lambda _s: 1 / 0)
+    assert made.ask("hi")[1].last.finish == "error"
+    monkeypatch.setattr(made.engine.admission, "_place", place)
+    assert made.ask("hi")[1].last.finish == "stop"
+
+
+def test_cells_found_wrong_are_emptied_and_the_engine_goes_on(rig, monkeypatch):
+    made = rig("fine")
+    emptied = threading.Event()
+    rebuild = made.engine.admission.rebuild
+
+    def seen():
+        rebuild()
+        emptied.set()
+
+    def check():
+        if not emptied.is_set():
+            raise EngineError("Slot 0 holds 1 tokens, not 2.")
+
+    monkeypatch.setattr(made.engine.admission, "rebuild", seen)
+    monkeypatch.setattr(made.engine.admission.cells, "check_integrity", check)
+    assert made.ask(LONG)[1].last.finish == "stop"
+    assert emptied.wait(WAIT_S)
+    assert made.ask(LONG)[1].last.finish == "stop"
+    assert made.engine.alive
+
+
+def test_idle_cells_stay_resident_on_a_gpu_and_few_do_on_a_cpu():
+    def load(device):
+        def made():
+            runtime = ScriptedRuntime(window=8192)
+            runtime.info = replace(runtime.info, device=device)
+            return runtime
+
+        return made
+
+    for device, resident in (("cpu", limits.RESIDENT_CPU), ("gpu", 4 * 8192)):
+        made = Rig(load(device))
+        assert made.engine.admission._resident == resident
+        made.engine.stop()
+    made = Rig(load("gpu"), resident=300)
+    assert made.engine.admission._resident == 300
+    made.engine.stop()

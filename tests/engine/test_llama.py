@@ -371,3 +371,41 @@ def test_a_missing_or_damaged_file_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ModelCorrupt, match=r"cannot load bad\.gguf"):
         LlamaRuntime(tmp_path / "bad.gguf", EngineConfig())
+
+
+@pytest.mark.parametrize(
+    ("complaint", "kind"),
+    [
+        (b"ggml_backend_cuda: allocating 9000 MiB: cudaMalloc failed: out of memory", ModelTooLarge),
+        (b"llama_model_load: error: unable to allocate CUDA0 buffer", ModelTooLarge),
+        (b"ggml_vulkan: Device memory allocation of size 9 failed.", ModelTooLarge),
+        (b"llama_model_load: error: unknown model architecture: 'x'", ModelCorrupt),
+        (b"llama_model_load: error: tensor 'a' data is not within the file bounds", ModelCorrupt),
+    ],
+)
+def test_a_load_that_fails_for_memory_is_not_called_damage(
+    starter_weights, monkeypatch, complaint, kind
+):
+    def load(_path, _params):
+        llama._forward_log(4, complaint, None)
+
+    monkeypatch.setattr(llama.C, "llama_model_load_from_file", load)
+    with pytest.raises(kind):
+        LlamaRuntime(starter_weights, EngineConfig(window=256))
+
+
+def test_a_row_is_as_it_was_after_a_grammar_left_no_token(starter_weights):
+    runtime = LlamaRuntime(starter_weights, EngineConfig(window=256, cells=256))
+    try:
+        params = SamplingParams(grammar='root ::= "<t>"', trigger="<t>")
+        sampler = runtime.sampler(params, [])
+        runtime.decode([Run(0, 0, runtime.tokenize("Hello", special=True), True)])
+        row = 0
+        before = runtime.logits(row).copy()
+        sampler._wakes_well = lambda _tail: False
+        with pytest.raises(GrammarError):
+            sampler.sample(runtime, row)
+        assert np.array_equal(runtime.logits(row), before)
+        sampler.close()
+    finally:
+        runtime.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -66,14 +67,15 @@ async def test_a_reply_cut_at_a_stop_string_is_not_taken_for_its_tokens(backend)
     assert backend.tokenize("x<m>ab") == [ord("x"), Pairs.MARK, Pairs.AB]
 
 
-async def test_a_prompt_of_tokens_is_remembered_with_its_control_tokens(backend):
-    prompt = await backend.token_prompt([ord("x"), Pairs.MARK])
-    assert prompt.text == "x<m>"
+async def test_a_prompt_of_tokens_teaches_nothing_about_texts(backend):
+    odd = [ord("x"), *b"<m>"]  # spells a control token, but in letters
+    prompt = await backend.token_prompt(odd)
+    assert prompt.tokens == tuple(odd)
     (stream,) = backend.generate(prompt, SamplingParams(max_tokens=3))
     async for _ in stream:
         pass
-    assert backend.tokenize("x") == [ord("x")]
-    assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, *b"abc"]
+    assert not backend._known
+    assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, Pairs.AB, ord("c")]
 
 
 async def test_what_is_remembered_is_bounded_in_tokens_and_texts(backend, monkeypatch):
@@ -108,3 +110,20 @@ async def test_a_prompt_begins_with_the_token_its_model_wants_first_once(gemma_w
         assert plain.tokens.count(2) == 1
     finally:
         await made.close()
+
+
+async def test_a_long_text_is_tokenized_beside_the_loop_to_the_same_tokens(backend, monkeypatch):
+    threads = set()
+
+    def tokenize(text, *, special):
+        threads.add(threading.current_thread() is threading.main_thread())
+        return Pairs.tokenize(backend.engine.runtime, text, special=special)
+
+    await said(backend, "x<m>")
+    monkeypatch.setattr(backend.engine.runtime, "tokenize", tokenize)
+    text = "x<m>abc<m>" + "ab" * 30_000
+    prompt = await backend.text_prompt(text)
+    assert threads == {False}
+    assert prompt.tokens == (ord("x"), Pairs.MARK, *b"abc", Pairs.MARK, *[Pairs.AB] * 30_000)
+    await backend.text_prompt("short")
+    assert threads == {False, True}

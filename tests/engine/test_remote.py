@@ -303,3 +303,16 @@ async def test_cancelling_a_remote_reply_frees_the_other_side(home: Path):
         generation.resume()
         generation.cancel()
         assert (await chunks(generation))[-1].finish == "cancelled"
+
+
+async def test_a_password_in_the_address_is_shown_nowhere():
+    backend = RemoteBackend("http://me:secret@127.0.0.1:9/v1")
+    with pytest.raises(RemoteError) as caught:
+        await backend.start()
+    assert "secret" not in f"{caught.value} {backend.info}"
+    assert "127.0.0.1:9" in backend.info.name
+    await backend.close()
+    for bad in ("http://me:secret@/v1", "http://me:secret@host:x/v1"):
+        with pytest.raises(RemoteError) as caught:
+            RemoteBackend(bad)
+        assert "secret" not in str(caught.value)

@@ -620,3 +620,17 @@ def test_a_sentence_that_lacks_a_value_is_left_out(load):
     call = load("def run(a: str = '') -> str:\n    return a\n", more=more)
     assert call.phrases({}, Result("the text")) == ("It is the text",)
     assert call.phrases({"a": "x"}, Result("the text", {"place": ""})) == ("It is the text",)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "return 'a\\ud800b'",
+        "return sdk.Result('a\\ud800b', {'n': ['a\\ud800b']})",
+        "return {'n': ['a\\ud800b']}",
+    ],
+)
+async def test_half_a_surrogate_pair_in_a_result_becomes_a_question_mark(load, statement):
+    result = await returning(load, statement)
+    assert "a?b" in result.text
+    assert result.data in (None, {"n": ["a?b"]})

@@ -13,7 +13,7 @@ from typing import Any
 from llmos.config import AgentConfig, Config
 from llmos.engine.local import LocalBackend
 from llmos.engine.scripted import Script, ScriptedRuntime
-from llmos.events import Event, TurnFinished
+from llmos.events import Event, Message, TurnFinished
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.syscalls import Outcome, Syscall, SyscallTable, process_calls
 from llmos.memory.journal import Journal
@@ -95,3 +95,10 @@ async def turn(kernel: Kernel, pid: int, text: str) -> tuple[list[Event], TurnFi
 def said(kernel: Kernel, pid: int) -> list[tuple[str, str]]:
     """Role and text of what the journal holds of a process."""
     return [(m.message.role, m.message.content) for m in kernel.journal.messages(pid)]
+
+
+async def shown(kernel: Kernel, pid: int) -> list[Message]:
+    """What the model will be shown of a process before its next message."""
+    process = kernel._processes[pid]
+    await kernel._agent._recall(process, process.turns + 1)
+    return list(process.history)

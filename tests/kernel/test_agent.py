@@ -263,7 +263,7 @@ async def test_a_conversation_too_long_for_the_window_says_so(home: Path):
     async with kernel_on(home, window=700) as kernel:
         pid = (await kernel.create()).pid
         _, finished = await turn(kernel, pid, "x" * 2000)
-        assert (finished.reason, finished.code) == ("error", "context_length_exceeded")
+        assert (finished.reason, finished.code) == ("too_long", "context_length_exceeded")
         assert kernel.process(pid).state == "ready"
 
 

@@ -31,7 +31,7 @@ from llmos.events import (
 from llmos.kernel.syscalls import Outcome
 from llmos.labels import Label
 from llmos.memory.journal import Journal
-from tests.kernel.kernels import call, kernel_on, row, said, turn, until
+from tests.kernel.kernels import call, kernel_on, row, said, shown, turn, until
 
 LONG = "word " * 600
 
@@ -133,7 +133,7 @@ async def test_messages_are_answered_in_their_order_and_a_title_is_found(home: P
         assert kernel.process(pid).title == "one"
         renamed = await kernel.rename(pid, "t" * 500)
         assert len(renamed.title) == limits.TITLE_CHARS
-        assert [m.content for m in kernel._processes[pid].history] == [
+        assert [m.content for m in await shown(kernel, pid)] == [
             "one", "first", "two", "second", "three", "third",
         ]  # fmt: skip
 
@@ -333,7 +333,7 @@ async def test_a_fork_in_mid_turn_shares_the_turns_that_are_over(home: Path):
             await until(events, CallStarted)
             child = await kernel.fork(pid)
         assert [t for _, t in said(kernel, child.pid)] == ["Hello", "Yes."]
-        assert [m.content for m in kernel._processes[child.pid].history] == ["Hello", "Yes."]
+        assert [m.content for m in await shown(kernel, child.pid)] == ["Hello", "Yes."]
 
 
 # --- listening --------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ async def test_closing_in_mid_reply_keeps_the_part_and_answers_what_waited_later
         stored = kernel.journal.messages(pid)
         assert [m.partial for m in stored] == [False, False, True, False]
         assert stored[-1].message.content == "Yes." and stored[-1].turn == 2
-        assert [m.role for m in kernel._processes[pid].history] == [
+        assert [m.role for m in await shown(kernel, pid)] == [
             "user", "assistant", "user", "assistant",
         ]  # fmt: skip
     with pytest.raises(KernelError, match="stopping"):
@@ -414,7 +414,7 @@ async def test_unanswered_messages_are_answered_once_after_a_crash(home: Path):
     async with kernel_on(home) as kernel:
         await kernel.wait(pid)
         assert said(kernel, pid) == answered
-        history = [m.content for m in kernel._processes[pid].history]
+        history = [m.content for m in await shown(kernel, pid)]
         assert history == ["Hello", "Yes.", "Second", "Yes."]
 
 

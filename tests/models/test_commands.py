@@ -177,9 +177,13 @@ def test_the_bar_tells_amount_rate_and_time_left(capsys: pytest.CaptureFixture[s
     assert "package registry" in shown[1]
 
 
-def test_the_cells_follow_the_settings() -> None:
-    assert commands.cells_for(config.EngineConfig(), 8192) == 16_384
-    assert commands.cells_for(config.EngineConfig(), 2048) == 4096
-    assert commands.cells_for(config.EngineConfig(), 0) == 16_384
-    assert commands.cells_for(config.EngineConfig(window=512), 8192) == 1024
-    assert commands.cells_for(config.EngineConfig(window=512, cells=600), 8192) == 600
+def test_what_an_untrusted_file_says_is_shown_harmless(make_gguf: Make) -> None:
+    paths.models_dir().mkdir(parents=True)
+    evil = "Nice\x1b]0;owned\x07\u202eeman"
+    raw = make_gguf({"general.name": evil, "general.license": f"MIT\n{evil}"})
+    file = paths.models_dir() / "mine.gguf"
+    file.write_bytes(raw)
+    for arguments in (["info", "mine"], ["info", str(file)], ["list"], ["info", "mine", "--json"]):
+        result = run(*arguments)
+        assert result.exit_code == 0, result.output
+        assert not set("\x1b\x07\u202e") & set(result.output)

@@ -156,3 +156,11 @@ def test_any_mutation_is_verified_or_refused(
         assert verify(path).layers >= 1
     except (ModelCorrupt, ModelMissing) as error:
         assert str(path) in str(error)
+
+
+def test_a_model_made_for_too_few_tokens_is_refused(make_gguf: Make, tmp_path: Path) -> None:
+    for context in (255, None):
+        file = tmp_path / "short.gguf"
+        file.write_bytes(make_gguf({"llama.context_length": context}))
+        with pytest.raises(ModelCorrupt, match="too few"):
+            verify(file)

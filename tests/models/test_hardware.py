@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos.config import EngineConfig
 from llmos.errors import ModelTooLarge
 from llmos.models import catalog, hardware
 from llmos.models.gguf import GgufHeader, read_header
@@ -175,3 +176,53 @@ def test_amounts_are_for_people() -> None:
     assert hardware.amount(98_362_432) == "98 MB"
     assert hardware.amount(2_317) == "2 kB"
     assert hardware.amount(12) == "12 bytes"
+
+
+def test_a_plan_is_as_asked_where_that_fits(starter: GgufHeader) -> None:
+    made = hardware.plan(starter, LAPTOP, EngineConfig())
+    assert (made.engine.window, made.engine.cells, made.note) == (8192, 16_384, "")
+    assert made.engine.gpu_layers == -1 and made.verdict.fits == "yes"
+    made = hardware.plan(starter, LAPTOP, EngineConfig(window=512, cells=600))
+    assert (made.engine.window, made.engine.cells) == (512, 600)
+
+
+def test_a_window_beyond_the_trained_one_is_cut_and_told_of(starter: GgufHeader) -> None:
+    made = hardware.plan(starter, LAPTOP, EngineConfig(window=30_000))
+    assert made.engine.window == 8192
+    assert "8192 tokens" in made.note and "30000" in made.note
+
+
+def test_a_smaller_window_is_planned_where_the_largest_does_not_fit(starter: GgufHeader) -> None:
+    heavy = replace(starter, kv_heads=(60,) * 30)  # 0.9 MB a cell
+    made = hardware.plan(heavy, SMALL, EngineConfig())
+    assert made.engine.window == made.engine.cells < 8192
+    assert made.verdict.fits != "no" and "do not fit" in made.note
+    asked = hardware.plan(heavy, SMALL, EngineConfig(window=8192, cells=8192))
+    assert asked.verdict.fits == "no" and asked.engine.window == 8192
+
+
+def test_the_cells_follow_the_settings() -> None:
+    assert hardware.sizes(EngineConfig(), 8192) == (8192, 16_384)
+    assert hardware.sizes(EngineConfig(), 2048) == (2048, 4096)
+    assert hardware.sizes(EngineConfig(), 0) == (8192, 16_384)
+    assert hardware.sizes(EngineConfig(window=512), 8192) == (512, 1024)
+    assert hardware.sizes(EngineConfig(cells=600), 8192) == (600, 600)
+
+
+def test_a_model_that_fits_a_card_in_part_is_loaded_in_part(big: catalog.Entry) -> None:
+    tight = on(LAPTOP, replace(CUDA, free=4 * GB))
+    made = hardware.plan(big, tight, EngineConfig())
+    assert made.engine.gpu_layers == made.verdict.gpu_layers
+    assert 0 < made.engine.gpu_layers < 37
+    assert hardware.plan(big, tight, EngineConfig(gpu_layers=3)).engine.gpu_layers == 3
+    assert hardware.plan(big, on(LAPTOP, CUDA), EngineConfig()).engine.gpu_layers == -1
+    assert hardware.plan(big, LAPTOP, EngineConfig()).engine.gpu_layers == -1
+
+
+def test_the_swap_store_takes_a_quarter_of_what_the_model_leaves(starter: GgufHeader) -> None:
+    roomy = hardware.plan(starter, LAPTOP, EngineConfig())
+    assert roomy.engine.swap_bytes == EngineConfig().swap_bytes
+    tight = hardware.plan(starter, replace(LAPTOP, memory_available=2 * GB), EngineConfig())
+    left = 2 * GB - (512 << 20) - tight.verdict.total
+    assert tight.engine.swap_bytes == left // 4
+    assert hardware.plan(starter, LAPTOP, EngineConfig(swap_bytes=0)).engine.swap_bytes == 0

@@ -91,3 +91,20 @@ async def test_an_error_becomes_the_last_event_without_its_details():
     assert body.startswith(b'data: 1\n\ndata: {"error": {')
     assert b"secret" not in body
     assert sent[-1]["more_body"] is False
+
+
+async def test_a_client_gone_before_the_first_byte_cancels_too():
+    generation = said("a")
+
+    async def events():
+        yield b"data: a\n\n"
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(_message):
+        raise OSError("the socket is closed")
+
+    with pytest.raises(OSError, match="closed"):
+        await EventStream(events(), [generation])({}, receive, send)
+    assert generation.cancels

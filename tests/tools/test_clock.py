@@ -586,3 +586,9 @@ def test_every_way_to_say_a_time_names_its_place():
 def test_a_weekday_is_said_shortly_and_a_year_only_as_such():
     assert said("weekday", date="20 July 1969")[0] == "20 July 1969 was a Sunday"
     assert said("weekday", date="2028") == ("2028 is a leap year",)
+
+
+def test_a_span_of_days_is_said_from_the_earlier_day_to_the_later():
+    sentences = said("between", start="19 May 2026", end="7 April 2026")
+    assert sentences[0].startswith("From 7 April 2026 to 19 May 2026 it is 42 days")
+    assert "second date" not in sentences[0]

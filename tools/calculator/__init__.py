@@ -18,7 +18,9 @@ _SPAN = 200  # characters
 _JOINS = (" + ", " - ", " * ", " / ", " ^ ")
 
 
-_NOT = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}/\d{1,2}/\d{4}\b|\bin an?\b")  # dates; "in a day"
+_NOT = re.compile(
+    r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}/\d{1,2}/\d{4}\b|\bin an?\b|^an?\s\d"
+)  # dates; "in a day"
 
 
 def is_calculation(text: str) -> bool:

@@ -60,9 +60,13 @@ def is_composite(text: str) -> bool:
         ones = [replace(t, value=Fraction(1)) if t.kind == "number" else t for t in tokens]
         with contextlib.suppress(exact.NoResult):
             _Parser(ones).whole()
+    functions = {*FUNCTIONS, "diff"}
+    first = tokens[0]
+    if first.kind == "word" and first.text not in functions and first.text not in _CONSTANTS:
+        return False  # "me the square root of 9": a unit before its number
     return any(
         (t.kind == "op" and t.text not in (",", "and"))
-        or (t.kind == "word" and (t.text in FUNCTIONS or t.text == "diff"))
+        or (t.kind == "word" and t.text in functions)
         for t in tokens
     )
 

@@ -30,7 +30,7 @@ def is_place(text: str) -> bool:
         len(parts) < 4
         and not re.match(r"(?:in|at)\s", text, re.IGNORECASE)
         and all(re.search(r"[^\W\d_]", part) for part in parts)
-        and all(_reads(part, lambda part=part: places.known(part)) for part in parts)
+        and all(_reads(part, functools.partial(places.known, part)) for part in parts)
         and not is_date(text)
     )
 
@@ -162,7 +162,7 @@ def between(start: _Bound, end: _Bound, context: Context) -> Result:
     back = "the second date is the earlier one" if days < 0 else ""
     return Result(
         text + _noted(first.note, last.note, back),
-        {"days": days, "first": dates.plain(first.day), "last": dates.plain(last.day)},
+        {"days": days, **_told_range(first, last, text)},
     )
 
 
@@ -179,7 +179,7 @@ def workdays(start: _Bound, end: _Bound, context: Context) -> Result:
     text = amounts.counted(count, "working day")
     return Result(
         f"{text} (Monday to Friday, public holidays not known)" + _noted(first.note, last.note),
-        {"workdays": count, "first": dates.plain(first.day), "last": dates.plain(last.day)},
+        {"workdays": count, **_told_range(first, last, text)},
     )
 
 
@@ -270,6 +270,16 @@ def _told(place: places.Place, time: str) -> dict[str, str]:
     if place.label.startswith("UTC") or not place.name:
         return {"there": f"{time} {place.label}"}
     return {"time": time, "city": place.label}
+
+
+def _told_range(first: dates.Moment, last: dates.Moment, text: str) -> dict[str, str]:
+    """The earlier day, the later day, and how long it is between them."""
+    early, late = sorted((first.day, last.day))
+    return {
+        "first": dates.plain(early),
+        "last": dates.plain(late),
+        "length": text + _noted(first.note, last.note),
+    }
 
 
 def _verb(day: date, today: date) -> str:
