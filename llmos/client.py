@@ -323,8 +323,7 @@ async def _start_kernel(client: Client, state: Path, arguments: tuple[str, ...])
         if await client.alive():
             return
         if process.returncode != KernelRunning.exit_code:
-            told = [line for line in lines if line.startswith("llmos: ")]
-            if told:
+            if told := [line for line in lines if not line.startswith("Loading ")]:
                 raise KernelUnreachable(told[-1].removeprefix("llmos: "))
             why = f"The kernel ended at start (exit code {process.returncode})."
             raise KernelUnreachable(why, remedy=f"See {paths.log_file(state)}.")

@@ -7,7 +7,6 @@ type or range is a ``ConfigError`` that names the setting and where it came from
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tomllib
 import types
@@ -21,6 +20,8 @@ from llmos import limits, paths
 from llmos.errors import ConfigError
 
 __all__ = ["AgentConfig", "Config", "EngineConfig", "ModelsConfig", "ServerConfig", "load"]
+
+_ENVIRONMENT = "environment"
 
 
 def _require(ok: bool, sentence: str) -> None:
@@ -37,9 +38,11 @@ class EngineConfig:
             OpenAI-compatible server (``http://host:port/v1#model``).
         window: Tokens one sequence may hold; 0 takes the model's own, at most 8,192.
         cells: KV cells shared by all sequences, in tokens; 0 picks twice the window.
-        resident: Idle cells kept beside the running ones, in tokens; 0 picks by device. On a CPU
-            every resident cell slows every step, so idle sequences are swapped out to memory.
-        swap_bytes: Memory for swapped-out sequences, in bytes.
+        resident: Idle cells kept beside the running ones, in tokens; 0 picks by device: all on a
+            GPU. On a CPU every resident cell slows every step, so idle sequences are swapped out
+            to memory.
+        swap_bytes: Memory for swapped-out sequences, in bytes; at most a quarter of what the
+            model leaves free.
         threads: Compute threads; 0 adapts to what else the machine is doing.
         gpu_layers: Layers on a GPU; -1 means all where there is one.
         flash_attention: ``off`` keeps greedy output bit-identical whatever shares the batch's
@@ -190,6 +193,8 @@ def _section(name: str, cls: type, layers: list[tuple[str, Mapping[str, Any]]]) 
     for source, layer in layers:
         for key, value in layer.items():
             if key not in kinds:
+                if source == _ENVIRONMENT:
+                    source = f"LLMOS_{name.upper()}_{key.upper()} in the environment"
                 known = ", ".join(sorted(kinds))
                 raise ConfigError(
                     f"There is no setting {name}.{key} ({source}).",
@@ -241,7 +246,7 @@ def load(
         section = written.get(name, {})
         if not isinstance(section, Mapping):
             raise ConfigError(f"[{name}] in {file} must be a section.")
-        layers = [(str(file), section), (f"environment, {prefix}…", from_env)]
+        layers = [(str(file), section), (_ENVIRONMENT, from_env)]
         layers.append(("command line", (overrides or {}).get(name, {})))
         built[name] = _section(name, cls, layers)
     return Config(**built)

@@ -38,7 +38,7 @@ def _home() -> Path | None:
 
 
 def state_dir() -> Path:
-    """Where the journal, the lock, the socket and snapshots live (``LLMOS_STATE`` overrides)."""
+    """Where the journal, the lock, the socket and the log live (``LLMOS_STATE`` overrides)."""
     if state := os.environ.get("LLMOS_STATE"):
         return Path(state).expanduser().resolve()
     home = _home()

@@ -167,3 +167,19 @@ async def test_work_in_the_background_ends_with_the_kernel(
         pass
     await asyncio.wait([guide.fitting])
     assert guide.fitting.cancelled()
+
+
+def test_what_is_otherwise_than_asked_is_a_hint(starter_weights: Path):
+    _backend, hint = boot_module.processor(config(str(starter_weights), window=30_000))
+    assert "8192 tokens" in hint and "not 30000" in hint
+
+
+def test_a_model_is_loaded_with_the_layers_that_fit_the_card(starter_weights: Path):
+    from llmos.models import gguf, hardware
+
+    card = hardware.Device("CUDA0", "x", "gpu", 800 << 20, 1 << 30)
+    machine = hardware.Hardware(16 << 30, 8 << 30, 4, (card,), gpu_build=True)
+    header = gguf.verify(starter_weights)
+    sized, note = boot_module._sized(EngineConfig(), header, machine)
+    assert 0 < sized.gpu_layers <= header.layers
+    assert not note

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,23 @@ def peek(*arguments: str) -> Any:
 
 
 # --- without a kernel -------------------------------------------------------------------------
+
+
+def test_a_mistake_in_llmos_itself_is_one_sentence_and_a_traceback_in_the_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(**_: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(cli.cli, "main", broken)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 70
+    log = home / "state" / "kernel.log"
+    told = capsys.readouterr().err
+    assert told == f"llmos: Something went wrong in llmos itself. The details are in {log}.\n"
+    assert "ZeroDivisionError: oops" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 def test_every_command_explains_itself():

@@ -5,13 +5,15 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from llmos import paths
+from llmos import limits, paths
 from llmos.client import Client
 from llmos.errors import KernelUnreachable, NoSuchProcess, ProcessEnded
 from llmos.events import CallStarted, TurnFinished, TurnStarted
@@ -144,7 +146,41 @@ async def test_nothing_in_the_persons_directory_is_imported_into_the_kernel(
         assert await client.alive()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_kernel_killed_by_a_signal_of_its_own_leaves_its_stack_in_the_log(served: Path):
+    async with await Client.connect() as client:
+        pid = (await client.status())["pid"]
+        os.kill(pid, signal.SIGSEGV)
+        await client.gone()
+    assert "Fatal Python error: Segmentation fault" in (served / "state/kernel.log").read_text()
+
+
+async def test_a_kernel_that_loads_is_waited_for_as_long_as_it_lives(
+    served: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "START_SECONDS", -1.0)  # no patience but for one that has spoken
+    monkeypatch.setattr("llmos.client._serve_process", slow_kernel)
+    with pytest.raises(KernelUnreachable, match="no room"):
+        await Client.connect()
+    monkeypatch.setattr("llmos.client._serve_process", silent_kernel)
+    with pytest.raises(KernelUnreachable, match="not become ready"):
+        await Client.connect()
+
+
+def kernel_that(does: str, said: Any) -> subprocess.Popen[bytes]:
+    said.write(b"Loading x\n" if "Loading" in does else b"")
+    said.flush()
+    return subprocess.Popen([sys.executable, "-c", does], stderr=said)
+
+
+def slow_kernel(_state: Path, _arguments: tuple[str, ...], said: Any) -> subprocess.Popen[bytes]:
+    return kernel_that("import sys; sys.exit('llmos: Loading found no room')", said)
+
+
+def silent_kernel(_state: Path, _arguments: tuple[str, ...], said: Any) -> subprocess.Popen[bytes]:
+    return kernel_that("input()", said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_a_kernel_in_the_foreground_cleanly(served: Path, number: int):
     with command("serve", stdout=subprocess.DEVNULL) as kernel:
         assert kernel.stderr

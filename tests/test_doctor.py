@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from llmos import config, paths
 from llmos import doctor as module
 from llmos.config import Config, EngineConfig
 from llmos.doctor import Check, doctor, examine
+from llmos.events import Message
+from llmos.memory.journal import Journal
 from llmos.models import hardware, machine
 from llmos.models.hardware import Device, Hardware
 
@@ -221,3 +225,22 @@ def test_the_probe_is_made_once_and_shared(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hardware, "probe", probe)
     examine()
     assert calls == [1]
+
+
+async def test_a_journal_is_checked_from_end_to_end() -> None:
+    assert check("journal").status == "ok"
+    file = paths.state_dir() / "journal.db"
+    journal = Journal(file)
+    pid = (await journal.create_process()).pid
+    await journal.append(pid, Message("user", "kept"), turn=1)
+    await journal.close()
+    assert await asyncio.to_thread(check, "journal") == Check(
+        "journal", "ok", f"{file}: whole, its chain of hashes unbroken."
+    )
+    db = sqlite3.connect(file)
+    db.execute("DROP TRIGGER contents_no_update")
+    db.execute("UPDATE contents SET body = 'forged'")
+    db.commit()
+    db.close()
+    found = await asyncio.to_thread(check, "journal")
+    assert (found.status, found.detail) == ("fail", "The content of message 1 was changed.")

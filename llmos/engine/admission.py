@@ -346,7 +346,7 @@ class Admission:
         slot = self.cells.take_slot()
         try:
             restored = self._runtime.restore(slot, snapshot.state)
-        except (LlmosError, MemoryError):
+        except Exception:
             log.exception("a snapshot cannot be restored and will be computed again")
             restored = False
         if not restored:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from llmos.engine.backend import Runtime
-from llmos.errors import EngineError, LlmosError
+from llmos.errors import EngineError
 
 __all__ = ["Cells", "common_prefix"]
 
@@ -200,7 +200,7 @@ class Cells:
         self.reach = self.used
         try:
             restored = self._runtime.restore(slot, state)
-        except (LlmosError, MemoryError):
+        except Exception:
             log.exception("slot %d cannot be restored", slot)
             restored = False
         if not restored:

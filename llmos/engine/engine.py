@@ -260,7 +260,7 @@ class Engine:
             self._dirty = False
             try:
                 self.admission.cells.check_integrity()
-            except LlmosError:
+            except Exception:
                 log.exception("the cells are not what they should be and are emptied")
                 self.admission.rebuild()
         self._commands.get()()

@@ -88,11 +88,8 @@ class LocalBackend:
         return Prompt((), text, await self._tokens(text))
 
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
-        """A prompt of token ids. Ids outside the vocabulary are refused by the caller.
-
-        It has no text: its tokens need not be those that its text would be read as.
-        """
-        return Prompt(tokens=tuple(tokens))
+        """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
+        return _GivenTokens((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
 
     def generate(
         self,
@@ -111,7 +108,7 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish and prompt.text:
+            if chunk.finish and not isinstance(prompt, _GivenTokens):
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
@@ -187,6 +184,12 @@ class LocalBackend:
         """``text`` behind the token every prompt of this model begins with."""
         missing = self.info.adds_bos and not text.startswith(self.info.bos)
         return self.info.bos + text if missing else text
+
+
+class _GivenTokens(Prompt):
+    """A prompt whose tokens need not be those that its text would be read as."""
+
+    __slots__ = ()
 
 
 class _Stream:

@@ -206,12 +206,11 @@ class Guide:
         """Fit the chooser to ``calls`` in the background: once, and again where that failed."""
         names = tuple(call.name for call in calls)
         fitting = self._fitting
-        failed = fitting is not None and fitting.done() and _failed(fitting)
-        if fitting is None or failed or names != self._names:
+        if fitting is None or names != self._names or (fitting.done() and _failed(fitting)):
             self._names = names
             work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), self._cache)
-            self._fitting = asyncio.create_task(work, name="fit chooser")
-        return self._fitting
+            self._fitting = fitting = asyncio.create_task(work, name="fit chooser")
+        return fitting
 
     async def plan(self, history: Sequence[Message], calls: Sequence[Syscall]) -> Steps:
         """What the turn that answers the newest message is to do.

@@ -1,1 +1,1 @@
-"""RAM and disk: windows, the journal, the index. Knows pages, not cells."""
+"""The disk: the journal, and the embedder. Knows messages, not cells."""

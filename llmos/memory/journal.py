@@ -1,9 +1,8 @@
 """The journal: what processes were, what was said in them and what they called. The truth.
 
 SQLite, append-only and hash-chained. What an ``async`` method here has done is on the disk when
-it returns and survives kill -9 and a power cut; everything else llmos stores (index, snapshots,
-embeddings) can be rebuilt from it. The order of things is ``seq``; times are for people, since
-clocks are set back.
+it returns and survives kill -9 and a power cut. The order of things is ``seq``; times are for
+people, since clocks are set back.
 
 The journal doesn't decide anything: it doesn't check roles, labels, budgets or whether an ended
 process may still speak (the last words of a killed one must not be lost). It doesn't notice a

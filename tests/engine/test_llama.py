@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmos import limits
 from llmos.config import EngineConfig
+from llmos.engine import llama
 from llmos.engine.backend import Priority, Run, SamplingParams
 from llmos.engine.llama import LlamaRuntime
-from llmos.errors import GrammarError, ModelCorrupt, ModelMissing
+from llmos.errors import GrammarError, ModelCorrupt, ModelMissing, ModelTooLarge
 from tests.engine.engine_helpers import Listener, Rig
 
 STORY = (
@@ -376,7 +378,10 @@ def test_a_missing_or_damaged_file_is_refused_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("complaint", "kind"),
     [
-        (b"ggml_backend_cuda: allocating 9000 MiB: cudaMalloc failed: out of memory", ModelTooLarge),
+        (
+            b"ggml_backend_cuda: allocating 9 MiB: cudaMalloc failed: out of memory",
+            ModelTooLarge,
+        ),
         (b"llama_model_load: error: unable to allocate CUDA0 buffer", ModelTooLarge),
         (b"ggml_vulkan: Device memory allocation of size 9 failed.", ModelTooLarge),
         (b"llama_model_load: error: unknown model architecture: 'x'", ModelCorrupt),

@@ -70,7 +70,7 @@ async def test_a_reply_cut_at_a_stop_string_is_not_taken_for_its_tokens(backend)
 async def test_a_prompt_of_tokens_teaches_nothing_about_texts(backend):
     odd = [ord("x"), *b"<m>"]  # spells a control token, but in letters
     prompt = await backend.token_prompt(odd)
-    assert prompt.tokens == tuple(odd)
+    assert (prompt.tokens, prompt.text) == (tuple(odd), "x<m>")
     (stream,) = backend.generate(prompt, SamplingParams(max_tokens=3))
     async for _ in stream:
         pass

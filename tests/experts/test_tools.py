@@ -631,6 +631,6 @@ def test_a_sentence_that_lacks_a_value_is_left_out(load):
     ],
 )
 async def test_half_a_surrogate_pair_in_a_result_becomes_a_question_mark(load, statement):
-    result = await returning(load, statement)
+    result = await load(f"from llmos import sdk\ndef run() -> object:\n    {statement}\n").run({})
     assert "a?b" in result.text
     assert result.data in (None, {"n": ["a?b"]})

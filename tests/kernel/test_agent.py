@@ -17,7 +17,7 @@ from llmos.events import (
     TurnStarted,
 )
 from llmos.kernel.syscalls import Outcome
-from tests.kernel.kernels import call, kernel_on, row, said, turn, until
+from tests.kernel.kernels import call, kernel_on, row, said, shown, turn, until
 
 
 async def double(_process, arguments) -> Outcome:
@@ -265,6 +265,95 @@ async def test_a_conversation_too_long_for_the_window_says_so(home: Path):
         _, finished = await turn(kernel, pid, "x" * 2000)
         assert (finished.reason, finished.code) == ("too_long", "context_length_exceeded")
         assert kernel.process(pid).state == "ready"
+
+
+async def test_a_message_too_long_for_the_window_does_not_end_the_chat(home: Path):
+    async with kernel_on(home, [("Hello", "Yes.")], window=1200) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+        _, finished = await turn(kernel, pid, "x" * 2000)
+        assert finished.reason == "too_long" and "window holds 1200" in finished.error
+        assert "not shown this turn again" in finished.error
+        _, finished = await turn(kernel, pid, "Hello again")
+        assert finished.reason == "stop"
+        child = (await kernel.fork(pid)).pid
+        said_before = kernel.journal.messages(pid)
+    async with kernel_on(home, [("Hello", "Yes.")], window=1200) as kernel:
+        assert kernel.journal.messages(pid) == said_before  # the journal has it all
+        for each in (pid, child):
+            _, finished = await turn(kernel, each, "Hello once more")
+            assert finished.reason == "stop"
+            texts = [m.content for m in await shown(kernel, each)]
+            assert texts == ["Hello", "Yes.", "Hello again", "Yes.", "Hello once more", "Yes."]
+
+
+async def test_a_result_too_long_for_the_window_does_not_end_the_chat(home: Path):
+    async def long(_process, _arguments) -> Outcome:
+        return Outcome("x" * 3000)
+
+    rules = [("Read", call("t.long"))]
+    async with kernel_on(home, rules, calls=[row("t.long", long)], window=1500) as kernel:
+        pid = (await kernel.create()).pid
+        _, finished = await turn(kernel, pid, "Read")
+        assert finished.reason == "too_long"
+        _, finished = await turn(kernel, pid, "Hello")
+        assert finished.reason == "stop"
+
+
+class Planning:
+    """A guide that does what a test says."""
+
+    def __init__(self, plan) -> None:
+        self.plan = plan
+
+
+async def test_a_guide_that_fails_leaves_the_turn_to_the_model(home: Path):
+    async def plan(_history, _rows):
+        raise RuntimeError("no embedder")
+
+    async with kernel_on(home) as kernel:
+        kernel._agent._guide = Planning(plan)
+        pid = (await kernel.create()).pid
+        _, finished = await turn(kernel, pid, "Hello")
+        assert finished.reason == "stop" and said(kernel, pid)[-1] == ("assistant", "Yes.")
+
+
+async def test_an_interrupt_while_the_guide_plans_ends_the_turn_at_once(home: Path):
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def plan(_history, _rows):
+        begun.set()
+        await release.wait()
+
+    async with kernel_on(home) as kernel:
+        kernel._agent._guide = Planning(plan)
+        pid = (await kernel.create()).pid
+        with kernel.subscribe(pid) as events:
+            await kernel.send(pid, "Hello")
+            await begun.wait()
+            await kernel.signal(pid, "interrupt")
+            assert (await until(events, TurnFinished)).reason == "interrupted"
+        release.set()
+        assert (await turn(kernel, pid, "Go on"))[1].reason != "interrupted"
+
+
+async def test_an_interrupt_while_a_turn_finishes_leaves_the_next_one_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create(title="t")).pid
+        finish = kernel.journal.finish_turn
+
+        async def interrupted(*args, **kwargs):
+            await kernel.signal(pid, "interrupt")
+            await finish(*args, **kwargs)
+
+        monkeypatch.setattr(kernel.journal, "finish_turn", interrupted)
+        with kernel.subscribe(pid) as events:
+            await kernel.send(pid, "one")
+            await kernel.send(pid, "two")
+            reasons = [(await until(events, TurnFinished)).reason for _ in range(2)]
+        assert reasons == ["stop", "stop"]
 
 
 async def test_whatever_bytes_the_model_writes_are_kept_as_text(home: Path):

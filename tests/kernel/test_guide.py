@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -279,3 +281,31 @@ async def test_each_turn_of_a_long_chat_begins_with_the_cells_of_the_last(kernel
                 assert event.usage.cached_tokens >= held - 2, turn
             held = event.usage.prompt_tokens + 1
             await kernel.wait(pid, 120)
+
+
+async def test_a_fitting_that_failed_is_tried_again_and_one_cancelled_wait_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries, release = [], threading.Event()
+
+    def fit(*_: Any) -> Plain:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("no memory")
+        release.wait()
+        return Plain()
+
+    monkeypatch.setattr("llmos.kernel.guide.Chooser", fit)
+    guide = Guide(lambda _: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(RuntimeError):
+        await guide.prepare([LAMP])
+    fitting = guide.prepare([LAMP])
+    waiting = asyncio.create_task(guide.plan([], [LAMP]))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not fitting.cancelled()
+    release.set()
+    assert isinstance(await guide.plan([], [LAMP]), Steps)
+    assert len(tries) == 2

@@ -540,3 +540,91 @@ async def test_status_and_stats_are_json(home: Path):
         assert json.loads(json.dumps(kernel.status()))["model"]["name"] == "scripted"
         await kernel.shutdown()
         assert kernel.stopping.is_set()
+
+
+# --- clients that go away ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["create", "fork"])
+async def test_a_client_that_goes_while_a_process_is_made_leaves_no_ghost(
+    home: Path, monkeypatch, what
+):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create()).pid
+        begun, release = asyncio.Event(), asyncio.Event()
+        name = f"{what}_process"
+        make = getattr(kernel.journal, name)
+
+        async def slow(*args, **kwargs):
+            begun.set()
+            await release.wait()
+            return await make(*args, **kwargs)
+
+        monkeypatch.setattr(kernel.journal, name, slow)
+        asked = asyncio.create_task(kernel.create() if what == "create" else kernel.fork(pid))
+        await begun.wait()
+        asked.cancel()
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        living = [p.pid for p in kernel.processes()]
+        assert living == [p.pid for p in kernel.journal.processes()] == [pid + 1, pid]
+
+
+async def test_a_child_whose_start_is_broken_off_ends(home: Path, monkeypatch):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create()).pid
+        begun, release = asyncio.Event(), asyncio.Event()
+        append = kernel.journal.append
+
+        async def slow(*args, **kwargs):
+            begun.set()
+            await release.wait()
+            return await append(*args, **kwargs)
+
+        monkeypatch.setattr(kernel.journal, "append", slow)
+        asked = asyncio.create_task(kernel.spawn(kernel._processes[pid], "Count"))
+        await begun.wait()
+        asked.cancel()
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert [p.pid for p in kernel.journal.processes()] == [pid]
+        assert kernel.process(pid + 1).reason == "abandoned"
+
+
+async def test_a_restart_forgets_neither_the_fill_of_the_window_nor_what_children_used(home: Path):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create(budget={"tokens": 500})).pid
+        await turn(kernel, pid, "Hello")
+        child = await kernel.spawn(kernel._processes[pid], "Count")
+        await kernel.wait(child)
+        before = kernel._processes[pid].remaining()
+        filled = kernel.process(pid).context_tokens
+        assert filled > 0 and kernel._processes[pid].paid_tokens > 0
+    async with kernel_on(home) as kernel:
+        assert kernel._processes[pid].remaining().tokens == before.tokens
+        assert kernel.process(pid).context_tokens == filled
+        assert kernel._processes[child].employer is kernel._processes[pid]
+        await kernel.kill(pid)
+        assert kernel.processes() == []
+
+
+async def test_a_start_reads_only_the_messages_that_wait(home: Path, monkeypatch):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("read at start")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "records", refuse)
+        context = kernel_on(home)
+        kernel = await context.__aenter__()
+    try:
+        await turn(kernel, pid, "Go on")
+        texts = [m.content for m in await shown(kernel, pid)]
+        assert texts == ["Hello", "Yes.", "Go on", "Yes."]
+    finally:
+        await context.__aexit__(None, None, None)

@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llmos import config, paths
-from llmos.models import commands, hardware
+from llmos.models import hardware
 from llmos.models.commands import Bar, models
 from llmos.models.download import Progress
 from llmos.models.hardware import Device, Hardware
 
 Make = Callable[..., bytes]
 GB = 10**9
-MACHINE = Hardware(16 * GB, 12 * GB, 8, (Device("CPU", "x", "cpu", 16 * GB, 16 * GB),))
+MACHINE = Hardware(16 * GB, 10 * GB, 8, (Device("CPU", "x", "cpu", 16 * GB, 16 * GB),))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_the_list_says_what_is_here_what_fits_and_why(starter_weights: Path) -> 
     starter = next(line for line in lines if " starter " in line)
     assert starter.startswith("*") and "package" in starter and " yes " in starter
     large = next(line for line in lines if " qwen2.5-14b " in line)
-    assert " no " in large and "12.6 GB" in large
+    assert " no " in large and "9.5 GB" in large
     assert "llmos models pull" in lines[-1]
 
 

@@ -159,8 +159,8 @@ def test_any_mutation_is_verified_or_refused(
 
 
 def test_a_model_made_for_too_few_tokens_is_refused(make_gguf: Make, tmp_path: Path) -> None:
+    file = tmp_path / "short.gguf"
     for context in (255, None):
-        file = tmp_path / "short.gguf"
         file.write_bytes(make_gguf({"llama.context_length": context}))
         with pytest.raises(ModelCorrupt, match="too few"):
             verify(file)

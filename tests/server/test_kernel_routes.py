@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from llmos import limits
 from llmos.client import Client
 from llmos.errors import BudgetExceeded, KernelError, NoSuchProcess
-from llmos.events import ReplyDelta
+from llmos.events import Message, ReplyDelta, StoredMessage, ToolCall
 from llmos.server.kernel_routes import DROPPED
 
 
@@ -159,3 +159,17 @@ async def test_models_are_listed_and_retrieved(client, http):
     assert [model.id for model in models] == ["starter"]
     assert (await client.models.retrieve("starter")).object == "model"
     assert (await http.get("/v1/models/org/other")).status_code == 404
+
+
+async def test_half_a_surrogate_pair_keeps_no_terminal_from_reading_on(served, terminal, kernel):
+    pid = (await terminal.create()).pid
+    call = ToolCall("c", "t.run", {"path": "a\ud800b"})
+    message = Message("assistant", "a\ud800b", (call,))
+    kernel.stored[pid].append(StoredMessage(1, "m1", 1, 0.0, message))
+    [stored] = await terminal.messages(pid)
+    assert stored.message.content == "a?b"
+    assert stored.message.calls[0].arguments == {"path": "a?b"}
+    async with events(served) as socket:
+        await socket.recv()
+        kernel.events.put_nowait(ReplyDelta(pid=pid, turn=1, text="a\ud800b"))
+        assert json.loads(await socket.recv())["text"] == "a?b"
