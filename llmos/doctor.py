@@ -281,7 +281,7 @@ def _terminal() -> Check:
 
 def _bubblewrap() -> Check:
     """Run it: on some systems it is installed and forbidden (AppArmor, containers)."""
-    remedy = "Install bubblewrap, for running the model's own code in a jail."
+    remedy = "Nothing needs it yet; install bubblewrap for the sandbox that tools are to get."
     program = shutil.which("bwrap")
     if platform.system() != "Linux":
         return Check("sandbox", "ok", "bubblewrap exists for Linux only.")
