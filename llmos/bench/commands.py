@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +82,29 @@ async def _engine(
 
     from llmos.bench.harness import Bench, say
 
-    # Kernels of this very process log like any other: to no terminal.
-    logging.getLogger().addHandler(logging.FileHandler(home / "bench.log", delay=True))
     run = Bench(home, wanted, model=model, pairs=pairs, seed=seed)
     groups = dict.fromkeys(figure.group for figure in FIGURES.values() if figure.key in wanted)
-    async with run.shared:
-        for group in groups:
-            say(f"Measuring {group} …")
-            try:
-                await importlib.import_module(f"llmos.bench.{group}").measure(run)
-            except (LlmosError, httpx.HTTPError, OSError, TimeoutError) as error:
-                run.break_off(group, str(error) or type(error).__name__)
+    with _logged(home / "bench.log"):
+        async with run.shared:
+            for group in groups:
+                say(f"Measuring {group} …")
+                try:
+                    await importlib.import_module(f"llmos.bench.{group}").measure(run)
+                except (LlmosError, httpx.HTTPError, OSError, TimeoutError) as error:
+                    run.break_off(group, str(error) or type(error).__name__)
     return run.report()
+
+
+@contextlib.contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Kernels of this very process log to ``file`` meanwhile, and to no terminal."""
+    handler = logging.FileHandler(file)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def _table(report: dict[str, Any]) -> str:
