@@ -51,7 +51,8 @@ def prepare(home: Path, patch: pytest.MonkeyPatch) -> None:
     )
     patch.setenv("LLMOS_ENGINE_MODEL", f"scripted:{script}")
     checkout = str(Path(__file__).resolve().parent.parent)
-    patch.setenv("PYTHONPATH", os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")]))
+    found = os.environ.get("PYTHONPATH")  # an empty entry would be the current directory
+    patch.setenv("PYTHONPATH", os.pathsep.join([checkout, *([found] if found else [])]))
 
 
 async def _stop(state: Path) -> None:
