@@ -12,11 +12,13 @@ Owns the cells' slots: which are idle, which belong to a running sequence.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 
 from llmos import limits
 from llmos.engine.backend import Runtime
 from llmos.engine.cells import Cells, common_prefix
+from llmos.engine.rent import Rent
 from llmos.engine.sequence import Sequence, State
 from llmos.engine.swap import Snapshot, SwapStore
 from llmos.errors import LlmosError
@@ -31,7 +33,8 @@ class Admission:
 
     Args:
         runtime: The model.
-        resident: Idle cells to keep, in tokens.
+        resident: Idle cells to keep, in tokens; as many as there are cells keeps all where they
+            are.
         swap_bytes: Budget of the swap store.
     """
 
@@ -44,9 +47,11 @@ class Admission:
         self.swapped_out = 0
         self.swapped_in = 0
         self.forked = 0
-        self.idle_cells = 0  # as of the last trim
+        self.idle_cells = 0  # as of the last step
         self._runtime = runtime
         self._resident = resident
+        self._keeps_all = resident >= runtime.cells
+        self._rent = Rent()
         self._idle: OrderedDict[int, int] = OrderedDict()  # slot → tokens; least recent first
         self._whole = not runtime.info.can_rewind
 
@@ -84,7 +89,7 @@ class Admission:
             sequence.last_step = now
             sequence.state = State.RUNNING
             self.running.append(sequence)
-            self.trim()
+            self._drop_clean()
         return broken
 
     def fork(self, parent: Sequence, child: Sequence, now: float) -> bool:
@@ -156,8 +161,8 @@ class Admission:
     def preempt(self, sequence: Sequence) -> None:
         """Take slot and cells from a running sequence; it waits to come back."""
         self.running.remove(sequence)
-        if sequence.filled:
-            self._save(sequence.slot)
+        if sequence.filled and self._save(sequence.slot):
+            self.swapped_out += 1
         self.cells.release(sequence.slot)
         sequence.slot = -1
         sequence.filled = 0
@@ -165,43 +170,72 @@ class Admission:
         self.preemptions += 1
         self.enqueue(sequence)
 
-    def trim(self) -> None:
-        """Swap out idle slots beyond what may stay resident.
+    def tidy(self, step_s: float) -> None:
+        """After a step of ``step_s`` seconds: move what slows it, one slot, once that pays."""
+        idle = self.idle_cells = self._count_idle()
+        wasted, slot = self.cells.reach - self.cells.used, -1
+        if self._idle and idle > self._resident:
+            wasted, slot = wasted + idle, next(iter(self._idle))
+        elif self.running and len(self.cells.slots) == 1:
+            slot = self.running[0].slot
+        if slot < 0 or wasted < limits.GAP_CELLS:
+            return
+        self._rent.step(step_s, wasted)
+        if not self._rent.due(self.cells.length(slot)):
+            return
+        if slot in self._idle:
+            self._swap_out(slot)
+        else:
+            self._compact()
 
-        The last used one may always stay while nothing runs: it slows nobody.
+    def settle(self) -> bool:
+        """At rest, one thing at a time: swap out idle slots, but keep a copy of the last one only.
+
+        Whoever comes next goes on from it at once, or has it dropped at no cost.
+
+        Returns:
+            Whether anything was done, and there may be more to do.
         """
-        while len(self._idle) > (0 if self.running else 1):
-            if self._count_idle() <= self._resident:
-                break
-            self._evict_idle()
-        self._compact()
+        done = False
+        if self._idle and not self.running:
+            last = next(reversed(self._idle))
+            if len(self._idle) > 1 and self._count_idle() > self._resident:
+                done = self._evict_idle()
+            elif not self._keeps_all and not self._clean(last) and self._worth_saving(last):
+                done = self._save(last)
+            elif self.cells.reach - self.cells.used >= limits.GAP_CELLS:
+                done = self._compact()
         self.idle_cells = self._count_idle()
+        return done
 
-    def _compact(self) -> None:
-        """Move a lone slot to the front: a step computes up to the last cell in use.
+    def _compact(self) -> bool:
+        """Move the only slot to the front: a step computes up to the last cell in use.
 
         Behind 4,000 cells that others have left, a step of a sequence of 256 tokens takes twice as
         long (21 against 9 ms, one thread); saving and restoring it takes half a step.
+
+        Returns:
+            Whether it was moved.
         """
         cells = self.cells
-        if len(self.running) > 1 or cells.reach - cells.used < limits.COMPACT_CELLS:
-            return
-        while self.running and self._evict_idle():
-            pass
         if len(cells.slots) != 1:
-            return
+            return False
         slot = cells.slots[0]
+        began, tokens = time.monotonic(), cells.length(slot)
         try:
-            if cells.reload(slot):
-                return
+            moved = cells.reload(slot)
         except (LlmosError, MemoryError):
             log.exception("slot %d cannot be moved", slot)
             cells.reach = cells.used
-            return
+            return False
+        self._rent.saved(time.monotonic() - began, tokens)
+        if moved:
+            return True
         if self._idle.pop(slot, None) is not None:
             cells.release(slot)
         for sequence in self.running:
             sequence.filled = 0  # all are computed again
+        return False
 
     def forget(self) -> None:
         """Drop every idle slot and snapshot (the model or its adapters changed)."""
@@ -279,21 +313,36 @@ class Admission:
         return True
 
     def _swap_out(self, slot: int) -> None:
-        if self.cells.exclusive(slot) >= limits.SHARE_MIN:
-            self._save(slot)
+        if self._clean(slot) or (self._worth_saving(slot) and self._save(slot)):
+            self.swapped_out += 1
         del self._idle[slot]
         self.cells.release(slot)
 
-    def _save(self, slot: int) -> None:
-        """Put a snapshot of ``slot`` into the swap store, if it has room."""
+    def _drop_clean(self) -> None:
+        """Let idle slots go that have a copy: they would slow the steps of who runs."""
+        if not self._keeps_all:
+            for slot in [s for s in self._idle if self._clean(s)]:
+                if self._count_idle() > self._resident:
+                    self._swap_out(slot)
+
+    def _clean(self, slot: int) -> bool:
+        """Whether the swap store has a copy of just this slot."""
+        return self.swap.holds(tuple(self.cells.tokens(slot)))
+
+    def _worth_saving(self, slot: int) -> bool:
+        return self.cells.exclusive(slot) >= limits.SHARE_MIN
+
+    def _save(self, slot: int) -> bool:
+        """Put a snapshot of ``slot`` into the swap store; False where it has no room."""
+        began = time.monotonic()
         try:
             state = self._runtime.save(slot)
         except (LlmosError, MemoryError):
             log.exception("slot %d cannot be swapped out and will be computed again", slot)
-            return
+            return False
         tokens = tuple(self.cells.tokens(slot))
-        if self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint)):
-            self.swapped_out += 1
+        self._rent.saved(time.monotonic() - began, len(tokens))
+        return self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint))
 
     # --- prefixes ---------------------------------------------------------------------------
 

@@ -44,8 +44,8 @@ class Engine:
 
     Args:
         load: Builds the runtime; called on the engine's thread, which then owns it.
-        resident: Idle cells to keep beside the running ones, in tokens; 0 keeps
-            ``limits.RESIDENT_CPU`` on a CPU, where each slows every step, and all on a GPU.
+        resident: Idle cells to keep beside the running ones, in tokens; 0 keeps all on a GPU and
+            on a CPU, where each slows every step, those that cost less than moving them.
         swap_bytes: Host memory for swapped-out sequences.
         governor: Chooses thread counts; None leaves them as loaded.
     """
@@ -68,6 +68,7 @@ class Engine:
         self._stopping = False
         self._closed = False  # guarded by _gate: no command is taken any more
         self._gate = threading.Lock()
+        self._step_s = 0.0  # what the last step took
         self._dirty = False  # something happened since cells were last checked
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self.runtime: Runtime
@@ -215,8 +216,8 @@ class Engine:
         try:
             self.runtime = self._load()
             on_gpu = self.runtime.info.device == "gpu"
-            chosen = self.runtime.cells if on_gpu else limits.RESIDENT_CPU
-            self.admission = Admission(self.runtime, self._resident or chosen, self._swap_bytes)
+            resident = self._resident or (self.runtime.cells if on_gpu else 0)
+            self.admission = Admission(self.runtime, resident, self._swap_bytes)
             self.scheduler = Scheduler(self.runtime.batch)
         except BaseException as error:
             self._failure = error
@@ -246,6 +247,7 @@ class Engine:
         rows = self._decode(planned)
         self._sample(planned, rows)
         self._publish()
+        self.admission.tidy(self._step_s)
         return True
 
     def _take_commands(self) -> None:
@@ -253,17 +255,28 @@ class Engine:
             self._commands.get()()
 
     def _rest(self) -> None:
-        """Nothing to do: check the books, then sleep until a command comes."""
+        """Nothing to do: sleep until a command comes; if none soon does, tidy up meanwhile."""
         self._publish(0.0)
-        self.admission.trim()
-        if self._dirty:
-            self._dirty = False
-            try:
-                self.admission.cells.check_integrity()
-            except Exception:
-                log.exception("the cells are not what they should be and are emptied")
-                self.admission.rebuild()
-        self._commands.get()()
+        self._check()
+        try:
+            command = self._commands.get(timeout=limits.REST_S)
+        except queue.Empty:
+            while self._commands.empty() and self.admission.settle():
+                self._dirty = True
+            self._check()
+            command = self._commands.get()
+        command()
+
+    def _check(self) -> None:
+        """Compare the books with the runtime's, if anything happened since."""
+        if not self._dirty:
+            return
+        self._dirty = False
+        try:
+            self.admission.cells.check_integrity()
+        except Exception:
+            log.exception("the cells are not what they should be and are emptied")
+            self.admission.rebuild()
 
     def _plan(self, now: float) -> list[Planned]:
         admission = self.admission
@@ -298,16 +311,17 @@ class Engine:
         """Tell the governor what a step cost, in time and in processor time."""
         if self._governor is None:
             return
-        starved = worked < limits.STARVED_SHARE * seconds * self.runtime.threads
+        lost = self.runtime.threads - worked / max(seconds, 1e-6)
         prefilled = sum(p.count for p in planned if p.count > 1)
         if not prefilled:
-            self._governor.learn(len(planned), seconds, now, starved=starved)
+            self._governor.learn(len(planned), seconds, now, lost=lost)
         elif prefilled >= limits.PREFILL_CHUNK_MIN:
-            self._governor.learn(0, seconds / prefilled, now, starved=starved)
+            self._governor.learn(0, seconds / prefilled, now, lost=lost)
 
     def _account(self, planned: list[Planned], now: float, seconds: float) -> None:
         self.steps += 1
         self.busy_s += seconds
+        self._step_s = seconds
         self._dirty = True
         self.scheduler.learn(planned, seconds)
         for p in planned:
@@ -412,7 +426,6 @@ class Engine:
         self.finished += 1
         self.admission.retire(s)
         s.finish(reason)
-        self.admission.trim()
 
     def _fail(
         self,

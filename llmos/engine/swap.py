@@ -68,6 +68,10 @@ class SwapStore:
             self.dropped += 1
         return True
 
+    def holds(self, tokens: tuple[int, ...]) -> bool:
+        """Whether there is a snapshot of exactly ``tokens``."""
+        return tokens in self._kept
+
     def match(self, tokens: Sequence[int], *, whole: bool = False) -> tuple[Snapshot | None, int]:
         """The snapshot that shares the longest prefix with ``tokens``, and its length.
 

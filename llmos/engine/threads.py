@@ -2,123 +2,177 @@
 
 llama.cpp's threads spin at every barrier. When another program takes a core, two spinning threads
 on two cores run at a quarter of the speed of one, so the best count depends on what else the
-machine is doing, and nobody tells us. The governor compares: now and then, and at once when steps
-become slow or the threads did not get the processor time they asked for, it runs a few steps at a
-neighbouring count and keeps the faster one.
+machine is doing, and nobody tells us. The governor asks the machine: when the threads do not get
+the processor time they ask for, or steps become slow, it tries fewer; when cores lie idle beside
+them, it tries more; and once in a long while it tries a neighbour for no reason at all. To try is
+to run a few steps at the other count, and the better one stays: a trial costs more than most
+noise gains, so there must be a reason for it and a clear result.
 
 Only steps of the same kind are compared: decode steps of one number of sequences with each other,
-prefill by its cost a token. Prefill only ever looks for fewer threads (its steps are long, and a
-wrong guess is dear); decode looks both ways.
+prefill by its cost a token (its steps are long, and a wrong guess is dear: it only ever gives
+cores away).
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from statistics import median
 
 from llmos import limits
 
-__all__ = ["ThreadGovernor"]
+__all__ = ["SpareCores", "ThreadGovernor"]
 
 _RECENT = 12  # steps the present count is judged by
-_STARVED = 2  # starved steps in a row that call for a probe
-_PREFILL_PROBE = 2  # prefill steps measured at the other count
-_SLOW = 1.5  # a median this many times the best seen calls for a probe at once
+_STARVED = 2  # starved steps in a row that call for a trial
+_PREFILL_TRIAL = 2  # prefill steps measured at the other count
+_SLOW = 1.5  # a median this many times the usual one calls for a trial at once
+_DRIFT = 0.05  # weight of the newest median in the usual one
+
+
+class SpareCores:
+    """How many cores were idle since the last call, by the system's own count."""
+
+    def __init__(self) -> None:
+        self._at, self._idle = time.monotonic(), self._read()
+
+    def __call__(self) -> float:
+        now, idle = time.monotonic(), self._read()
+        spare = (idle - self._idle) / max(now - self._at, 1e-3)
+        self._at, self._idle = now, idle
+        return spare
+
+    @staticmethod
+    def _read() -> float:
+        import psutil
+
+        times = psutil.cpu_times()
+        return float(times.idle + getattr(times, "iowait", 0.0))
+
+
+@dataclass
+class _Trial:
+    """``steps`` steps at another count, whose median times ``factor`` must beat the present's."""
+
+    at: int
+    steps: int
+    factor: float
+    times: list[float] = field(default_factory=list)
 
 
 class ThreadGovernor:
     """Chooses a thread count.
 
     Args:
-        counts: The counts to choose from, in order; the last one is where it starts.
+        counts: The counts to choose from; the highest is where it starts.
+        spare: Idle cores since it was last called.
     """
 
-    def __init__(self, counts: list[int]) -> None:
+    def __init__(self, counts: list[int], spare: Callable[[], float] = lambda: 0.0) -> None:
         self.counts = sorted(set(counts))
         self.switches = 0
+        self._spare = spare
         self._at = len(self.counts) - 1
         self._rows = 0
         self._recent: deque[float] = deque(maxlen=_RECENT)
-        self._best = float("inf")
-        self._probe: list[float] | None = None
-        self._probe_at = 0
+        self._usual = 0.0
+        self._trial: _Trial | None = None
         self._wait_s = limits.THREAD_PROBE_MIN_S
         self._due = 0.0
-        self._left = self._at  # the count in use before the present one
-        self._up = False
+        self._routine = 0.0
+        self._up = False  # where the last routine trial went
         self._starved = 0
+        self._seen = 0.0  # the last step
+        self._looked = 0.0  # the last look at the spare cores
 
     @classmethod
     def for_cores(cls, cores: int) -> ThreadGovernor:
         """The usual ladder: all cores, one less, half, one."""
-        return cls([n for n in (cores, cores - 1, (cores + 1) // 2, 1) if n >= 1])
+        counts = [n for n in (cores, cores - 1, (cores + 1) // 2, 1) if n >= 1]
+        return cls(counts, SpareCores())
 
     @property
     def threads(self) -> int:
         """The count for the next step."""
-        return self.counts[self._probe_at if self._probe is not None else self._at]
+        return self.counts[self._trial.at if self._trial is not None else self._at]
 
-    def learn(self, rows: int, seconds: float, now: float, *, starved: bool = False) -> None:
+    def learn(self, rows: int, seconds: float, now: float, *, lost: float = 0.0) -> None:
         """Take a step into account.
 
         Args:
             rows: Sequences decoded, or 0 for prefill.
             seconds: What it took; of prefill, a token.
             now: ``time.monotonic()``.
-            starved: The threads got much less processor time than they asked for.
+            lost: Cores that the threads asked for and did not get.
         """
         if len(self.counts) < 2:
             return
         if rows != self._rows:
             self._rows = rows
             self._recent.clear()
-            self._best = float("inf")
-            self._probe = None
-            self._starved = 0
-        if self._probe is not None:
-            self._probe.append(seconds)
-            if len(self._probe) >= (limits.THREAD_PROBE_STEPS if rows else _PREFILL_PROBE):
+            self._usual = 0.0
+            self._trial = None
+        if not self._seen:
+            self._routine = now + limits.THREAD_ROUTINE_S
+        rested, self._seen = now - self._seen > limits.THREAD_LOOK_S, now
+        if rested:  # what was idle meanwhile says nothing
+            self._look(now)
+        if self._trial is not None:
+            self._trial.times.append(seconds)
+            if len(self._trial.times) == self._trial.steps:
                 self._decide(now)
             return
         self._recent.append(seconds)
-        self._starved = self._starved + 1 if starved else 0
-        if self._starved >= _STARVED and self._at > 0 and now >= self._due:
-            self._begin_probe(down=True)
-            return
-        if not rows:
-            return
-        if len(self._recent) < _RECENT // 3:
-            return
-        typical = median(self._recent)
-        if len(self._recent) == _RECENT:
-            self._best = min(self._best, typical)
-        slow = typical > _SLOW * self._best
-        if (now >= self._due and len(self._recent) == _RECENT) or slow:
-            self._best = typical if slow else self._best
-            self._begin_probe()
+        self._starved = self._starved + 1 if lost >= limits.STARVED_CORES else 0
+        self._trial = self._reason(now)
 
-    def _begin_probe(self, *, down: bool = False) -> None:
-        """Try the neighbour below and the one above in turn."""
+    def _reason(self, now: float) -> _Trial | None:
+        """A trial, if there is a reason for one."""
+        fewer, more = self._at > 0, self._at + 1 < len(self.counts)
+        starved = self._starved >= _STARVED
+        if not self._rows:
+            if starved and fewer and now >= self._due:
+                return self._try(-1, _PREFILL_TRIAL)
+            return None
+        if len(self._recent) < _RECENT // 3:
+            return None
+        typical = median(self._recent)
+        full = len(self._recent) == _RECENT
+        slow = full and self._usual > 0 and typical > _SLOW * self._usual
+        if full:
+            drift = _DRIFT * (typical - self._usual)
+            self._usual = typical if slow or not self._usual else self._usual + drift
+        if fewer and (slow or (starved and now >= self._due)):
+            return self._try(-1, limits.THREAD_PROBE_STEPS)
+        if more and now >= self._due and now - self._looked >= limits.THREAD_LOOK_S:
+            if self._look(now) >= limits.SPARE_CORES:
+                return self._try(+1, _RECENT, limits.THREAD_SPARE_LOSS)
+        if now >= self._routine and full:
+            self._up = more and not (self._up and fewer)
+            return self._try(+1 if self._up else -1, _RECENT)
+        return None
+
+    def _look(self, now: float) -> float:
+        self._looked = now
+        return self._spare()
+
+    def _try(self, by: int, steps: int, factor: float = limits.THREAD_SWITCH_GAIN) -> _Trial:
         self._starved = 0
-        self._up = not down and not self._up
-        steps = (1, -1) if self._up else (-1, 1)
-        self._probe_at = next(
-            self._at + step for step in steps if 0 <= self._at + step < len(self.counts)
-        )
-        self._probe = []
+        return _Trial(self._at + by, steps, factor)
 
     def _decide(self, now: float) -> None:
-        assert self._probe is not None
-        tried = median(self._probe[1:])  # the first step wakes threads up or puts them to sleep
-        self._probe = None
-        better = tried * limits.THREAD_SWITCH_GAIN < median(self._recent)
-        if better and self._probe_at != self._left:
-            self._wait_s = limits.THREAD_PROBE_MIN_S
-        else:  # back to the count it came from: perhaps noise, so look ever less often
-            self._wait_s = min(2 * self._wait_s, limits.THREAD_PROBE_MAX_S)
-        if better:
-            self._left, self._at = self._at, self._probe_at
+        trial, self._trial = self._trial, None
+        assert trial is not None
+        tried = median(trial.times[1:])  # the first step wakes threads up or puts them to sleep
+        if tried * trial.factor < median(self._recent):
+            self._at = trial.at
             self.switches += 1
+            self._wait_s = limits.THREAD_PROBE_MIN_S
             self._recent.clear()
-            self._best = tried
+            self._usual = tried
+        else:
+            self._wait_s = min(2 * self._wait_s, limits.THREAD_PROBE_MAX_S)
         self._due = now + self._wait_s
+        self._routine = now + limits.THREAD_ROUTINE_S

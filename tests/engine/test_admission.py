@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from llmos import limits
 from llmos.engine.admission import Admission
 from llmos.engine.backend import Priority, Run, SamplingParams
 from llmos.engine.scripted import ScriptedRuntime
@@ -139,24 +140,70 @@ def test_forks_of_one_prompt_count_its_idle_cells_once():
     assert all(house.admission.fork(parent, child, 1.0) for child in children)
     for sequence in (parent, *children):
         house.leave(sequence)
-    house.admission.trim()
+    house.admission.tidy(0.0)
+    assert house.admission.idle_cells == 100
+    while house.admission.settle():
+        pass
     assert house.admission.idle_cells == 100
     assert house.admission.swapped_out == 0
 
 
-def test_idle_cells_beyond_what_may_stay_are_swapped_out_when_somebody_runs():
-    house = House(resident=50)
+def test_idle_cells_leave_once_the_steps_have_lost_what_saving_them_costs():
+    house = House(resident=0)
     house.leave(house.fill(house.enter(text(1, 100))))
-    house.admission.trim()
-    assert house.admission.idle_cells == 100  # the last used may stay while nobody runs
     house.enter(text(2, 10))
-    assert house.admission.idle_cells == 0
-    assert house.admission.swapped_out == 1
+    price = limits.SAVE_S * 100
+    step = price / (100 * limits.WASTED_CELL_COST) / 10  # ten such steps lose it
+    for _ in range(9):
+        house.admission.tidy(step)
+        assert house.admission.idle_cells == 100
+    house.admission.tidy(2 * step)
+    house.admission.tidy(step)
+    assert (house.admission.idle_cells, house.admission.swapped_out) == (0, 1)
+    house.leave(house.admission.running[0])
+    assert house.enter(text(1, 100)).cached_tokens == 99
+
+
+def test_as_many_idle_cells_as_were_asked_for_cost_nothing():
+    house = House(resident=100)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.enter(text(2, 10))
+    house.admission.tidy(1e9)
+    assert (house.admission.idle_cells, house.admission.swapped_out) == (100, 0)
+
+
+def test_at_rest_the_last_one_stays_with_a_copy_and_is_dropped_when_another_comes():
+    house = House(resident=0)
+    for seed in (1, 2, 3):
+        house.leave(house.fill(house.enter(text(seed, 100))))
+    saved = []
+    house.runtime.save = lambda slot, save=house.runtime.save: saved.append(slot) or save(slot)
+    while house.admission.settle():
+        house.admission.cells.check_integrity()
+    assert (house.admission.idle_cells, len(house.admission.swap)) == (100, 3)
+    assert house.admission.cells.reach == 100  # it was moved to the front, too
+    saved.clear()
+    again = house.enter([*text(3, 100), 7])  # goes on where the last one stopped
+    assert (again.filled, house.admission.swapped_in) == (100, 0)
+    house.leave(again)
+    other = house.enter(text(5, 10))
+    assert house.admission.cells.used == 0  # dropped before the other's first step
+    house.leave(house.fill(other))
+    assert saved == []
+    assert house.enter([*text(3, 100), 8]).filled == 100
+    assert house.admission.swapped_in == 1
+
+
+def test_where_no_copy_can_be_kept_rest_comes_all_the_same():
+    house = House(resident=0, swap=0)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    assert not house.admission.settle()
+    assert house.admission.idle_cells == 100
 
 
 @pytest.mark.parametrize("restores", [True, False])
 def test_a_lone_survivor_behind_many_empty_cells_is_moved_to_the_front(restores):
-    house = House(cells=5000)
+    house = House(cells=5000, resident=0)
     crowd = house.fill(house.enter(text(1, 3000)))
     survivor = house.fill(house.enter(text(2, 100)))
     house.admission.drop(crowd)
@@ -164,11 +211,11 @@ def test_a_lone_survivor_behind_many_empty_cells_is_moved_to_the_front(restores)
     house.runtime.save = lambda slot, save=house.runtime.save: saved.append(slot) or save(slot)
     if not restores:
         house.runtime.restore = lambda slot, state: False
-    house.admission.trim()
+    house.admission.tidy(1e9)
     assert saved == [survivor.slot]
     assert survivor.state is State.RUNNING
     assert survivor.filled == house.admission.cells.used == (100 if restores else 0)
-    house.admission.trim()
+    house.admission.tidy(1e9)
     assert len(saved) == 1
     house.fill(survivor)
     house.admission.cells.check_integrity()
@@ -185,6 +232,7 @@ def test_what_is_forgotten_comes_from_nowhere():
 def test_a_snapshot_of_another_model_is_not_used():
     house = House(resident=0)
     house.leave(house.fill(house.enter(text(1, 100))))
+    assert house.admission.settle()
     house.enter(text(2, 5))
     object.__setattr__(house.runtime.info, "fingerprint", "another")
     assert house.enter([*text(1, 100), 1]).filled == 0
@@ -248,7 +296,9 @@ def test_a_snapshot_that_cannot_be_restored_is_computed_again(monkeypatch, error
     tokens = text(1, 100)
     house.leave(house.fill(house.enter(tokens)))
     house.leave(house.fill(house.enter(text(2, 100))))
-    assert len(house.admission.swap)
+    while house.admission.settle():
+        pass
+    assert len(house.admission.swap) == 2
 
     def restore(*_):
         raise error

@@ -201,7 +201,6 @@ def test_a_state_survives_saving_and_restoring_exactly(starter):
 @pytest.mark.parametrize("model", ["starter", "gemma"])
 def test_being_moved_to_the_front_does_not_change_the_text(model, request, monkeypatch):
     rig = request.getfixturevalue(model)
-    monkeypatch.setattr(limits, "COMPACT_CELLS", 512)
     cells = rig.engine.admission.cells
     prompt = rig.tokens(rig.runtime.info.bos + STORY if rig.runtime.info.adds_bos else STORY)
     alone = fresh(rig, prompt, max_tokens=40)
@@ -212,7 +211,7 @@ def test_being_moved_to_the_front_does_not_change_the_text(model, request, monke
     def move() -> tuple[int, int]:
         rig.engine.admission.forget()
         before = cells.reach - cells.used
-        rig.engine.admission.trim()
+        rig.engine.admission.tidy(1e9)
         return before, cells.reach - cells.used
 
     before, after = rig.between_steps(move)
