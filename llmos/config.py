@@ -39,8 +39,7 @@ class EngineConfig:
         window: Tokens one sequence may hold; 0 takes the model's own, at most 8,192.
         cells: KV cells shared by all sequences, in tokens; 0 picks twice the window.
         resident: Idle cells kept beside the running ones, in tokens; 0 picks by device: all on a
-            GPU. On a CPU every resident cell slows every step, so idle sequences are swapped out
-            to memory.
+            GPU. On a CPU each slows every step, so they are swapped out to memory when that pays.
         swap_bytes: Memory for swapped-out sequences, in bytes; at most a quarter of what the
             model leaves free.
         threads: Compute threads; 0 adapts to what else the machine is doing.
