@@ -44,8 +44,9 @@ class EngineConfig:
             model leaves free.
         threads: Compute threads; 0 adapts to what else the machine is doing.
         gpu_layers: Layers on a GPU; -1 means all where there is one.
-        flash_attention: ``off`` keeps greedy output bit-identical whatever shares the batch's
-            cells; ``on`` is faster with long contexts and rounds differently.
+        flash_attention: ``auto`` is on with a GPU, and with ``kv_type = "q8_0"``, which needs it.
+            On a CPU ``off`` makes resume and preemption bit-exact (the same tokens for the same
+            rows in a step); ``on`` is faster with long contexts and rounds differently.
         kv_type: Type of the KV cells.
         tool_help: ``guided`` chooses tools by meaning for small models, ``native`` leaves it to
             the model, ``auto`` decides by the model's size and template.
@@ -74,6 +75,10 @@ class EngineConfig:
         )
         _require(self.resident >= 0, "engine.resident must not be negative.")
         _require(self.swap_bytes >= 0, "engine.swap_bytes must not be negative.")
+        _require(
+            self.kv_type == "f16" or self.flash_attention != "off",
+            'engine.kv_type = "q8_0" needs flash attention, and engine.flash_attention is off.',
+        )
         _require(0 <= self.threads <= 1024, "engine.threads must be between 0 and 1024.")
         _require(self.gpu_layers >= -1, "engine.gpu_layers must be -1 or more.")
 

@@ -6,6 +6,10 @@ idle slots, least recently used first, then weaker sequences, youngest first; wh
 to the swap store, or is recomputed where the store is full. The strongest and oldest sequence can
 always make enough room for one window, so admission never deadlocks.
 
+What idle and empty cells cost the steps is weighed against what moving them costs (``rent.py``):
+after a step one slot is swapped out where that pays (``tidy``), at rest all but the last are, and
+the last gets a copy (``settle``).
+
 Owns the cells' slots: which are idle, which belong to a running sequence.
 """
 
@@ -21,7 +25,6 @@ from llmos.engine.cells import Cells, common_prefix
 from llmos.engine.rent import Rent
 from llmos.engine.sequence import Sequence, State
 from llmos.engine.swap import Snapshot, SwapStore
-from llmos.errors import LlmosError
 
 __all__ = ["Admission"]
 
@@ -179,6 +182,7 @@ class Admission:
         elif self.running and len(self.cells.slots) == 1:
             slot = self.running[0].slot
         if slot < 0 or wasted < limits.GAP_CELLS:
+            self._rent.settle()
             return
         self._rent.step(step_s, wasted)
         if not self._rent.due(self.cells.length(slot)):
@@ -197,6 +201,7 @@ class Admission:
             Whether anything was done, and there may be more to do.
         """
         done = False
+        self._rent.settle()  # nobody runs, so nobody pays
         if self._idle and not self.running:
             last = next(reversed(self._idle))
             if len(self._idle) > 1 and self._count_idle() > self._resident:
@@ -224,7 +229,7 @@ class Admission:
         began, tokens = time.monotonic(), cells.length(slot)
         try:
             moved = cells.reload(slot)
-        except (LlmosError, MemoryError):
+        except Exception:
             log.exception("slot %d cannot be moved", slot)
             cells.reach = cells.used
             return False
@@ -330,14 +335,15 @@ class Admission:
         return self.swap.holds(tuple(self.cells.tokens(slot)))
 
     def _worth_saving(self, slot: int) -> bool:
-        return self.cells.exclusive(slot) >= limits.SHARE_MIN
+        long = self.cells.exclusive(slot) >= limits.SHARE_MIN
+        return long and self.swap.has_room_for(self.cells.length(slot))
 
     def _save(self, slot: int) -> bool:
         """Put a snapshot of ``slot`` into the swap store; False where it has no room."""
         began = time.monotonic()
         try:
             state = self._runtime.save(slot)
-        except (LlmosError, MemoryError):
+        except Exception:
             log.exception("slot %d cannot be swapped out and will be computed again", slot)
             return False
         tokens = tuple(self.cells.tokens(slot))

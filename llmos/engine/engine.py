@@ -1,6 +1,6 @@
-"""The step loop: one thread, the only one that ever calls the model runtime.
+"""The step loop: one thread, the only one on which the model computes.
 
-``Engine.step`` is the whole of it: take commands, admit, plan, decode, sample, publish. Other
+``Engine.step`` is the whole of it: take commands, admit, plan, decode, sample, publish, tidy. Other
 threads talk to it through ``submit``, ``fork``, ``cancel``, ``suspend`` and ``resume``, which
 queue a command and return at once; text comes back through each sequence's ``deliver``, called on
 the engine's thread. It knows tokens and sequences, not conversations.
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from llmos import limits
@@ -159,8 +160,17 @@ class Engine:
         """Run ``function`` on the engine's thread, between two steps. What it raises is logged."""
         self._send(self._guarded(function, []))
 
+    def close(self) -> None:
+        """Stop, and free the model: nobody may use its vocabulary any more. Safe to call twice."""
+        self.stop()
+        if hasattr(self, "runtime"):
+            self.runtime.close()
+
     def stop(self) -> None:
-        """End every sequence, free the model and the thread. Safe to call twice."""
+        """End every sequence and the thread. Safe to call twice.
+
+        The model stays loaded: texts on their way to whoever asked may still need its vocabulary.
+        """
 
         def stop() -> None:
             self._stopping = True
@@ -221,6 +231,8 @@ class Engine:
             self.scheduler = Scheduler(self.runtime.batch)
         except BaseException as error:
             self._failure = error
+            if hasattr(self, "runtime"):
+                self.runtime.close()
             self._started.set()
             return
         self._started.set()
@@ -233,10 +245,9 @@ class Engine:
             log.exception("the engine ended")
         finally:
             self._end_all()
-            self.runtime.close()
 
     def step(self) -> bool:
-        """One step: schedule, decode, sample, publish. False when there was nothing to do."""
+        """One step: schedule, decode, sample, publish, tidy. False when there was nothing to do."""
         self._take_commands()
         now = time.monotonic()
         for sequence, error in self.admission.admit(now):
@@ -342,23 +353,29 @@ class Engine:
             followers, s.followers = s.followers, []
             for follower in followers:
                 follower.leader = None
-                if self.admission.fork(s, follower, now):
-                    self._take_token(follower, row, now)
-            self._take_token(s, row, now)
+                self._alone(follower, partial(self._branch, s, follower, row, now))
+            self._alone(s, partial(self._take_token, s, row, now))
+
+    def _alone(self, s: Sequence, work: Callable[[], None]) -> None:
+        """Do what concerns ``s``; its failure must not end those beside it."""
+        try:
+            work()
+        except Exception as error:
+            log.exception("a sequence failed between two steps")
+            self._fail([s], error)
+
+    def _branch(self, leader: Sequence, follower: Sequence, row: int, now: float) -> None:
+        if self.admission.fork(leader, follower, now):
+            self._take_token(follower, row, now)
 
     def _take_token(self, s: Sequence, row: int, now: float) -> None:
         """Sample one token for ``s`` from ``row`` and decide whether it goes on."""
         if s.generated >= s.max_tokens:
             self._finish(s, "length")
             return
-        try:
-            if s.sampler is None:
-                s.sampler = self.runtime.sampler(s.params, s.tokens)
-            token = s.sampler.sample(self.runtime, row)
-        except Exception as error:
-            log.exception("sampling failed")
-            self._fail([s], error)
-            return
+        if s.sampler is None:
+            s.sampler = self.runtime.sampler(s.params, s.tokens)
+        token = s.sampler.sample(self.runtime, row)
         if not s.generated:
             s.first_token = now
             self.prompt_tokens += s.prompt_tokens

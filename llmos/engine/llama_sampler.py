@@ -2,7 +2,7 @@
 
 Handing llama.cpp the whole vocabulary costs half a millisecond a token (49,152 of them). Where the
 chain begins with a cut to the k best, only these are handed over, and the best one of a greedy
-chain is looked up: the same token, ten to a hundred times faster.
+chain is looked up: the same token (but for ties at the k-th place), many times faster.
 
 A grammar over the whole vocabulary costs more than the rest of the step, so a token is sampled
 without it first and only checked; when it does not fit, the grammar is applied to all and the

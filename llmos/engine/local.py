@@ -12,6 +12,7 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from llmos import limits
@@ -28,18 +29,12 @@ from llmos.engine.engine import Engine
 from llmos.engine.neutral import Neutralizer
 from llmos.engine.sequence import Sequence as EngineSequence
 from llmos.engine.template import TemplateWorker
+from llmos.errors import EngineStopped
 from llmos.events import Message
 
 __all__ = ["LocalBackend"]
 
 _T = TypeVar("_T")
-
-
-async def _aside(size: int, work: Callable[[], _T]) -> _T:
-    """What ``work`` on a text of ``size`` characters returns; in a thread where it is long."""
-    if size <= limits.ASIDE_CHARS:
-        return work()
-    return await asyncio.to_thread(work)
 
 
 class LocalBackend:
@@ -55,6 +50,8 @@ class LocalBackend:
         self.info: ModelInfo
         self._known: OrderedDict[str, array[int]] = OrderedDict()
         self._known_tokens = 0
+        self._aside = ThreadPoolExecutor(thread_name_prefix="tokenize")  # for long texts
+        self._closed = False
         self._template: TemplateWorker
         self._neutral: Neutralizer
 
@@ -77,7 +74,7 @@ class LocalBackend:
         generate: bool = True,
     ) -> Prompt:
         size = sum(len(message.content) for message in messages)
-        safe, schemas = await _aside(
+        safe, schemas = await self._worked(
             size, lambda: (self._neutral.messages(messages), self._neutral.value(tools))
         )
         text = self._opened(await self._template.render(safe, schemas, generate))
@@ -89,6 +86,7 @@ class LocalBackend:
 
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
         """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
+        self._require_open()
         return _GivenTokens((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
 
     def generate(
@@ -108,7 +106,7 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish and not isinstance(prompt, _GivenTokens):
+            if chunk.finish and not self._closed and not isinstance(prompt, _GivenTokens):
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
@@ -117,6 +115,7 @@ class LocalBackend:
         return list(streams.values())
 
     def count(self, text: str) -> int:
+        self._require_open()
         return len(self.engine.runtime.tokenize(text, special=True))
 
     def stats(self) -> dict[str, Any]:
@@ -127,21 +126,40 @@ class LocalBackend:
         return self.engine.alive
 
     async def close(self) -> None:
-        await asyncio.to_thread(self.engine.stop)
+        await asyncio.to_thread(self.engine.stop)  # the last chunks are with this loop now
+        self._closed = True  # from here on nobody begins to use the vocabulary
+        await asyncio.to_thread(self._aside.shutdown)
+        await asyncio.to_thread(self.engine.close)
         if hasattr(self, "_template"):
             await self._template.close()
 
     # --- tokens of known text ---------------------------------------------------------------
 
     def tokenize(self, text: str) -> list[int]:
-        """Tokens of ``text``, beginning with the very tokens of a text seen before."""
+        """Tokens of ``text``, beginning with the very tokens of a text seen before.
+
+        Raises:
+            EngineStopped: The model is gone.
+        """
+        self._require_open()
         return self._continued(text, *self._recall(text))
 
     async def _tokens(self, text: str) -> tuple[int, ...]:
         """``tokenize``, without holding up the loop where much is new."""
+        self._require_open()
         known, tokens = self._recall(text)
         new = len(text) - len(known)
-        return await _aside(new, lambda: tuple(self._continued(text, known, tokens)))
+        return await self._worked(new, lambda: tuple(self._continued(text, known, tokens)))
+
+    async def _worked(self, size: int, work: Callable[[], _T]) -> _T:
+        """What ``work`` on a text of ``size`` characters returns; in a thread where it is long."""
+        if size <= limits.ASIDE_CHARS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise EngineStopped("The engine has stopped.")
 
     def _recall(self, text: str) -> tuple[str, Sequence[int]]:
         """The longest known text that ``text`` begins with, and its tokens."""

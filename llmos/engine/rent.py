@@ -1,10 +1,10 @@
 """What cells that serve nobody cost, and when it pays to move them.
 
 Without flash attention a step computes over every cell up to the last one in use, whoever owns it,
-so idle and empty cells below it slow every step; moving them away takes time once. How long a
-conversation goes on is not known, so this is ski rental: pay when the steps have lost as much as
-moving takes, which costs at most twice what foresight would (Karlin, Manasse, Rudolph and Sleator,
-"Competitive snoopy caching", 1988).
+so idle and empty cells below it slow every step (with it less, but still); moving them away takes
+time once. How long a conversation goes on is not known, so this is ski rental: pay when the steps
+have lost as much as moving takes, which costs at most twice what foresight would (Karlin, Manasse,
+Rudolph and Sleator, "Competitive snoopy caching", 1988).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SMOOTHING = 0.25  # weight of the newest save in the moving average
 
 
 class Rent:
-    """What has been lost since the last move, against what a move costs. Times in seconds."""
+    """What steps have lost and no move has paid for yet, against what a move costs, in seconds."""
 
     def __init__(self) -> None:
         self._lost_s = 0.0
@@ -32,10 +32,11 @@ class Rent:
         self._save_s += _SMOOTHING * (seconds / max(tokens, 1) - self._save_s)
 
     def due(self, tokens: int) -> bool:
-        """Whether moving ``tokens`` pays by now; if so, the account begins anew."""
-        if self._lost_s < self._save_s * tokens:
+        """Whether moving ``tokens`` pays by now; if so, it is paid for."""
+        price = self._save_s * tokens
+        if self._lost_s < price:
             return False
-        self._lost_s = 0.0
+        self._lost_s -= price
         return True
 
     def settle(self) -> None:

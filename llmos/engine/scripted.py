@@ -100,11 +100,14 @@ class ScriptedRuntime:
         self._held: dict[int, list[int]] = {slot: [] for slot in range(slots)}
         self._replies: dict[bytes, bytes] = {}
         self._rows: list[int] = []
+        self._closed = False
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
+        self._require_open()
         return list(text.encode("utf-8", "surrogatepass"))
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
+        self._require_open()
         return bytes([token]) if token < _END else b""
 
     def controls(self) -> list[str]:
@@ -114,6 +117,7 @@ class ScriptedRuntime:
         return token == _END
 
     def decode(self, runs: Sequence[Run]) -> list[int]:
+        self._require_open()
         if self._on_decode is not None:
             self._on_decode(runs)
         rows, self._rows = [], []
@@ -165,6 +169,12 @@ class ScriptedRuntime:
 
     def close(self) -> None:
         self._held.clear()
+        self._closed = True
+
+    def _require_open(self) -> None:
+        """A real model's vocabulary is freed memory by then."""
+        if self._closed:
+            raise AssertionError("the runtime is used after it was closed")
 
     def _next(self, held: list[int]) -> int:
         """The next token: what the script says to this prompt, after what is said already."""

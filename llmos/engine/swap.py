@@ -40,6 +40,7 @@ class SwapStore:
         self._rewinds = rewinds
         self.bytes = 0
         self.dropped = 0
+        self._bytes_per_token = 0.0  # of the newest
         self._kept: OrderedDict[tuple[int, ...], Snapshot] = OrderedDict()
 
     def __len__(self) -> int:
@@ -54,6 +55,7 @@ class SwapStore:
             False where it alone is larger than the budget.
         """
         size = len(snapshot.state)
+        self._bytes_per_token = size / len(snapshot.tokens)
         if size > self.budget:
             self.dropped += 1
             return False
@@ -67,6 +69,10 @@ class SwapStore:
             self._remove(next(iter(self._kept)))
             self.dropped += 1
         return True
+
+    def has_room_for(self, tokens: int) -> bool:
+        """Whether a snapshot of so many tokens would fit, by the size of those before it."""
+        return self._bytes_per_token * tokens <= self.budget > 0
 
     def holds(self, tokens: tuple[int, ...]) -> bool:
         """Whether there is a snapshot of exactly ``tokens``."""

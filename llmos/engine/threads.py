@@ -4,9 +4,9 @@ llama.cpp's threads spin at every barrier. When another program takes a core, tw
 on two cores run at a quarter of the speed of one, so the best count depends on what else the
 machine is doing, and nobody tells us. The governor asks the machine: when the threads do not get
 the processor time they ask for, or steps become slow, it tries fewer; when cores lie idle beside
-them, it tries more; and once in a long while it tries a neighbour for no reason at all. To try is
-to run a few steps at the other count, and the better one stays: a trial costs more than most
-noise gains, so there must be a reason for it and a clear result.
+them, it tries more; and once a minute it tries a neighbour without a reason. To try is to run a few
+steps at the other count, and the better one stays: a trial costs more than most noise gains, so it
+needs a reason, or to be rare, and a clear result.
 
 Only steps of the same kind are compared: decode steps of one number of sequences with each other,
 prefill by its cost a token (its steps are long, and a wrong guess is dear: it only ever gives
@@ -29,6 +29,7 @@ _RECENT = 12  # steps the present count is judged by
 _STARVED = 2  # starved steps in a row that call for a trial
 _PREFILL_TRIAL = 2  # prefill steps measured at the other count
 _SLOW = 1.5  # a median this many times the usual one calls for a trial at once
+_STALE_S = 5.0  # what was measured longer ago says nothing of now
 _DRIFT = 0.05  # weight of the newest median in the usual one
 
 
@@ -50,6 +51,15 @@ class SpareCores:
 
         times = psutil.cpu_times()
         return float(times.idle + getattr(times, "iowait", 0.0))
+
+
+@dataclass
+class _Kind:
+    """Steps of one number of rows. ``usual``: their median, slowly followed."""
+
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    usual: float = 0.0
+    seen: float = 0.0
 
 
 @dataclass
@@ -76,8 +86,8 @@ class ThreadGovernor:
         self._spare = spare
         self._at = len(self.counts) - 1
         self._rows = 0
-        self._recent: deque[float] = deque(maxlen=_RECENT)
-        self._usual = 0.0
+        self._kinds: dict[int, _Kind] = {}
+        self._kind = _Kind()  # of the last step
         self._trial: _Trial | None = None
         self._wait_s = limits.THREAD_PROBE_MIN_S
         self._due = 0.0
@@ -105,15 +115,16 @@ class ThreadGovernor:
             rows: Sequences decoded, or 0 for prefill.
             seconds: What it took; of prefill, a token.
             now: ``time.monotonic()``.
-            lost: Cores that the threads asked for and did not get.
+            lost: Cores that the process's threads asked for and did not get.
         """
         if len(self.counts) < 2:
             return
         if rows != self._rows:
-            self._rows = rows
-            self._recent.clear()
-            self._usual = 0.0
-            self._trial = None
+            self._rows, self._trial = rows, None
+            self._kind = self._kinds.setdefault(rows, _Kind())
+            if now - self._kind.seen > _STALE_S:
+                self._kind.recent.clear()
+        self._kind.seen = now
         if not self._seen:
             self._routine = now + limits.THREAD_ROUTINE_S
         rested, self._seen = now - self._seen > limits.THREAD_LOOK_S, now
@@ -124,7 +135,7 @@ class ThreadGovernor:
             if len(self._trial.times) == self._trial.steps:
                 self._decide(now)
             return
-        self._recent.append(seconds)
+        self._kind.recent.append(seconds)
         self._starved = self._starved + 1 if lost >= limits.STARVED_CORES else 0
         self._trial = self._reason(now)
 
@@ -136,19 +147,20 @@ class ThreadGovernor:
             if starved and fewer and now >= self._due:
                 return self._try(-1, _PREFILL_TRIAL)
             return None
-        if len(self._recent) < _RECENT // 3:
+        kind = self._kind
+        if len(kind.recent) < _RECENT // 3:
             return None
-        typical = median(self._recent)
-        full = len(self._recent) == _RECENT
-        slow = full and self._usual > 0 and typical > _SLOW * self._usual
+        typical = median(kind.recent)
+        full = len(kind.recent) == _RECENT
+        slow = full and kind.usual > 0 and typical > _SLOW * kind.usual
         if full:
-            drift = _DRIFT * (typical - self._usual)
-            self._usual = typical if slow or not self._usual else self._usual + drift
+            drift = _DRIFT * (typical - kind.usual)
+            kind.usual = typical if slow or not kind.usual else kind.usual + drift
         if fewer and (slow or (starved and now >= self._due)):
             return self._try(-1, limits.THREAD_PROBE_STEPS)
-        if more and now >= self._due and now - self._looked >= limits.THREAD_LOOK_S:
-            if self._look(now) >= limits.SPARE_CORES:
-                return self._try(+1, _RECENT, limits.THREAD_SPARE_LOSS)
+        may_look = now >= self._due and now - self._looked >= limits.THREAD_LOOK_S
+        if more and may_look and self._look(now) >= limits.SPARE_CORES:
+            return self._try(+1, _RECENT, limits.THREAD_SPARE_LOSS)
         if now >= self._routine and full:
             self._up = more and not (self._up and fewer)
             return self._try(+1 if self._up else -1, _RECENT)
@@ -166,12 +178,12 @@ class ThreadGovernor:
         trial, self._trial = self._trial, None
         assert trial is not None
         tried = median(trial.times[1:])  # the first step wakes threads up or puts them to sleep
-        if tried * trial.factor < median(self._recent):
+        if tried * trial.factor < median(self._kind.recent):
             self._at = trial.at
             self.switches += 1
             self._wait_s = limits.THREAD_PROBE_MIN_S
-            self._recent.clear()
-            self._usual = tried
+            self._kinds.clear()  # they were measured at the other count
+            self._kind = self._kinds[self._rows] = _Kind(usual=tried, seen=now)
         else:
             self._wait_s = min(2 * self._wait_s, limits.THREAD_PROBE_MAX_S)
         self._due = now + self._wait_s

@@ -115,7 +115,8 @@ class Agent:
             process.history.append(message.message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
-            async with asyncio.timeout(seconds) as live.clock:
+            async with asyncio.timeout(seconds) as clock:
+                live.begin(clock)
                 try:
                     await self._rounds(turn)
                 finally:
@@ -132,9 +133,9 @@ class Agent:
             if failed.code == PromptTooLong.code:
                 reason = TOO_LONG
                 failed.remedy = f"{failed.remedy} The model is not shown this turn again.".strip()
-        except Exception:
+        except Exception as unforeseen:
             log.exception("turn %d of process %d", turn.number, process.pid)
-            reason, error = "error", EngineError("Something went wrong; the log has the details.")
+            reason, error = "error", _sentence(unforeseen)
         return await self._finish(turn, live, reason, error)
 
     async def _recall(self, process: Process, turn: int) -> None:
@@ -158,9 +159,9 @@ class Agent:
         try:
             if turn.reply.text:  # cut short: keep what the person saw
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
-        except LlmosError as lost:
+        except Exception as lost:
             log.warning("turn %d of process %d is not kept: %s", turn.number, process.pid, lost)
-            reason, error = "error", error or lost
+            reason, error = "error", error or _sentence(lost)
         if reason == TOO_LONG:  # with it no later turn would fit either; the journal has it
             del process.history[turn.began :]
         process.seconds += live.seconds
@@ -175,9 +176,9 @@ class Agent:
                 seconds=live.seconds,
                 context_tokens=process.context_tokens,
             )
-        except LlmosError as lost:
+        except Exception as lost:  # its end must be told all the same
             log.warning("turn %d of process %d is not closed: %s", turn.number, process.pid, lost)
-            reason, error = "error", error or lost
+            reason, error = "error", error or _sentence(lost)
         self._publish(
             TurnFinished(
                 pid=process.pid,
@@ -459,3 +460,10 @@ class Agent:
                     calls=message.calls,
                 )
             )
+
+
+def _sentence(error: Exception) -> LlmosError:
+    """What a person is told of ``error``."""
+    if isinstance(error, LlmosError):
+        return error
+    return EngineError("Something went wrong; the log has the details.")

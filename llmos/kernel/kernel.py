@@ -178,7 +178,7 @@ class Kernel:
     async def _fork(self, pid: int) -> Process:
         self._require_open()
         parent = self._living(pid)
-        records = self.journal.records(pid)
+        records = await asyncio.to_thread(self.journal.records, pid)
         shared = settled(records, pid, parent.first_open_turn)
         stored = await self.journal.fork_process(
             pid,
@@ -287,7 +287,7 @@ class Kernel:
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         """The conversation from the journal, oldest first."""
-        return self.journal.messages(pid, after)
+        return await asyncio.to_thread(self.journal.messages, pid, after)
 
     def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered."""

@@ -118,6 +118,13 @@ class LiveTurn:
         """How long it has run, without the time it was stopped."""
         return (self._paused or time.monotonic()) - self._began
 
+    def begin(self, clock: asyncio.Timeout) -> None:
+        """From now on ``clock`` runs, unless the process was stopped already."""
+        self.clock = clock
+        if self._paused is not None:
+            self._deadline = clock.when()
+            clock.reschedule(None)
+
     def pause(self) -> None:
         """The process is stopped: its time stands still."""
         self._paused = time.monotonic()

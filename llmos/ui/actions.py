@@ -7,7 +7,7 @@ The kernel is spoken to in workers; a refusal becomes a notification.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on, work
 from textual.actions import SkipAction
@@ -24,6 +24,9 @@ from llmos.ui.link import KernelLink
 from llmos.ui.processes import ProcessPanel
 from llmos.ui.status import StatusLine
 from llmos.ui.text import one_line, visible
+
+if TYPE_CHECKING:
+    from llmos.client import Client
 
 __all__ = ["ChatActions"]
 
@@ -87,7 +90,7 @@ class ChatActions(Screen[None]):
 
     @work(group="signal")
     async def _interrupt(self) -> None:
-        await self._ask(self.link.client.signal(self.pid, "interrupt"))
+        await self._ask(lambda client: client.signal(self.pid, "interrupt"))
 
     def action_copy_or_stop(self) -> None:
         text = self.get_selected_text()
@@ -116,7 +119,7 @@ class ChatActions(Screen[None]):
 
     @work(exclusive=True, group="earlier")
     async def _show_earlier(self) -> None:
-        stored = await self._ask(self.link.client.messages(self.pid))
+        stored = await self._ask(lambda client: client.messages(self.pid))
         if stored is not None:
             await self.conversation.show_earlier(stored)
 
@@ -175,7 +178,7 @@ class ChatActions(Screen[None]):
 
     @work(exclusive=True, group="dialog")
     async def action_resume(self) -> None:
-        processes = await self._ask(self.link.client.processes())
+        processes = await self._ask(lambda client: client.processes())
         if processes:
             self.open(processes[0].pid)
         elif processes is not None:
@@ -198,28 +201,28 @@ class ChatActions(Screen[None]):
 
     @work(exclusive=True, group="dialog")
     async def _fork(self, pid: int) -> None:
-        info = await self._ask(self.link.client.fork(pid))
+        info = await self._ask(lambda client: client.fork(pid))
         if info is not None:
             self.notify("This is the fork. The other one is in the list of chats.")
             self.open(info.pid)
 
     @work(exclusive=True, group="dialog")
     async def _rename(self, pid: int) -> None:
-        info = await self._ask(self.link.client.process(pid))
+        info = await self._ask(lambda client: client.process(pid))
         if info is None:
             return
         prompt = Prompt("Name of the chat", info.title)
         title: str | None = await self.app.push_screen_wait(prompt)
         if not title:
             return
-        if await self._ask(self.link.client.rename(pid, title)):
+        if await self._ask(lambda client: client.rename(pid, title)):
             if pid == self.pid:
                 self.process_title = title
             self.refresh_panel()
 
     @work(exclusive=True, group="dialog")
     async def _kill(self, pid: int) -> None:
-        info = await self._ask(self.link.client.process(pid))
+        info = await self._ask(lambda client: client.process(pid))
         if info is None:
             return
         title = one_line(info.title or f"Process {pid}", TITLE_CHARS)
@@ -227,15 +230,15 @@ class ChatActions(Screen[None]):
         question = Confirm(f"End “{title}”?", yes="End it", detail=detail)
         if not await self.app.push_screen_wait(question):
             return
-        if await self._ask(self.link.client.kill(pid)):
+        if await self._ask(lambda client: client.kill(pid)):
             if pid == self.pid:
                 self.open(0)
             self.refresh_panel()
 
-    async def _ask(self, request: Awaitable[T]) -> T | None:
-        """What the kernel answers; None and a notification when it refuses."""
+    async def _ask(self, request: Callable[[Client], Awaitable[T]]) -> T | None:
+        """What the kernel answers; None and a notification when it refuses or is away."""
         try:
-            return await request
+            return await request(self.link.client)
         except LlmosError as error:
             self.notify(visible(str(error)), severity="error", markup=False)
             return None
@@ -274,7 +277,7 @@ class ChatActions(Screen[None]):
         if not self.pid:
             self.notify("This chat begins with your first message.")
             return
-        stored = await self._ask(self.link.client.messages(self.pid))
+        stored = await self._ask(lambda client: client.messages(self.pid))
         if stored is not None:
             said = [
                 f"**{'You' if record.message.role == 'user' else 'llmos'}**\n\n"

@@ -92,7 +92,7 @@ class ProcessPanel(Vertical):
         title = one_line(info.title or f"Process {info.pid}", width)
         told = f"{info.state} · {age(now - (info.active or info.created))}"
         if info.parent:
-            told += f" · fork of {info.parent}"
+            told += f" · from {info.parent}"
         return Content.assemble(
             (sign, colour),
             " ",

@@ -38,7 +38,7 @@ def rig() -> Iterator[Callable[..., Rig]]:
     for each in rigs:
         if each.engine._thread.is_alive():
             each.check()
-        each.engine.stop()
+        each.engine.close()
 
 
 # --- one sequence -------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_stopping_ends_every_stream_and_later_requests_are_refused(rig):
         with pytest.raises(EngineStopped):
             call()
     made.engine.cancel(parent)
-    made.engine.stop()
+    made.engine.close()
 
 
 def test_stopping_between_two_commands_is_not_slept_through(rig):
@@ -394,7 +394,7 @@ def test_a_request_sent_while_the_engine_stops_is_answered_too(rig):
     for asker in askers:
         asker.start()
     made.ask("first")[1].done.wait(WAIT_S)
-    made.engine.stop()
+    made.engine.close()
     for asker in askers:
         asker.join(WAIT_S)
         assert not asker.is_alive()
@@ -450,6 +450,51 @@ def test_a_failing_leader_leaves_its_group_to_the_next(rig):
 
     group = rig("fine", on_decode=first_fails).ask_many(LONG, 3)
     assert sorted(h.last.finish for h in group.listeners) == ["error", "stop", "stop"]
+
+
+@pytest.mark.parametrize("what", ["share", "sampler", "piece"])
+def test_what_fails_between_two_steps_ends_only_whom_it_concerns(rig, monkeypatch, what):
+    made = rig("fine " * 20)
+    gate = Gate()
+    made.runtime._on_decode = gate
+    _, beside = made.ask("beside", max_tokens=30)
+    gate.step()
+    assert beside.spoke.wait(WAIT_S)
+    real = getattr(made.runtime, what)
+
+    def broken(*arguments, **more):
+        concerned = {
+            "share": True,
+            "sampler": arguments[-1][:3] == made.tokens("bad") if what == "sampler" else False,
+            "piece": False,
+        }[what]
+        if concerned or (what == "piece" and arguments[0] == ord("!")):
+            raise ValueError("broken")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(made.runtime, what, broken)
+    made.runtime._script = lambda prompt: "!" if prompt.startswith("bad") else "fine " * 20
+    group = made.ask_many("bad " * 10, 2)
+    gate.open()
+    assert "error" in [h.finish for h in group.listeners]
+    assert beside.finish == "length"
+    monkeypatch.undo()
+    assert made.ask("good again", max_tokens=5)[1].finish == "length"
+    made.check()
+
+
+def test_an_idle_slot_that_cannot_be_saved_does_not_end_the_engine(rig, monkeypatch):
+    made = rig("fine", resident=1)
+
+    def broken(slot: int) -> bytes:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(made.runtime, "save", broken)
+    assert made.ask(LONG)[1].finish == "stop"
+    assert made.ask(LONG[::-1])[1].finish == "stop"
+    made.engine.admission.settle()
+    assert made.engine.alive
+    made.check()
 
 
 def test_a_listener_that_raises_does_not_end_the_engine(rig):
@@ -623,7 +668,7 @@ def test_idle_cells_stay_resident_on_a_gpu_and_pay_rent_on_a_cpu():
     for device, resident in (("cpu", 0), ("gpu", 4 * 8192)):
         made = Rig(load(device))
         assert made.engine.admission._resident == resident
-        made.engine.stop()
+        made.engine.close()
     made = Rig(load("gpu"), resident=300)
     assert made.engine.admission._resident == 300
-    made.engine.stop()
+    made.engine.close()

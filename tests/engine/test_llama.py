@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmos import limits
 from llmos.config import EngineConfig
 from llmos.engine import llama
 from llmos.engine.backend import Priority, Run, SamplingParams
@@ -37,7 +36,7 @@ def starter(starter_weights: Path) -> Iterator[Rig]:
     config = EngineConfig(window=1024, cells=2048)
     rig = Rig(lambda: LlamaRuntime(starter_weights, config), resident=2048)
     yield rig
-    rig.engine.stop()
+    rig.engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def gemma(gemma_weights: Path) -> Iterator[Rig]:
     config = EngineConfig(window=1024, cells=2048)
     rig = Rig(lambda: LlamaRuntime(gemma_weights, config), resident=2048)
     yield rig
-    rig.engine.stop()
+    rig.engine.close()
 
 
 @pytest.fixture(autouse=True)

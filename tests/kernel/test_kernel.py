@@ -168,6 +168,45 @@ async def test_a_stopped_process_stands_still_and_goes_on_where_it_was(home: Pat
         assert said(kernel, pid)[-1][1] == "word " * 40
 
 
+async def test_a_process_stopped_before_its_turn_has_begun_loses_no_time(home: Path, monkeypatch):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create()).pid
+        process = kernel._processes[pid]
+        recalled, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly(_process, _turn) -> None:
+            recalled.set()
+            await go_on.wait()
+
+        monkeypatch.setattr(kernel._agent, "_recall", slowly)
+        await kernel.send(pid, "Hello")
+        await recalled.wait()
+        await kernel.signal(pid, "stop")
+        go_on.set()
+        while process.live is None or process.live.clock is None:
+            await asyncio.sleep(0)
+        assert process.live.clock.when() is None
+        await kernel.signal(pid, "continue")
+        await kernel.wait(pid)
+        assert said(kernel, pid)[-1] == ("assistant", "Yes.")
+
+
+async def test_a_turn_whose_end_cannot_be_kept_ends_all_the_same(home: Path, monkeypatch):
+    async with kernel_on(home) as kernel:
+        pid = (await kernel.create()).pid
+
+        async def broken(*_arguments, **_more) -> None:
+            raise ValueError("broken")
+
+        monkeypatch.setattr(kernel.journal, "finish_turn", broken)
+        with kernel.subscribe(pid) as events:
+            await kernel.send(pid, "Hello")
+            assert (await until(events, TurnFinished)).reason == "error"
+            await kernel.send(pid, "Hello again")
+            await until(events, TurnFinished)
+        assert said(kernel, pid)[-1] == ("assistant", "Yes.")
+
+
 async def test_messages_to_a_stopped_process_wait_until_it_goes_on(home: Path):
     async with kernel_on(home) as kernel:
         pid = (await kernel.create()).pid

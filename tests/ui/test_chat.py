@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from fake_client import WINDOW, FakeKernel
 from textual import events as ui_events
 
@@ -323,6 +324,25 @@ async def test_when_the_kernel_dies_nothing_acknowledged_is_lost(kernel: FakeKer
         assert t.chat.composer.text == "a draft"
         await t.pilot.press("enter")
         assert (await kernel.sent(2)).message.content == "a draft"
+
+
+@pytest.mark.parametrize("key", ["ctrl+t", "f4", "ctrl+o", "escape"])
+async def test_keys_pressed_while_the_kernel_is_away_are_answered(
+    kernel: FakeKernel, terminal, key: str
+):
+    async with terminal() as t:
+        await t.say("remember this")
+        kernel.die()
+        await t.sees("The kernel went away; reconnecting…")
+        t.chat.link._client = None  # it could not be reached again, either
+        await t.pilot.press(key)
+        for action in ("resume", "kill", "copy_chat"):
+            await t.chat.run_action(action)
+            await t.app.workers.wait_for_complete(
+                [w for w in t.app.workers if w.group in ("dialog", "panel")]
+            )
+        assert t.app.is_running
+        assert not t.app._exception
 
 
 async def test_why_no_kernel_starts_is_said_in_its_own_words(kernel: FakeKernel, terminal):
