@@ -26,6 +26,13 @@ from llmos.visible import visible
 
 __all__ = ["ask"]
 
+#: What is said of an answer that is not whole, where nothing failed.
+_CUT = {
+    "length": "The answer was cut at its length limit; [agent] reply_tokens sets it.",
+    "interrupted": "The answer was cut short by somebody else.",
+    "budget": "The answer was cut short: the process has used up its budget.",
+}
+
 
 async def ask(
     text: str, *, as_json: bool = False, pid: int = 0, system: str = "", keep: bool = False
@@ -121,8 +128,8 @@ class _Printer:
             print(json.dumps(summary, ensure_ascii=self._terminal), flush=True)
             return
         print(flush=True)
-        if last.error:
-            print(f"llmos: {visible(last.error)}", file=sys.stderr)
+        if told := last.error or _CUT.get(last.reason, ""):
+            print(f"llmos: {visible(told)}", file=sys.stderr)
 
     def _safe(self, text: str) -> str:
         return visible(text) if self._terminal else text
@@ -142,7 +149,7 @@ def _summary(answer: str, calls: list[CallFinished], last: TurnFinished) -> dict
             for c in calls
         ],
         "reason": last.reason,
-        "error": last.error,
+        "error": last.error or _CUT.get(last.reason, ""),
         "usage": dataclasses.asdict(last.usage),
         "time": time.time(),
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import io
 import json
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -58,6 +60,8 @@ class _Commands(click.Group):
 
 def main() -> None:
     """The ``llmos`` command. Errors become one sentence; Ctrl-C is silent."""
+    if sys.stdout is None:  # closed by the caller; what is printed then goes nowhere
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the locale cannot spell
@@ -75,14 +79,17 @@ def main() -> None:
     except LlmosError as error:
         click.echo(f"llmos: {visible(str(error))}", err=True)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+            click.echo(f"llmos: The output cannot be written: {error.strerror}.", err=True)
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what it holds goes nowhere
+            sys.exit(74)  # input/output error, as sysexits.h has it
         click.echo(f"llmos: Something went wrong in llmos itself. {_recorded()}", err=True)
         sys.exit(70)  # internal software error, as sysexits.h has it
 
 
 def _recorded() -> str:
     """Write the traceback of the error at hand to the log; returns where it is."""
-    import os
     import time
     import traceback
 
@@ -133,7 +140,7 @@ def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: b
 
     What is piped in is added to the question.
     """
-    text = " ".join(question)
+    text = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
         text = "\n\n".join(part for part in (text, piped) if part)

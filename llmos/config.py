@@ -93,6 +93,10 @@ class AgentConfig:
         turn_seconds: Longest turn, in seconds.
         calls: Calls one turn may make.
         temperature: 0 is greedy.
+        top_p / min_p: Truncations, where the temperature is above 0.
+        repeat_penalty: 1 is off.
+        dry_multiplier: How strongly a reply is kept from repeating long stretches of itself (DRY);
+            0 is off.
     """
 
     system: str = ""
@@ -103,8 +107,10 @@ class AgentConfig:
     top_p: float = 0.95
     min_p: float = 0.05
     repeat_penalty: float = 1.0
+    dry_multiplier: float = 0.8
 
     def __post_init__(self) -> None:
+        _require(self.dry_multiplier >= 0, "agent.dry_multiplier must not be negative.")
         _require(self.reply_tokens >= 1, "agent.reply_tokens must be at least 1.")
         _require(self.turn_seconds > 0, "agent.turn_seconds must be positive.")
         _require(self.calls >= 0, "agent.calls must not be negative.")

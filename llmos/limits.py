@@ -48,6 +48,9 @@ SWAP_SHARE = 0.25  # of the memory a model leaves free, at most for swapped-out 
 
 # --- grammars -------------------------------------------------------------------------------
 GRAMMAR_RULES = 8192  # rules of one grammar
+GRAMMAR_COUNT = 1 << 24  # repetitions that can be told from without end
+GRAMMAR_SECONDS = 0.5  # of processor time for one token; what takes longer holds up everybody
+GRAMMAR_OPENINGS = 512  # ways to go on at one place; 32 rows of "anything" cost 0.3 s a token
 SCHEMA_NODES = 4096  # schemas within one schema, counted where they are used
 SCHEMA_DEPTH = 48  # schemas within schemas
 JSON_DEPTH = 12  # nesting of a value that the schema leaves free

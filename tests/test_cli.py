@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import pty
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,31 @@ def peek(*arguments: str) -> Any:
 
 
 # --- without a kernel -------------------------------------------------------------------------
+
+
+def test_a_full_disk_behind_standard_output_is_said_in_a_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    def full(**_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cli.cli, "main", full)
+    monkeypatch.setattr(cli.sys, "stdout", cli.sys.stdout)  # put back afterwards
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 74
+    assert "The output cannot be written: No space left" in capfd.readouterr().err
+
+
+def test_a_closed_standard_output_and_bytes_that_are_no_text_are_taken(served: Path):
+    for shell in ("{} ask hello >&-", "{} ask $'\\xff\\xfe hello'"):
+        done = subprocess.run(
+            ["bash", "-c", shell.format(f"{sys.executable} -m llmos")],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_mistake_in_llmos_itself_is_one_sentence_and_a_traceback_in_the_log(

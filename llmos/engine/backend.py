@@ -93,6 +93,7 @@ class SamplingParams:
         top_k / top_p / min_p / typical_p: Truncations; 0, 1, 0 and 1 are off.
         repeat_penalty / frequency_penalty / presence_penalty: 1, 0 and 0 are off.
         penalty_last_n: Tokens the penalties look back on.
+        penalize_prompt: Whether they look back into the prompt, too.
         dry_multiplier: Strength of DRY (0 is off), with its base and allowed length.
         seed: Of the random draw; None picks one.
         logit_bias: Token id to what is added to its logit.
@@ -113,6 +114,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     penalty_last_n: int = 64
+    penalize_prompt: bool = True
     dry_multiplier: float = 0.0
     dry_base: float = 1.75
     dry_allowed_length: int = 2

@@ -1,22 +1,23 @@
 """Grammars in llama.cpp's GBNF notation, built from small expressions instead of text.
 
-An expression is one of six frozen values; ``Grammar`` names them and writes them out. Writing
-checks what llama.cpp would refuse or choke on: undefined rules, left recursion, an endless
-repetition of something that may be empty, a root that no finite text fits, and size. It knows
-nothing of JSON or of tokens.
+``Grammar`` names expressions and writes them out. Writing checks what llama.cpp would refuse or
+choke on: undefined rules, left recursion, an endless repetition of something that may be empty, a
+root that no finite text fits, too many ways to go on, and size. It knows nothing of JSON or of
+tokens.
 
 The notation: https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import TypeAlias
 
 from llmos import limits
+from llmos.engine.expressions import EMPTY, NOTHING, Alt, Chars, Expr, Lit, Ref, Rep, Seq
+from llmos.engine.openings import check_openings
 from llmos.errors import GrammarError
 
 __all__ = [
@@ -32,99 +33,13 @@ __all__ = [
     "Seq",
     "alt",
     "literal",
+    "one_of",
     "optional",
     "rule_name",
     "seq",
 ]
 
 _BASE = 64  # llama.cpp writes x{n} out as n rules, and refuses large n
-
-
-@dataclass(frozen=True, slots=True)
-class Lit:
-    """Exactly this text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chars:
-    """One code point within any of these inclusive ranges (sorted, apart)."""
-
-    ranges: tuple[tuple[int, int], ...]
-
-    @staticmethod
-    def of(text: str) -> Chars:
-        """One of the characters of ``text``."""
-        return Chars.union((ord(c), ord(c)) for c in text)
-
-    @staticmethod
-    def union(ranges: Iterator[tuple[int, int]] | list[tuple[int, int]]) -> Chars:
-        """Any ranges, sorted and joined."""
-        joined: list[tuple[int, int]] = []
-        for low, high in sorted(ranges):
-            if joined and low <= joined[-1][1] + 1:
-                joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
-            else:
-                joined.append((low, high))
-        return Chars(tuple(joined))
-
-    def minus(self, other: Chars) -> Chars:
-        """What is in here and not in ``other``."""
-        left = list(self.ranges)
-        for cut_low, cut_high in other.ranges:
-            pieces: list[tuple[int, int]] = []
-            for low, high in left:
-                pieces += [
-                    (a, b)
-                    for a, b in ((low, min(high, cut_low - 1)), (max(low, cut_high + 1), high))
-                    if a <= b
-                ]
-            left = pieces
-        return Chars.union(left)
-
-    def both(self, other: Chars) -> Chars:
-        """What is in here and in ``other``."""
-        return self.minus(self.minus(other))
-
-    def __contains__(self, char: str) -> bool:
-        return any(low <= ord(char) <= high for low, high in self.ranges)
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """Whatever the rule of this name says."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seq:
-    """One after the other."""
-
-    items: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alt:
-    """Any one of these; of none, nothing fits."""
-
-    items: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rep:
-    """``least`` to ``most`` times (None: without end). Use ``Grammar.repeat`` for large counts."""
-
-    item: Expr
-    least: int
-    most: int | None
-
-
-Expr: TypeAlias = Lit | Chars | Ref | Seq | Alt | Rep
-
-EMPTY = Lit("")
-NOTHING = Alt(())
 
 
 def seq(*items: Expr | str) -> Expr:
@@ -152,6 +67,19 @@ def alt(*items: Expr | str) -> Expr:
         item = Lit(item) if isinstance(item, str) else item
         flat.update(dict.fromkeys(item.items if isinstance(item, Alt) else (item,)))
     return next(iter(flat)) if len(flat) == 1 else Alt(tuple(flat))
+
+
+def one_of(texts: Iterable[str]) -> Expr:
+    """One of these texts. Common beginnings are shared, so that few ways are open at once."""
+    known = sorted(set(texts))
+    if len(known) < 2:
+        return Lit(known[0]) if known else NOTHING
+    pairs = enumerate(zip(known[0], known[-1], strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), len(known[0]))
+    if shared:
+        return seq(known[0][:shared], one_of(text[shared:] for text in known))
+    groups = itertools.groupby(known, key=lambda text: text[:1])
+    return alt(*(one_of(group) for _, group in groups))
 
 
 def optional(item: Expr | str) -> Expr:
@@ -235,11 +163,60 @@ class Grammar:
         """
         if most is not None and most < least:
             return NOTHING
+        if least > limits.GRAMMAR_COUNT:
+            raise GrammarError("A schema asks for more than any reply could hold.")
+        if most is not None and most > limits.GRAMMAR_COUNT:
+            most = None  # no reply comes that far
+        if most != 1 and self._may_be_empty(item):
+            least, item = 0, self._filled(item)
+        if any(_repetitions(item)):  # written out inside each other they would multiply
+            item = self.rule("item", item)
         if (most is not None and most < _BASE) or (most is None and least < _BASE):
             return EMPTY if most == 0 else Rep(item, least, most)
         item = self.rule("item", item)
         rest = Rep(item, 0, None) if most is None else self._at_most(item, most - least)
         return seq(self._exactly(item, least), rest)
+
+    def _may_be_empty(self, expr: Expr) -> bool:
+        match expr:
+            case Lit(text):
+                return not text
+            case Ref(name):
+                return name in self.rules and self._may_be_empty(self.rules[name])
+            case Seq(items):
+                return all(map(self._may_be_empty, items))
+            case Alt(items):
+                return any(map(self._may_be_empty, items))
+            case Rep(item, least, _):
+                return least == 0 or self._may_be_empty(item)
+        return False
+
+    def _filled(self, expr: Expr) -> Expr:
+        """What fits ``expr`` but for the empty text.
+
+        Repeating what may be empty, llama.cpp follows every way to leave some of it out: 2 to the
+        power of the count. Repeating what may not be, it follows one.
+        """
+        match expr:
+            case Lit(text):
+                return expr if text else NOTHING
+            case Ref(name):
+                if not self._may_be_empty(expr):
+                    return expr
+                return self.rule("filled", self._filled(self.rules[name]))
+            case Seq(items):
+                if not self._may_be_empty(expr):
+                    return expr
+                rests = [items[at + 1 :] for at in range(len(items))]
+                pairs = zip(items, rests, strict=True)
+                return alt(*(seq(self._filled(item), *rest) for item, rest in pairs))
+            case Alt(items):
+                return alt(*map(self._filled, items))
+            case Rep(item, least, most):
+                if self._may_be_empty(item):
+                    return self.repeat(self._filled(item), 1, most)
+                return Rep(item, max(least, 1), most)
+        return expr
 
     def _exactly(self, item: Expr, count: int) -> Expr:
         parts: list[Expr] = []
@@ -276,7 +253,8 @@ class Grammar:
         rules = {rule: pruned for rule, pruned in self._finite(rules) if pruned != NOTHING}
         if name not in rules:
             raise GrammarError("No value fits the schema.")
-        _check_recursion(rules)
+        empty = _check_recursion(rules)
+        check_openings(rules, empty, name)
         lines: dict[str, str] = {}
         waiting = [name]
         while waiting:
@@ -340,8 +318,12 @@ def _refs(expr: Expr) -> Iterator[str]:
             yield from _refs(item)
 
 
-def _check_recursion(rules: dict[str, Expr]) -> None:
-    """llama.cpp parses from the left and refuses a rule that can begin with itself."""
+def _check_recursion(rules: dict[str, Expr]) -> set[str]:
+    """llama.cpp parses from the left and refuses a rule that can begin with itself.
+
+    Returns:
+        The rules that may be empty.
+    """
     empty: set[str] = set()
 
     def may_be_empty(expr: Expr) -> bool:
@@ -381,12 +363,13 @@ def _check_recursion(rules: dict[str, Expr]) -> None:
                 empty.add(rule)
                 grew = True
     for expr in rules.values():
-        if any(rep.most is None and may_be_empty(rep.item) for rep in _repetitions(expr)):
-            raise GrammarError("A pattern repeats without end what may be empty.")
+        if any(rep.most != 1 and may_be_empty(rep.item) for rep in _repetitions(expr)):
+            raise GrammarError("A pattern repeats what may be empty.")
     try:
         TopologicalSorter({name: set(first(expr)) for name, expr in rules.items()}).prepare()
     except CycleError:
         raise GrammarError("A $ref of the schema refers to nothing but itself.") from None
+    return empty
 
 
 def _repetitions(expr: Expr) -> Iterator[Rep]:

@@ -33,6 +33,7 @@ from llmos.engine.gbnf import (
     Rep,
     alt,
     literal,
+    one_of,
     optional,
     rule_name,
     seq,
@@ -127,7 +128,7 @@ class SchemaWriter:
         if schema is True:
             return self._any(limits.JSON_DEPTH)
         if "enum" in schema:
-            return alt(*(self._constant(value) for value in self.resolver.enumerated(schema)))
+            return one_of(self._constant(value) for value in self.resolver.enumerated(schema))
         options: list[Expr] = []
         for kind in types_of(schema):
             match kind:
@@ -147,11 +148,11 @@ class SchemaWriter:
                     options.append(self._any(limits.JSON_DEPTH))
         return alt(*options)
 
-    def _constant(self, value: Any) -> Expr:
+    def _constant(self, value: Any) -> str:
         separators = (", ", ": ") if self.canonical else (",", ":")
         text = json.dumps(value, ensure_ascii=False, separators=separators, allow_nan=False)
         literal(text)  # raises for what no model can write
-        return Lit(text)
+        return text
 
     # --- scalars ----------------------------------------------------------------------------
 

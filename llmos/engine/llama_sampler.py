@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as C
 import numpy as np
 
-from llmos.engine.backend import SamplingParams
+from llmos import limits
+from llmos.engine.backend import Logits, SamplingParams
 from llmos.errors import GrammarError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ __all__ = ["LlamaSampler"]
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _SEED_MASK = 0xFFFFFFFF
 _TAIL_TOKENS = 16  # tokens a trigger may be spread over
+_GREEDY = 1e-6  # a temperature below divides logits into infinities
 _TRIES = 32  # tokens refused in a row before a trigger is given up
 
 
@@ -56,12 +59,19 @@ class LlamaSampler:
         self._grammar: Any = None
         if params.grammar and not params.trigger:
             self._grammar = self._make_grammar()
-        if _looks_back(params):
+        if _looks_back(params) and params.penalize_prompt:
             for token in prompt[-params.penalty_last_n :]:
                 C.llama_sampler_accept(self._chain, token)
 
     def sample(self, runtime: Any, row: int) -> int:
         logits = runtime.logits(row)
+        began = time.thread_time()
+        token = self._next(logits, row)
+        if time.thread_time() - began > limits.GRAMMAR_SECONDS:
+            raise GrammarError("The grammar takes too long: it leaves too many ways open.")
+        return token
+
+    def _next(self, logits: Logits, row: int) -> int:
         token = self._draw(logits, constrained=False)
         if self._grammar is None:
             if self._params.grammar and self._params.trigger:
@@ -195,7 +205,7 @@ def _shortlist(params: SamplingParams) -> int:
     """How many of the largest logits decide; 0 where every token's may."""
     if params.logit_bias or _looks_back(params):
         return 0
-    return 1 if params.temperature <= 0 else params.top_k
+    return 1 if params.temperature < _GREEDY else params.top_k
 
 
 def _chain(runtime: LlamaRuntime, params: SamplingParams) -> Any:
@@ -233,7 +243,7 @@ def _chain(runtime: LlamaRuntime, params: SamplingParams) -> Any:
                 4,
             ),
         )
-    if params.temperature <= 0:
+    if params.temperature < _GREEDY:
         add(chain, C.llama_sampler_init_greedy())
         return chain
     if params.top_k > 0:

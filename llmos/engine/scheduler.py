@@ -1,6 +1,6 @@
 """Who is in the next batch.
 
-Decode goes first, then prefill fills the batch, oldest first, up to a chunk that is sized so that
+Decode goes first, then prefill fills the batch, shortest first, up to a chunk that is sized so that
 a step stays near its target while anybody waits. Between steps a stronger priority preempts a
 weaker one altogether; a sequence passed over for longer than its class's patience gets into one
 step, so nothing starves.
@@ -66,10 +66,7 @@ class Scheduler:
         planned = [Planned(s, 1) for s in decoding]
         others = waiting or len(ready) > 1
         room = min(self.batch - len(planned), self._chunk(len(planned), top, others))
-        for s in sorted((s for s in chosen if s.prefilling), key=lambda s: s.submitted):
-            if room > 0:
-                planned.append(Planned(s, min(s.todo, room)))
-                room -= planned[-1].count
+        planned += self._prefill([s for s in chosen if s.prefilling], room)
         late = [s for s in aged if s.prefilling]
         if late:  # one gets in, and delays its betters as little as it can
             longest = min(late, key=lambda s: s.last_step)
@@ -77,6 +74,22 @@ class Scheduler:
             count = min(longest.todo, room, limits.PREFILL_CHUNK_MIN)
             planned += [Planned(longest, count)] if count else []
         return planned
+
+    def _prefill(self, sequences: list[Sequence], room: int) -> list[Planned]:
+        """Share out a chunk: the shortest first, so that a short question never waits for a long
+        text of the same class, but the oldest always gets a little, so that it gets on.
+        """
+        if not sequences or room <= 0:
+            return []
+        oldest = min(sequences, key=lambda s: s.submitted)
+        sure = min(oldest.todo, room, limits.PREFILL_CHUNK_MIN)
+        counts, room = {oldest: sure}, room - sure
+        for s in sorted(sequences, key=lambda s: (s.todo, s.submitted)):
+            count = min(s.todo - counts.get(s, 0), room)
+            if count > 0:
+                counts[s] = counts.get(s, 0) + count
+                room -= count
+        return [Planned(s, count) for s, count in counts.items()]
 
     def learn(self, planned: list[Planned], seconds: float) -> None:
         """Take the time a step took into account."""

@@ -42,7 +42,7 @@ from llmos.kernel.history import TOO_LONG, before, closed
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
 from llmos.kernel.syscalls import Syscall, SyscallTable
-from llmos.kernel.turn import Reply, Turn, TurnOver
+from llmos.kernel.turn import Reply, Turn, TurnOver, repeats
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal, new_id
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 #: Name of a call so malformed that it does not even say what it calls.
 _UNREADABLE = "unreadable"
+_DRY_TOKENS = 4  # a repetition is held against a reply from so many tokens on
+_DRY_WINDOW = 512  # tokens of the reply that are looked back on
 _NAME = re.compile(r'"name"\s*:\s*"([\w.-]{1,128})"')
 
 
@@ -290,6 +292,10 @@ class Agent:
             top_p=config.top_p if temperature else 1.0,
             min_p=config.min_p if temperature else 0.0,
             repeat_penalty=1.0 if greedy else config.repeat_penalty,
+            dry_multiplier=0.0 if greedy or grammar else config.dry_multiplier,
+            dry_allowed_length=_DRY_TOKENS,
+            penalty_last_n=_DRY_WINDOW if config.dry_multiplier else 64,
+            penalize_prompt=False,
             grammar=grammar,
             trigger=trigger if grammar else "",
         )
@@ -307,6 +313,9 @@ class Agent:
                 async for text, tokens in chunks:
                     reply.raw += text
                     self._show(turn, scanner.feed(text) if scanner else text, tokens)
+                    if repeats(reply.raw):
+                        sentence = "The reply began to repeat itself and was stopped."
+                        raise TurnOver("loop", EngineError(sentence))
             if reply.finish == "cancelled":
                 raise TurnOver("interrupted")
             if scanner is not None:

@@ -5,6 +5,7 @@ Plain state, shared by the agent (which generates) and the caller (which makes c
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,7 +13,24 @@ from llmos.errors import LlmosError
 from llmos.events import ToolCall, Usage
 from llmos.kernel.process import Process
 
-__all__ = ["Reply", "Turn", "TurnOver"]
+__all__ = ["Reply", "Turn", "TurnOver", "repeats"]
+
+_TIMES = 4  # the same stretch so many times in a row is a loop
+_STRETCH = range(20, 241)  # characters; shorter ones are rulers, rows of dots and the like
+
+
+def repeats(text: str) -> bool:
+    """Whether ``text`` ends in the same stretch of words again and again.
+
+    A small model that once repeats itself finds nothing likelier than to go on so.
+    """
+    for length in _STRETCH:
+        stretch = text[-length:]
+        if len(text) < _TIMES * length:
+            return False
+        if text.endswith(stretch * _TIMES):
+            return len(set(re.findall(r"[^\W\d]+", stretch))) > 3
+    return False
 
 
 class TurnOver(Exception):

@@ -138,7 +138,10 @@ def _ask_hub(client: httpx.Client, hub: str, source: HubSource, pinned: str) -> 
             url = following
     except (httpx.TransportError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
-        raise ModelError(f"The hub {hub} cannot be reached: {reason.rstrip('.')}.") from error
+        raise ModelError(
+            f"The hub {hub} cannot be reached: {reason.rstrip('.')}.",
+            remedy="Try again when there is a network, or use a file: llmos models use FILE.gguf",
+        ) from error
     status = answer.status_code
     if status in (401, 403):
         raise ModelError(

@@ -123,7 +123,7 @@ class Conversation(VerticalScroll, can_focus=True):
             stored: In the journal's order.
             running: Whether a turn is going on. If not, what was live here is closed.
         """
-        fresh = [record for record in stored if record.id not in self._known]
+        fresh = [record for record in _in_turns(stored) if record.id not in self._known]
         if len(fresh) > PAGE:
             skipped, fresh = fresh[:-PAGE], fresh[-PAGE:]
             self._known.update(record.id for record in skipped)
@@ -137,6 +137,7 @@ class Conversation(VerticalScroll, can_focus=True):
 
     async def show_earlier(self, stored: Sequence[StoredMessage]) -> None:
         """Show one more page before the first record on the screen; ``stored`` is all there is."""
+        stored = _in_turns(stored)
         shown = (getattr(block, "message_id", "") for block in self.turns.children)
         first = next(filter(None, shown), "")
         place = next((i for i, record in enumerate(stored) if record.id == first), len(stored))
@@ -331,3 +332,8 @@ def _same(waiting: list[UserBlock], message_id: str, text: str) -> UserBlock | N
         if block.message_id == message_id:
             return block
     return next((b for b in waiting if not b.message_id and b.text == text), None)
+
+
+def _in_turns(stored: Iterable[StoredMessage]) -> list[StoredMessage]:
+    """Turn after turn: in the journal a message sent during a turn stands before its reply."""
+    return sorted(stored, key=lambda record: (record.turn, record.seq))

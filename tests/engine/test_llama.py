@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llmos import limits
 from llmos.config import EngineConfig
 from llmos.engine import llama
 from llmos.engine.backend import Priority, Run, SamplingParams
@@ -412,3 +413,12 @@ def test_a_row_is_as_it_was_after_a_grammar_left_no_token(starter_weights):
         sampler.close()
     finally:
         runtime.close()
+
+
+def test_a_grammar_that_takes_too_long_ends_its_own_reply_only(starter, monkeypatch):
+    monkeypatch.setattr(limits, "GRAMMAR_SECONDS", 0.0)
+    heard = starter.ask("Go on:", grammar='root ::= "a" | "b"', max_tokens=5)[1]
+    assert heard.finish == "error"
+    assert "takes too long" in str(heard.last.error)
+    monkeypatch.undo()
+    assert starter.ask("Go on:", max_tokens=5)[1].finish in ("stop", "length")

@@ -34,11 +34,18 @@ def test_every_decoding_sequence_is_in_the_step_and_prefill_fills_it():
     assert limits.PREFILL_CHUNK_MIN <= plan[prompt] < 300
 
 
-def test_the_oldest_prompt_goes_first_and_short_ones_go_together():
+def test_short_prompts_go_together():
     old, new = sequence(8), sequence(8)
     assert list(planned(Scheduler(512), new, old)) == [old, new]
-    long, short = sequence(5000), sequence(8)
-    assert list(planned(Scheduler(512), short, long)) == [long]
+
+
+def test_a_short_prompt_need_not_wait_for_a_long_one_which_gets_on_all_the_same():
+    long, middle, short = sequence(5000), sequence(4000), sequence(8)
+    plan = planned(Scheduler(512), short, middle, long)
+    assert plan[short] == 8
+    assert plan[long] >= limits.PREFILL_CHUNK_MIN
+    assert sum(plan.values()) <= 512
+    assert planned(Scheduler(512), long, middle)[middle] > 0
 
 
 def test_a_stronger_class_has_the_step_for_itself():

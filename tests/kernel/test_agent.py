@@ -17,6 +17,7 @@ from llmos.events import (
     TurnStarted,
 )
 from llmos.kernel.syscalls import Outcome
+from llmos.kernel.turn import repeats
 from tests.kernel.kernels import call, kernel_on, row, said, shown, turn, until
 
 
@@ -405,3 +406,30 @@ async def test_a_step_that_fails_ends_the_turn_with_a_sentence(home: Path):
         broken = False
         _, finished = await turn(kernel, pid, "Go")
         assert finished.reason == "stop"
+
+
+async def test_a_reply_that_repeats_itself_without_end_is_stopped_and_kept(home: Path):
+    line = "A place where the stars are made.\n"
+    async with kernel_on(home, [("Poem", "The sea.\n" + line * 200)]) as kernel:
+        pid = (await kernel.create()).pid
+        *_, finished = await turn(kernel, pid, "Poem")
+        assert (finished.reason, finished.error) == (
+            "loop",
+            "The reply began to repeat itself and was stopped.",
+        )
+        written = said(kernel, pid)[-1][1]
+        assert written.startswith("The sea.\n" + line * 4)
+        assert len(written) < 100 * len(line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| --- | --- | --- |\n" * 8,
+        "." * 500,
+        "Row, row, row your boat, gently down the stream.\n" * 3,
+        "".join(f"line {i} of a long list of things\n" for i in range(50)),
+    ],
+)
+def test_rulers_refrains_and_lists_are_no_loop(text: str):
+    assert not repeats(text)

@@ -111,6 +111,28 @@ async def test_a_message_sent_during_a_turn_waits_below_it(kernel: FakeKernel, t
         await t.until(lambda: not t.chat.conversation.pending)
 
 
+async def test_questions_asked_ahead_stand_above_their_own_answers_when_one_comes_back(
+    kernel: FakeKernel, terminal
+):
+    async with terminal() as t:
+        pid = await t.say("first")
+        kernel.store(pid, Message("user", "second"), turn=2)
+        kernel.store(pid, Message("assistant", "reply to the first"), turn=1)
+        kernel.store(pid, Message("assistant", "reply to the second"), turn=2)
+        kernel.finish(pid)
+        t.chat.open(0)
+        await t.until(lambda: not t.chat.query(UserBlock))
+        t.chat.open(pid)
+        await t.sees("reply to the second")
+        blocks = t.chat.conversation.turns.children
+        assert [b.text for b in blocks if isinstance(b, UserBlock | ReplyBlock)] == [
+            "first",
+            "reply to the first",
+            "second",
+            "reply to the second",
+        ]
+
+
 async def test_a_call_shows_its_arguments_its_result_and_its_time(kernel: FakeKernel, terminal):
     call = ToolCall("c1", "math.evaluate", {"expression": "17 * 24"})
     async with terminal() as t:
