@@ -117,6 +117,10 @@ def cli(ctx: click.Context, pid: int) -> None:
     Without a command it opens the chat screen.
     """
     if ctx.invoked_subcommand is None:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+            raise click.UsageError(
+                "The chat screen needs a terminal. Otherwise: llmos ask QUESTION"
+            )
         from llmos.ui.app import LlmosApp
 
         LlmosApp(pid=pid or None).run()

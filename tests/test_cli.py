@@ -38,6 +38,12 @@ def peek(*arguments: str) -> Any:
 # --- without a kernel -------------------------------------------------------------------------
 
 
+def test_the_chat_screen_wants_a_terminal(home: Path):
+    done = run()
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
+
+
 def test_a_full_disk_behind_standard_output_is_said_in_a_sentence(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
