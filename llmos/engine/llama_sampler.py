@@ -230,7 +230,8 @@ def _chain(runtime: LlamaRuntime, params: SamplingParams) -> Any:
             ),
         )
     if params.dry_multiplier > 0:
-        breakers = (ctypes.c_char_p * 4)(b"\n", b":", b'"', b"*")
+        given = [text.encode() for text in params.dry_breakers]
+        breakers = (ctypes.c_char_p * len(given))(*given)
         add(
             chain,
             C.llama_sampler_init_dry(
@@ -240,7 +241,7 @@ def _chain(runtime: LlamaRuntime, params: SamplingParams) -> Any:
                 params.dry_allowed_length,
                 params.penalty_last_n,
                 breakers,
-                4,
+                len(given),
             ),
         )
     if params.temperature < _GREEDY:

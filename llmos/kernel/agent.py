@@ -294,6 +294,7 @@ class Agent:
             repeat_penalty=1.0 if greedy else config.repeat_penalty,
             dry_multiplier=0.0 if greedy or grammar else config.dry_multiplier,
             dry_allowed_length=_DRY_TOKENS,
+            dry_breakers=(),
             penalty_last_n=_DRY_WINDOW if config.dry_multiplier else 64,
             penalize_prompt=False,
             grammar=grammar,
