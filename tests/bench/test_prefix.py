@@ -26,9 +26,9 @@ def test_the_very_same_prompt_again_was_seen_whole():
     assert reuse([record([1, 2, 3], [], 0), record([1, 2, 3], [], 2)]) == (2, 3)
 
 
-def test_a_generation_without_counts_reused_nothing():
+def test_a_generation_that_was_cut_short_tells_no_counts_and_is_left_out():
     again = Recorded((1, 2), (), None)
-    assert reuse([record([1, 2], [3], 0), again]) == (0, 2)
+    assert reuse([record([1, 2], [3], 0), again, record([1, 2, 4], [5], 2)]) == (2, 2)
 
 
 class _Engine:
