@@ -394,7 +394,7 @@ def test_a_request_sent_while_the_engine_stops_is_answered_too(rig):
     for asker in askers:
         asker.start()
     made.ask("first")[1].done.wait(WAIT_S)
-    made.engine.close()
+    made.engine.stop()
     for asker in askers:
         asker.join(WAIT_S)
         assert not asker.is_alive()
