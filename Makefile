@@ -66,7 +66,7 @@ native: $(VENV)/.made
 	command -v "$${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
 	    || { echo "llmos compiles llama.cpp and needs a C++ compiler. On Debian and Ubuntu: apt-get install g++. On a Mac: xcode-select --install" >&2; exit 1; }; \
 	echo "Compiling llama.cpp for this machine: about 10 minutes on 2 cores, once." >&2; \
-	( minutes=0; while sleep 60; do minutes=$$((minutes + 1)); echo "  still compiling: $$minutes min" >&2; done ) & ticker=$$!; \
+	( minutes=0; while sleep 60 </dev/null >/dev/null 2>&1; do minutes=$$((minutes + 1)); echo "  still compiling: $$minutes min" >&2; done ) & ticker=$$!; \
 	trap 'kill $$ticker 2>/dev/null' EXIT; \
 	if [ -n "$$CMAKE_ARGS" ]; then $(PINNED) --no-cache-dir --no-deps --force-reinstall llama-cpp-python; \
 	else $(PINNED) llama-cpp-python; fi \

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmos.config import load
+from llmos.config import EngineConfig, load
 from llmos.errors import ConfigError
 
 
@@ -25,3 +25,9 @@ def test_variables_that_are_no_settings_are_left_alone():
 def test_a_repeat_penalty_that_divides_by_nothing_is_refused(penalty: float):
     with pytest.raises(ConfigError, match="agent.repeat_penalty"):
         load({"agent": {"repeat_penalty": penalty}}, environ={})
+
+
+def test_a_quantised_cache_without_flash_attention_is_refused():
+    with pytest.raises(ConfigError, match="needs flash attention"):
+        EngineConfig(kv_type="q8_0", flash_attention="off")
+    assert EngineConfig(kv_type="q8_0").kv_type == "q8_0"

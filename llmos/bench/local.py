@@ -113,13 +113,18 @@ class _Watched:
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         async for chunk in self._inner:
             if chunk.finish:
-                sequence: Any = self._inner.sequence  # type: ignore[attr-defined]
-                self._record.tokens = tuple(sequence.tokens)
-                self._record.usage = chunk.usage
+                self._note(chunk.usage)
             yield chunk
 
     def cancel(self) -> None:
+        if self._record.usage is None:  # nobody is going to read to its end
+            self._note(None)
         self._inner.cancel()
+
+    def _note(self, usage: Usage | None) -> None:
+        sequence: Any = self._inner.sequence  # type: ignore[attr-defined]
+        self._record.tokens = tuple(sequence.tokens)
+        self._record.usage = usage or sequence.usage(time.monotonic())
 
     def suspend(self) -> None:
         self._inner.suspend()

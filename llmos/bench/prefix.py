@@ -80,7 +80,6 @@ async def _reuse(bench: Bench) -> None:
         "turns": len(CHAT),
         "calls": calls,
         "generations": len(records),
-        "cut_short": sum(record.usage is None for record in records),
         "tokens_seen_before": seen,
         "tokens_reused": reused,
     }
@@ -94,17 +93,13 @@ async def _reuse(bench: Bench) -> None:
 def reuse(records: Sequence[Recorded]) -> tuple[int, int]:
     """Tokens reused, and tokens of prompts that an earlier prompt and reply began with.
 
-    A generation that was cut short (a reply that repeated itself, say) tells no counts and is left
-    out of both.
-
     Args:
         records: The generations of one conversation, oldest first.
     """
     reused = seen = 0
     for at, record in enumerate(records):
-        if record.usage is not None:
-            seen += seen_before(record.prompt, [earlier.tokens for earlier in records[:at]])
-            reused += record.usage.cached_tokens
+        seen += seen_before(record.prompt, [earlier.tokens for earlier in records[:at]])
+        reused += record.usage.cached_tokens if record.usage else 0
     return reused, seen
 
 

@@ -95,6 +95,7 @@ class SamplingParams:
         penalty_last_n: Tokens the penalties look back on.
         penalize_prompt: Whether they look back into the prompt, too.
         dry_multiplier: Strength of DRY (0 is off), with its base and allowed length.
+        dry_last_n: Tokens DRY looks back on.
         dry_breakers: Texts over which DRY sees no repetition; looking them up costs 14 ms a reply.
         seed: Of the random draw; None picks one.
         logit_bias: Token id to what is added to its logit.
@@ -119,6 +120,7 @@ class SamplingParams:
     dry_multiplier: float = 0.0
     dry_base: float = 1.75
     dry_allowed_length: int = 2
+    dry_last_n: int = 64
     dry_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
     seed: int | None = None
     logit_bias: Mapping[int, float] = field(default_factory=dict)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["EMPTY", "NOTHING", "Alt", "Chars", "Expr", "Lit", "Ref", "Rep", "Seq"]
+__all__ = [
+    "EMPTY",
+    "NOTHING",
+    "Alt",
+    "Chars",
+    "Expr",
+    "Lit",
+    "Ref",
+    "Rep",
+    "Seq",
+    "may_be_empty",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +105,23 @@ Expr: TypeAlias = Lit | Chars | Ref | Seq | Alt | Rep
 
 EMPTY = Lit("")
 NOTHING = Alt(())
+
+
+def may_be_empty(expr: Expr, named: Callable[[str], bool]) -> bool:
+    """Whether the empty text fits.
+
+    Args:
+        named: The same of a rule, by its name.
+    """
+    match expr:
+        case Lit(text):
+            return not text
+        case Ref(name):
+            return named(name)
+        case Seq(items):
+            return all(may_be_empty(item, named) for item in items)
+        case Alt(items):
+            return any(may_be_empty(item, named) for item in items)
+        case Rep(item, least, _):
+            return least == 0 or may_be_empty(item, named)
+    return False

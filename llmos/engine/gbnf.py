@@ -16,7 +16,18 @@ from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from llmos import limits
-from llmos.engine.expressions import EMPTY, NOTHING, Alt, Chars, Expr, Lit, Ref, Rep, Seq
+from llmos.engine.expressions import (
+    EMPTY,
+    NOTHING,
+    Alt,
+    Chars,
+    Expr,
+    Lit,
+    Ref,
+    Rep,
+    Seq,
+    may_be_empty,
+)
 from llmos.engine.openings import check_openings
 from llmos.errors import GrammarError
 
@@ -178,18 +189,10 @@ class Grammar:
         return seq(self._exactly(item, least), rest)
 
     def _may_be_empty(self, expr: Expr) -> bool:
-        match expr:
-            case Lit(text):
-                return not text
-            case Ref(name):
-                return name in self.rules and self._may_be_empty(self.rules[name])
-            case Seq(items):
-                return all(map(self._may_be_empty, items))
-            case Alt(items):
-                return any(map(self._may_be_empty, items))
-            case Rep(item, least, _):
-                return least == 0 or self._may_be_empty(item)
-        return False
+        def named(name: str) -> bool:
+            return name in self.rules and self._may_be_empty(self.rules[name])
+
+        return may_be_empty(expr, named)
 
     def _filled(self, expr: Expr) -> Expr:
         """What fits ``expr`` but for the empty text.
@@ -326,19 +329,8 @@ def _check_recursion(rules: dict[str, Expr]) -> set[str]:
     """
     empty: set[str] = set()
 
-    def may_be_empty(expr: Expr) -> bool:
-        match expr:
-            case Lit(text):
-                return not text
-            case Ref(name):
-                return name in empty
-            case Seq(items):
-                return all(may_be_empty(item) for item in items)
-            case Alt(items):
-                return any(may_be_empty(item) for item in items)
-            case Rep(item, least, _):
-                return least == 0 or may_be_empty(item)
-        return False
+    def empties(expr: Expr) -> bool:
+        return may_be_empty(expr, empty.__contains__)
 
     def first(expr: Expr) -> Iterator[str]:
         match expr:
@@ -347,7 +339,7 @@ def _check_recursion(rules: dict[str, Expr]) -> set[str]:
             case Seq(items):
                 for item in items:
                     yield from first(item)
-                    if not may_be_empty(item):
+                    if not empties(item):
                         return
             case Alt(items):
                 for item in items:
@@ -359,11 +351,11 @@ def _check_recursion(rules: dict[str, Expr]) -> set[str]:
     while grew:
         grew = False
         for rule, expr in rules.items():  # mostly defined before they are used: few rounds
-            if rule not in empty and may_be_empty(expr):
+            if rule not in empty and empties(expr):
                 empty.add(rule)
                 grew = True
     for expr in rules.values():
-        if any(rep.most != 1 and may_be_empty(rep.item) for rep in _repetitions(expr)):
+        if any(rep.most != 1 and empties(rep.item) for rep in _repetitions(expr)):
             raise GrammarError("A pattern repeats what may be empty.")
     try:
         TopologicalSorter({name: set(first(expr)) for name, expr in rules.items()}).prepare()

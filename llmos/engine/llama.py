@@ -291,11 +291,6 @@ class LlamaRuntime:
         return self._vocab
 
     @property
-    def context(self) -> Any:
-        """llama.cpp's context handle, for samplers."""
-        return self._context
-
-    @property
     def vocab_size(self) -> int:
         return self._vocab_size
 

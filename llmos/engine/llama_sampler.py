@@ -60,14 +60,14 @@ class LlamaSampler:
         if params.grammar and not params.trigger:
             self._grammar = self._make_grammar()
         if _looks_back(params) and params.penalize_prompt:
-            for token in prompt[-params.penalty_last_n :]:
+            for token in prompt[-max(params.penalty_last_n, params.dry_last_n) :]:
                 C.llama_sampler_accept(self._chain, token)
 
     def sample(self, runtime: Any, row: int) -> int:
         logits = runtime.logits(row)
         began = time.thread_time()
         token = self._next(logits, row)
-        if time.thread_time() - began > limits.GRAMMAR_SECONDS:
+        if self._params.grammar and time.thread_time() - began > limits.GRAMMAR_SECONDS:
             raise GrammarError("The grammar takes too long: it leaves too many ways open.")
         return token
 
@@ -239,7 +239,7 @@ def _chain(runtime: LlamaRuntime, params: SamplingParams) -> Any:
                 params.dry_multiplier,
                 params.dry_base,
                 params.dry_allowed_length,
-                params.penalty_last_n,
+                params.dry_last_n,
                 breakers,
                 len(given),
             ),

@@ -2,8 +2,8 @@
 
 llama.cpp's grammars are tried on every token of the vocabulary in every way the text so far could
 go on, so what costs is not a grammar's length but its widest place: a row of parts that may all be
-empty, a choice of thousands. A place too wide would hold up everybody's steps for seconds, or for
-good (``((a?){64}){64}``). The count here is an upper bound.
+empty, a choice of thousands. A place too wide would hold up everybody's steps for seconds. The
+count here is an upper bound.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmos import limits
-from llmos.engine.expressions import Alt, Chars, Expr, Lit, Ref, Rep, Seq
+from llmos.engine.expressions import Alt, Chars, Expr, Lit, Ref, Rep, Seq, may_be_empty
 from llmos.errors import GrammarError
 
 __all__ = ["check_openings"]
@@ -43,18 +43,7 @@ class _Openings:
         self._widest: dict[str, int] = {}
 
     def may_be_empty(self, expr: Expr) -> bool:
-        match expr:
-            case Lit(text):
-                return not text
-            case Ref(name):
-                return name in self._empty
-            case Seq(items):
-                return all(map(self.may_be_empty, items))
-            case Alt(items):
-                return any(map(self.may_be_empty, items))
-            case Rep(item, least, _):
-                return least == 0 or self.may_be_empty(item)
-        return False
+        return may_be_empty(expr, self._empty.__contains__)
 
     def begin(self, expr: Expr) -> int:
         """The ways ``expr`` can begin."""

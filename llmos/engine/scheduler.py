@@ -76,7 +76,7 @@ class Scheduler:
         return planned
 
     def _prefill(self, sequences: list[Sequence], room: int) -> list[Planned]:
-        """Share out a chunk: the shortest first, so that a short question never waits for a long
+        """Share out a chunk: the shortest first, so that a short question need not wait for a long
         text of the same class, but the oldest always gets a little, so that it gets on.
         """
         if not sequences or room <= 0:

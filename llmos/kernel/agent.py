@@ -295,8 +295,8 @@ class Agent:
             dry_multiplier=0.0 if greedy or grammar else config.dry_multiplier,
             dry_allowed_length=_DRY_TOKENS,
             dry_breakers=(),
-            penalty_last_n=_DRY_WINDOW if config.dry_multiplier else 64,
-            penalize_prompt=False,
+            dry_last_n=_DRY_WINDOW,
+            penalize_prompt=config.repeat_penalty != 1,
             grammar=grammar,
             trigger=trigger if grammar else "",
         )

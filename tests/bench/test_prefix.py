@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmos.bench.local import Recorded, StepClock
+from llmos.bench.local import Recorded, StepClock, _Watched
 from llmos.bench.prefix import reuse, seen_before
 from llmos.events import Usage
 
@@ -26,9 +26,29 @@ def test_the_very_same_prompt_again_was_seen_whole():
     assert reuse([record([1, 2, 3], [], 0), record([1, 2, 3], [], 2)]) == (2, 3)
 
 
-def test_a_generation_that_was_cut_short_tells_no_counts_and_is_left_out():
+def test_a_generation_without_counts_reused_nothing():
     again = Recorded((1, 2), (), None)
-    assert reuse([record([1, 2], [3], 0), again, record([1, 2, 4], [5], 2)]) == (2, 2)
+    assert reuse([record([1, 2], [3], 0), again]) == (0, 2)
+
+
+def test_a_generation_that_is_cut_short_tells_its_counts_all_the_same():
+    class Sequence:
+        tokens = (1, 2, 9)
+
+        @staticmethod
+        def usage(now: float) -> Usage:
+            return Usage(prompt_tokens=2, cached_tokens=1, completion_tokens=1)
+
+    class Cut:
+        sequence = Sequence()
+        cancelled = False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    inner, kept = Cut(), Recorded((1, 2))
+    _Watched(inner, kept).cancel()
+    assert (inner.cancelled, kept.tokens, kept.usage.cached_tokens) == (True, (1, 2, 9), 1)
 
 
 class _Engine:

@@ -422,3 +422,32 @@ def test_a_grammar_that_takes_too_long_ends_its_own_reply_only(starter, monkeypa
     assert "takes too long" in str(heard.last.error)
     monkeypatch.undo()
     assert starter.ask("Go on:", max_tokens=5)[1].finish in ("stop", "length")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.5])
+def test_a_token_drawn_from_the_likeliest_is_the_one_drawn_from_all(starter, temperature):
+    """What llama.cpp picks when it is handed the whole vocabulary, for many seeds."""
+
+    def differ() -> list[int]:
+        runtime, cells = starter.runtime, starter.engine.admission.cells
+        slot, tokens = cells.take_slot(), starter.tokens(STORY)
+        row = runtime.decode([Run(slot, 0, tokens, True)])[0]
+        cells.append(slot, tokens)
+        wrong = []
+        for seed in range(40):
+            params = SamplingParams(
+                temperature=temperature, top_k=40, top_p=0.95, min_p=0.01, seed=seed
+            )
+            short, whole = runtime.sampler(params, tokens), runtime.sampler(params, tokens)
+            assert short._shortlist in (1, 40)
+            whole._shortlist = 0
+            if [short.sample(runtime, row) for _ in range(3)] != [
+                whole.sample(runtime, row) for _ in range(3)
+            ]:
+                wrong.append(seed)
+            short.close()
+            whole.close()
+        cells.release(slot)
+        return wrong
+
+    assert starter.between_steps(differ) == []
