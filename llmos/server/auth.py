@@ -8,6 +8,7 @@ loopback name in ``Host`` (DNS rebinding reaches us under a foreign name) and no
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 
 from starlette.exceptions import HTTPException
@@ -99,6 +100,8 @@ async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: 
 class BodyLimit:
     """Refuse a body over ``limits.BODY_BYTES`` with 413, without holding more of it.
 
+    One that stops coming for ``limits.BODY_PAUSE_S`` gets a 408: its sender is gone or stuck.
+
     A declared length is refused before anything is read; a chunked body when it has passed the
     limit. After the answer a bounded rest is read and dropped, so that a client that writes
     before it reads gets the answer rather than a reset.
@@ -115,12 +118,17 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > limits.BODY_BYTES:
             await _too_large(receive, send)
             return
-        read, over = 0, False
+        read, whole, over = 0, False, False
 
         async def counted() -> Message:
-            nonlocal read, over
-            message = await receive()
+            nonlocal read, whole, over
+            try:
+                async with asyncio.timeout(None if whole else limits.BODY_PAUSE_S):
+                    message = await receive()
+            except TimeoutError:
+                raise _late() from None
             if message["type"] == "http.request":
+                whole = not message.get("more_body", False)
                 read += len(message.get("body", b""))
                 if read > limits.BODY_BYTES:
                     over = True
@@ -134,6 +142,11 @@ class BodyLimit:
         await self._app(scope, counted, answer)
         if over:
             await _too_large(receive, send)
+
+
+def _late() -> HTTPException:
+    sentence = f"The body stopped coming for {limits.BODY_PAUSE_S:.0f} seconds."
+    return HTTPException(408, sentence, {"Connection": "close"})
 
 
 async def _too_large(receive: Receive, send: Send) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp
 from llmos import limits, paths
 from llmos.errors import KernelError, KernelRunning
 from llmos.server.auth import TcpGuard
+from llmos.server.connection import Connection, make_room
 
 __all__ = ["serve"]
 
@@ -27,12 +30,17 @@ _PROBE_SECONDS = 1.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, ended by cancellation instead of by signals and a ten-hertz poll."""
+    """uvicorn's server, ended by cancellation instead of by signals and a ten-hertz poll.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: What answers.
+        most: Connections that may be open at once.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=cast(Any, functools.partial(Connection, most=most)),
             ws="websockets-sansio",
             ws_max_size=limits.SOCKET_FRAME_BYTES,
             ws_per_message_deflate=False,
@@ -186,13 +194,14 @@ async def serve(
         raise KernelError("A TCP port needs a token.", remedy="Set server.token.")
     unix = _bind_unix(socket_path)
     inode = socket_path.lstat().st_ino
-    listeners = [(_Server(app), unix)]
+    most = make_room() // (1 if port == 0 else 2)  # a full port leaves the private socket free
+    listeners = [(_Server(app, most), unix)]
     bound = 0
     try:
         if port != 0:
             tcp = _bind_tcp(port or 0)
             bound = tcp.getsockname()[1]
-            listeners.append((_Server(TcpGuard(app, token)), tcp))
+            listeners.append((_Server(TcpGuard(app, token), most), tcp))
         async with asyncio.TaskGroup() as group:
             events = []
             for server, listener in listeners:
