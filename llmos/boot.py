@@ -199,14 +199,21 @@ def _name(call: tool_loader.Call, test: Any) -> str:
 
 
 @contextlib.asynccontextmanager
-async def boot(config: Config) -> AsyncIterator[Kernel]:
+async def boot(
+    config: Config, *, loading: Callable[[], None] = lambda: None
+) -> AsyncIterator[Kernel]:
     """A running kernel, without a server; closed at the end.
+
+    Args:
+        config: The settings.
+        loading: Called once the state directory is ours, before what takes long.
 
     Raises:
         LlmosError: It cannot start; the sentence says why.
     """
     async with contextlib.AsyncExitStack() as opened:  # closes what is open when a step fails
         opened.enter_context(lock(config.state))
+        loading()
         journal = Journal(config.state / "journal.db")
         opened.push_async_callback(journal.close)
         backend, hint = processor(config)

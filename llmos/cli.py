@@ -107,9 +107,47 @@ def _recorded() -> str:
     return f"The details are in {file}."
 
 
+def _pids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Processes to complete a PID from; none where no kernel answers."""
+    from click.shell_completion import CompletionItem
+
+    from llmos.client import Client
+
+    async def read() -> list[CompletionItem]:
+        async with await Client.connect(start=False) as client:
+            rows = await client.processes()
+        titles = {str(row.pid): visible(" ".join(row.title.split())) for row in rows}
+        return [
+            CompletionItem(pid, help=title)
+            for pid, title in titles.items()
+            if pid.startswith(incomplete)
+        ]
+
+    try:
+        return _run(read())
+    except (LlmosError, OSError):
+        return []
+
+
+def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Models the kernel could load, by name."""
+    from llmos.models import catalog
+
+    try:
+        return [m.name for m in catalog.installed() if m.name.startswith(incomplete)]
+    except (LlmosError, OSError):
+        return []
+
+
 @click.group(cls=_Commands, invoke_without_command=True)
 @click.version_option(__version__, prog_name="llmos")
-@click.option("--pid", type=int, default=0, help="Open this process instead of a new chat.")
+@click.option(
+    "--pid",
+    type=int,
+    default=0,
+    help="Open this process instead of a new chat.",
+    shell_complete=_pids,
+)
 @click.pass_context
 def cli(ctx: click.Context, pid: int) -> None:
     """An operating system whose kernel runs a local language model.
@@ -136,7 +174,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 @cli.command()
 @click.argument("question", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-@click.option("--pid", type=int, default=0, help="Ask in this process instead of a new one.")
+@click.option(
+    "--pid",
+    type=int,
+    default=0,
+    help="Ask in this process instead of a new one.",
+    shell_complete=_pids,
+)
 @click.option("--system", default="", help="What the assistant is told it is.")
 @click.option("--keep", is_flag=True, help="Keep the new process instead of ending it.")
 def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: bool) -> None:
@@ -178,7 +222,7 @@ def top(once: bool) -> None:
 
 
 @cli.command()
-@click.argument("pids", type=int, nargs=-1, required=True)
+@click.argument("pids", type=int, nargs=-1, required=True, shell_complete=_pids)
 @click.option(
     "--signal",
     "-s",
@@ -210,7 +254,12 @@ def kill(pids: tuple[int, ...], signal: str) -> None:
 
 
 @cli.command()
-@click.option("--model", default=None, help="A catalog name, a GGUF file or a server's address.")
+@click.option(
+    "--model",
+    default=None,
+    help="A catalog name, a GGUF file or a server's address.",
+    shell_complete=_models,
+)
 @click.option("--port", type=int, default=None, help="Also listen on this loopback TCP port.")
 @click.option("--window", type=int, default=None, help="Tokens one conversation may hold.")
 @click.option("--background", is_flag=True, hidden=True)

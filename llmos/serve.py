@@ -23,7 +23,7 @@ from typing import Any
 from llmos import config as settings
 from llmos import limits, paths
 from llmos.config import Config
-from llmos.errors import EngineStopped, KernelError, LlmosError
+from llmos.errors import EngineStopped, KernelError, KernelRunning, LlmosError
 from llmos.kernel.kernel import Kernel
 
 __all__ = ["serve"]
@@ -48,6 +48,8 @@ def serve(given: Mapping[str, Mapping[str, Any]], *, background: bool) -> None:
     crashes = _crashes_to_file(config)
     try:
         asyncio.run(_serve(config, background, crashes))
+    except KernelRunning:
+        raise  # nothing is wrong, and the log is the other kernel's
     except LlmosError:
         log.exception("the kernel could not start, or has ended")
         raise
@@ -69,8 +71,11 @@ async def _serve(config: Config, background: bool, crashes: int) -> None:
     loop = asyncio.get_running_loop()
     # Until the kernel is there nothing can be lost, and a model that loads cannot be interrupted.
     _on_signals(loop, lambda: os._exit(130))
-    print(f"Loading {config.engine.model} …", file=sys.stderr, flush=True)  # terminals wait for it
-    async with boot(config) as kernel:
+
+    def loading() -> None:  # terminals wait for this line
+        print(f"Loading {config.engine.model} …", file=sys.stderr, flush=True)
+
+    async with boot(config, loading=loading) as kernel:
         _on_signals(loop, kernel.stopping.set)
         where, port = paths.socket_path(config.state), config.server.port
 

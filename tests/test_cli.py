@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from llmos import cli
+from llmos import cli, paths
 from llmos.client import Client
 from llmos.events import CallStarted
 from llmos.visible import visible
@@ -121,6 +121,20 @@ def test_misuse_is_said_with_an_exit_code_of_its_own():
     assert run("--version").stdout.startswith("llmos, version")
 
 
+def completed(line: str, word: int) -> list[str]:
+    """What bash offers for that word of a command line."""
+    told = {"_LLMOS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(word)}
+    shown = CliRunner().invoke(cli.cli, [], env=told, prog_name="llmos").output
+    return [row.partition(",")[2] for row in shown.splitlines() if row]
+
+
+def test_names_are_completed(home: Path):
+    assert completed("llmos mo", 1) == ["models"]
+    assert completed("llmos models use sta", 3) == ["starter"]
+    assert "qwen3-4b" in completed("llmos models pull qw", 3)
+    assert completed("llmos kill ", 2) == []  # no kernel runs
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_written(shell: str):
     assert "_LLMOS_COMPLETE" in CliRunner().invoke(cli.cli, ["completion", shell]).output
@@ -158,6 +172,8 @@ def test_ask_starts_a_kernel_answers_and_leaves_nothing_running(served: Path):
     assert "scripted on script" in peek("top", "--once").stdout
     assert peek("kill", "-s", "stop", pid).exit_code == 0
     assert "stopped" in (shown := peek("ps").stdout) and "Hello" in shown
+    assert completed("llmos kill ", 2) == [pid]
+    assert completed("llmos kill x", 2) == []
     done = peek("kill", "99", pid)  # one that is not there keeps no other from ending
     assert (done.exit_code, done.stderr) == (1, "llmos: There is no process 99.\n")
     assert peek("ps", "--json").stdout == "[]\n"
@@ -168,7 +184,8 @@ def test_ask_starts_a_kernel_answers_and_leaves_nothing_running(served: Path):
     assert "model scripted on script" in peek("status").stdout
     second = run("serve")
     assert second.returncode == 75
-    assert "A kernel is already running" in second.stderr
+    assert second.stderr.startswith("llmos: A kernel is already running")
+    assert "Traceback" not in paths.log_file().read_text()
     assert run("stop").stdout == "The kernel has stopped.\n"
 
 

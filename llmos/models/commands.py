@@ -6,6 +6,7 @@ become one sentence on standard error (or a JSON object) and exit code 1.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -72,9 +73,10 @@ def overview(settings: config.Config, machine: Hardware) -> list[dict[str, Any]]
     """
     here = {model.name: model for model in catalog.installed()}
     used = settings.engine.model
-    rows = [
-        _row(e, here.pop(e.name, None), _judged(e, machine, settings)) for e in catalog.entries()
-    ]
+    rows = []
+    for entry in catalog.entries():
+        model = here.pop(entry.name, None)
+        rows.append(_row(entry, model, _judged(_best_known(entry, model), machine, settings)))
     for model in here.values():
         try:
             header = gguf.verify(model.path)
@@ -84,6 +86,14 @@ def overview(settings: config.Config, machine: Hardware) -> list[dict[str, Any]]
     for row in rows:
         row["used"] = used.lower() == row["name"] or used == row["path"]
     return rows
+
+
+def _best_known(entry: Entry, model: Model | None) -> gguf.GgufHeader | Entry:
+    """The file's own header where the model is here: the catalog's figures are rounder."""
+    if model and model.path.suffix.lower() == ".gguf":
+        with contextlib.suppress(ModelError):  # a damaged file is judged as the catalog has it
+            return gguf.verify(model.path)
+    return entry
 
 
 def _row(known: Entry, model: Model | None, verdict: Verdict) -> dict[str, Any]:
@@ -210,6 +220,16 @@ def _table(rows: Sequence[Sequence[str]], gap: str = "  ") -> list[str]:
 # --- commands ---------------------------------------------------------------------------------
 
 
+def _listed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Every name of the catalog and of what is here, for completion."""
+    names = {entry.name for entry in catalog.entries()} | {m.name for m in catalog.installed()}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _here(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return sorted(m.name for m in catalog.installed() if m.name.startswith(incomplete))
+
+
 @click.group()
 def models() -> None:
     """Models: which there are, which fit, and getting them."""
@@ -246,7 +266,7 @@ def list_(as_json: bool) -> None:
 
 
 @models.command("pull")
-@click.argument("name")
+@click.argument("name", shell_complete=_listed)
 @_json_option
 @_plainly
 def pull_(name: str, as_json: bool) -> None:
@@ -275,7 +295,7 @@ def pull_(name: str, as_json: bool) -> None:
 
 
 @models.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=_here)
 @_json_option
 @_plainly
 def use(name: str, as_json: bool) -> None:
@@ -296,7 +316,7 @@ def use(name: str, as_json: bool) -> None:
 
 
 @models.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=_listed)
 @_json_option
 @_plainly
 def info(name: str, as_json: bool) -> None:
@@ -323,7 +343,7 @@ def info(name: str, as_json: bool) -> None:
 
 
 @models.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=_here)
 @_json_option
 @_plainly
 def remove_(name: str, as_json: bool) -> None:

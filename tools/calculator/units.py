@@ -177,6 +177,8 @@ class Unit:
         mine, theirs = self.affine, other.affine
         if mine:
             base = add(base, mine.offset)
+        if (mine or theirs) and base < 0:
+            raise ToolError("There is no temperature below absolute zero, −273.15 °C.")
         if theirs:
             base = subtract(base, theirs.offset)
         return divide(base, other.factor)

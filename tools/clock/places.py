@@ -116,9 +116,10 @@ def _offset(text: str) -> Place | None:
     if not found:
         return None
     hours, minutes = int(found[2]), int(found[3] or 0)
-    if hours > 15:
+    west = found[1] == "-"
+    if hours * 60 + minutes > (12 if west else 14) * 60:
         raise ToolError(f"{text} is no offset in use: they run from UTC-12 to UTC+14.")
-    delta = timedelta(hours=hours, minutes=minutes) * (-1 if found[1] == "-" else 1)
+    delta = timedelta(hours=hours, minutes=minutes) * (-1 if west else 1)
     zone = timezone(delta)
     return Place(offset(datetime(2000, 1, 1, tzinfo=zone)), zone)
 
@@ -196,7 +197,7 @@ def _table() -> dict[str, Any]:
 def _index() -> dict[str, tuple[str, str, str]]:
     """Key to (label, IANA zone, the country where the label is its capital instead)."""
     table = _table()
-    zones = zoneinfo.available_timezones()
+    zones = zoneinfo.available_timezones() - {"Factory", "localtime"}  # files, not places
     index: dict[str, tuple[str, str, str]] = {}
     for section in ("regions", "cities"):
         for zone, names in table[section].items():
