@@ -23,6 +23,9 @@
     ├── StoreError                  the journal cannot be read or written
     │   ├── StoreFull
     │   └── StoreCorrupt
+    ├── MountError                  a folder cannot be mounted, or is not
+    │   └── FileNotRead             a file of it cannot be read, or only in part
+    ├── BadFile                     a file to be imported is not what it says
     └── SyscallError                a system call failed; becomes data for the caller
         ├── UnknownCall
         ├── InvalidArguments
@@ -36,6 +39,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BadFile",
     "BudgetExceeded",
     "CallDenied",
     "CallFailed",
@@ -43,6 +47,7 @@ __all__ = [
     "ConfigError",
     "EngineError",
     "EngineStopped",
+    "FileNotRead",
     "GrammarError",
     "InvalidArguments",
     "KernelError",
@@ -53,6 +58,7 @@ __all__ = [
     "ModelError",
     "ModelMissing",
     "ModelTooLarge",
+    "MountError",
     "NoSuchProcess",
     "ProcessEnded",
     "PromptTooLong",
@@ -184,6 +190,18 @@ class StoreFull(StoreError):
 
 class StoreCorrupt(StoreError):
     code = "store_corrupt"
+
+
+class MountError(LlmosError):
+    code = "mount"
+
+
+class FileNotRead(MountError):
+    code = "file_not_read"
+
+
+class BadFile(LlmosError):
+    code = "bad_file"
 
 
 class SyscallError(LlmosError):

@@ -102,12 +102,72 @@ STORE_GROUP = 256  # writes that share one commit
 STORE_BUSY_S = 5.0  # seconds to wait for another program that holds the journal's file
 STORE_PROBLEMS = 100  # problems that one check of the journal lists
 
+# --- files ----------------------------------------------------------------------------------
+FILE_TEXT_BYTES = 32 * 1024 * 1024  # of a text; what follows is not read, and that is said
+FILE_DECODED_BYTES = 64 * 1024 * 1024  # a longer PDF, Word file, spreadsheet or page is not read
+FILE_UNPACKED_BYTES = 256 * 1024 * 1024  # that an archive says it holds (Word, spreadsheets)
+FILE_MEMBERS = 10_000  # of an archive
+FILE_SECTIONS = 50_000  # of one file
+FILE_MEMORY_MB = 1024  # of the process that decodes one file
+FILE_CPU_SECONDS = 60  # the same
+FILE_WAIT_SECONDS = 180.0  # waited for its text in all; more than it may compute: machines are busy
+FILE_START_SECONDS = 60.0  # for the decoders to load; a machine that swaps needs longer than 1 s
+FILE_LINE_CHARS = 16_384  # a longer line is read in pieces
+FILE_ROW_CHARS = 1024 * 1024  # of one row of a table with separators
+FILE_BLOCK_CHARS = 65_536  # a decoder's longer paragraph, row or page comes in pieces
+FILE_HEADINGS = 64  # in a row, with nothing between them
+FILE_TITLE_CHARS = 80  # of a heading or a sheet's name, where a place is told
+FILE_CONTEXT_CHARS = 200  # of the text before and after a passage, kept with it
+MOUNTS_MAX = 16
+MOUNT_FILES = 50_000  # of one mounted folder
+MOUNT_ENTRIES = 1_000_000  # names looked at in one mounted folder, ignored ones too
+MOUNT_PASSAGES = 500_000
+MOUNT_DEPTH = 64  # folders within folders
+MOUNT_BATCH = 64  # passages handed over at once
+MOUNT_SKIPPED = 1_000  # files not read that are listed with their reasons
+MOUNT_RACY_S = 2.0  # a file changed this lately may change again without showing it
+IGNORE_BYTES = 256 * 1024  # of one .gitignore
+IGNORE_LINES = 5_000
+IGNORE_STARS = 3  # wildcards of one pattern; each one more multiplies what a name can cost
+FOLLOW_DEBOUNCE_MS = 2_000  # changes that come this close together are looked at as one
+FOLLOW_STEP_MS = 500  # of quiet that end them sooner; also how often a watch wakes up
+FOLLOW_DIRECTORIES = 8_192  # watched in one mounted folder; with more it is polled
+FOLLOW_PATHS = 1_000  # changes at once; with more the whole folder is looked at
+FOLLOW_POLL_S = 60.0  # between two looks at a folder that is gone or can't be watched
+FOLLOW_FULL_S = 900.0  # between two looks at a whole watched folder: a watch may miss something
+FOLLOW_SHARE = 0.1  # of the time, that following a folder may take
+
 # --- embedding ------------------------------------------------------------------------------
 EMBED_TOKENS = 256  # what MiniLM was trained on; the rest of a text is cut, and reported
 EMBED_CHARS = 65_536  # characters read to find these tokens
 EMBED_BATCH = 8  # rows computed at once; more are slower on a CPU (8: 206 texts/s, 32: 190)
 EMBED_CACHE = 4096  # vectors remembered, 6 MB at 384 dimensions
 TOKENIZER_BYTES = 64 * 1024 * 1024
+
+# --- search index ---------------------------------------------------------------------------
+INDEX_QUERY_CHARS = 4000  # of a query; words and vectors look at no more
+INDEX_TERMS = 64  # distinct words of a query
+INDEX_TERM_ROWS = 50_000  # passages scored for one query; its commonest words go beyond that
+INDEX_TERMS_KEPT = 4096  # words whose rarity is remembered
+INDEX_DEPTH = 100  # passages of each of the four lists that are fused
+INDEX_RANK = 60  # constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)
+INDEX_HITS = 1000  # of one search
+INDEX_PIDS = 64  # processes that a search names one by one
+INDEX_EXACT = 20_000  # passages compared one by one; Chroma helps where there are more
+INDEX_SLICE = 2048  # pairs of vectors in memory at once
+INDEX_GROUP = 500  # passages written in one transaction
+INDEX_EMBED = 8  # passages embedded between two looks at whether somebody waits
+INDEX_READERS = 4  # connections that are kept open
+INDEX_CACHE_KB = 8192  # of each connection
+INDEX_CHECK_BYTES = 128 * 1024 * 1024  # a larger file is checked only where it is read
+INDEX_LOG_BYTES = 32 * 1024 * 1024  # the write-ahead log is cut to this
+CHROMA_BATCH = 128  # entries a request, so that a search between two does not wait long
+CHROMA_START_S = 60.0  # to import chromadb and open its files, about 2 s
+CHROMA_S = 20.0  # for a request, before its worker counts as hanging
+CHROMA_QUERY_S = 0.25  # for a search, before exact comparison answers instead
+CHROMA_TRIES = 3  # failures in a row until it is left alone
+CHROMA_RETRY_S = 30.0  # until an external server that failed is asked again
+CHROMA_FRAME_BYTES = 16 * 1024 * 1024  # of one message from or to its worker
 
 # --- models ---------------------------------------------------------------------------------
 GGUF_HEADER_BYTES = 256 * 1024 * 1024  # real headers are below 32 MiB (tokens and merges)
@@ -126,6 +186,14 @@ PULL_BACKOFF_MAX_S = 20.0
 PULL_PROGRESS_S = 0.1  # seconds between two reports of a download's progress
 PULL_SPARE_BYTES = 256 * 1024 * 1024  # left free on the disk after a download
 PULL_CHUNK_BYTES = 1024 * 1024
+
+# --- importing conversations ----------------------------------------------------------------
+IMPORT_RECORDS = 1_000_000  # messages of one conversation
+IMPORT_VALUE_CHARS = 64 * 1024 * 1024  # one JSON value of the file
+IMPORT_CHUNK_CHARS = 1024 * 1024  # read from it at once
+IMPORT_CALLS = 1000  # calls of one message
+IMPORT_SOURCES = 100_000  # sources of one label
+IMPORT_NAME_CHARS = 4096  # of each of them, and of other short texts
 
 # --- tools ----------------------------------------------------------------------------------
 TOOL_LOAD_SECONDS = 30.0  # to import one tool

@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Who stands on what. A unit (a module or package right below ``llmos``) may import units of
 #: earlier rows, and units of its own row as long as no circle comes of it.
 LAYERS = (
-    ("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
+    ("errors", "paths", "limits", "labels", "events", "config", "visible", "lean", "failpoints"),
     ("sdk", "client", "sandbox", "memory", "models"),
     ("engine", "devices"),
     ("kernel",),
     ("experts",),
     ("server",),
-    ("boot", "doctor"),
+    ("boot", "doctor", "fsck"),
     ("ui", "voice", "ask", "monitoring", "serve", "bench"),
     ("cli",),
     ("__main__",),

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import json
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from llmos.bench.figures import FIGURES
-from llmos.errors import LlmosError
 
 __all__ = ["bench"]
 
@@ -43,13 +38,14 @@ def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: i
     Ends with 1 where a figure misses its bar or cannot be measured.
     """
     from llmos.bench.processes import private_home
+    from llmos.bench.run import table
 
     with private_home() as home:
         report = asyncio.run(_engine(home, frozenset(only or FIGURES), model, pairs, seed))
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
     else:
-        click.echo(_table(report))
+        click.echo(table(report, FIGURES))
     sys.exit(1 if report["missed"] or report["broken"] else 0)
 
 
@@ -77,45 +73,8 @@ def soak(minutes: float, clients: int, model: str, seed: int) -> None:
 async def _engine(
     home: Path, wanted: frozenset[str], model: str, pairs: int, seed: int
 ) -> dict[str, Any]:
-    """Measure ``wanted``, group by group."""
-    import httpx
-
-    from llmos.bench.harness import Bench, say
+    from llmos.bench.harness import Bench
+    from llmos.bench.run import run_groups
 
     run = Bench(home, wanted, model=model, pairs=pairs, seed=seed)
-    groups = dict.fromkeys(figure.group for figure in FIGURES.values() if figure.key in wanted)
-    with _logged(home / "bench.log"):
-        async with run.shared:
-            for group in groups:
-                say(f"Measuring {group} …")
-                try:
-                    await importlib.import_module(f"llmos.bench.{group}").measure(run)
-                except (LlmosError, httpx.HTTPError, OSError, TimeoutError) as error:
-                    run.break_off(group, str(error) or type(error).__name__)
-    return run.report()
-
-
-@contextlib.contextmanager
-def _logged(file: Path) -> Iterator[None]:
-    """Kernels of this very process log to ``file`` meanwhile, and to no terminal."""
-    handler = logging.FileHandler(file)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-
-
-def _table(report: dict[str, Any]) -> str:
-    """The report for a person: figure, value, bar, what it is."""
-    lines = []
-    for key, figure in FIGURES.items():
-        if key in report:
-            value = report[key]
-            shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}"
-            mark = "missed" if key in report["missed"] else ""
-            lines.append(f"{key:24} {shown:>9}  {figure.bar_text:9} {mark:7} {figure.about}")
-        elif key in report["left_out"]:
-            lines.append(f"{key:24} {'—':>9}  {report['left_out'][key]}")
-    return "\n".join(lines)
+    return await run_groups(run, "llmos.bench")

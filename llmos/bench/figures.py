@@ -105,6 +105,6 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def failed(results: Mapping[str, Any]) -> list[str]:
-    """The keys in ``results`` that miss their bars, in order."""
-    return [key for key in FIGURES if key in results and not FIGURES[key].meets(results[key])]
+def failed(results: Mapping[str, Any], figures: Mapping[str, Figure] = FIGURES) -> list[str]:
+    """The keys in ``results`` that miss their bars, in the order of ``figures``."""
+    return [key for key in figures if key in results and not figures[key].meets(results[key])]

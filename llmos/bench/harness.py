@@ -11,25 +11,26 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from llmos.bench.figures import FIGURES, failed
+from llmos.bench.figures import FIGURES, Figure, failed
 from llmos.bench.processes import Child, PrivateKernel
 from llmos.bench.turns import warm_up
 
-__all__ = ["Bench", "interleaved", "median_ratio", "say", "summary"]
+__all__ = ["WORDS", "Bench", "interleaved", "median_ratio", "say", "summary"]
 
-#: Prompts of any length are drawn from these.
 _WORDS = """
 river stone window market garden engine letter summer bridge kitchen planet music
 doctor forest paper silver morning travel winter island story camera village orange
 pencil school mountain yellow teacher harbour candle machine ocean button carpet
 theatre
 """
+#: Prompts of any length are drawn from these.
+WORDS = tuple(_WORDS.split())
 
 
 def say(text: str) -> None:
@@ -90,6 +91,7 @@ class Bench:
         model: What the kernel serves.
         pairs: Interleaved pairs of each ratio.
         seed: Of everything random.
+        figures: What can be measured, by key.
     """
 
     home: Path
@@ -97,11 +99,13 @@ class Bench:
     model: str = "starter"
     pairs: int = 5
     seed: int = 20251120
+    figures: Mapping[str, Figure] = field(default_factory=lambda: FIGURES)
     results: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # that each group took
     shared: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _kernel: PrivateKernel | None = None
     _bare: Child | None = None
@@ -124,7 +128,7 @@ class Bench:
 
     def break_off(self, group: str, why: str) -> None:
         """Note that what ``group`` has not found yet could not be measured."""
-        for figure in FIGURES.values():
+        for figure in self.figures.values():
             known = figure.key in self.results or figure.key in self.left_out
             if figure.group == group and figure.key in self.wanted and not known:
                 self.left_out[figure.key] = f"It could not be measured: {why}"
@@ -163,8 +167,7 @@ class Bench:
 
     async def prompt(self, tokens: int) -> list[int]:
         """A prompt of exactly so many tokens that no one has seen before."""
-        known = _WORDS.split()
-        words = " ".join(self.random.choice(known) for _ in range(tokens))
+        words = " ".join(self.random.choice(WORDS) for _ in range(tokens))
         answer = await (await self.bare()).ask(do="tokenize", text=words)
         return list(answer["tokens"][:tokens])
 
@@ -172,12 +175,15 @@ class Bench:
         """Everything, JSON-ready: the figures at the top level, then how they were taken."""
         return {
             **self.results,
-            "bars": {key: FIGURES[key].bar_text for key in self.results if FIGURES[key].test},
-            "missed": failed(self.results),
+            "bars": {
+                key: self.figures[key].bar_text for key in self.results if self.figures[key].test
+            },
+            "missed": failed(self.results, self.figures),
             "left_out": self.left_out,
             "broken": self.broken,
             "parameters": {"model": self.model, "pairs": self.pairs, **self.parameters},
             "samples": self.samples,
+            "seconds": self.seconds,
             "seed": self.seed,
             "machine": {
                 "system": platform.system(),

@@ -122,10 +122,18 @@ class PrivateKernel:
         home: The bench's home.
         model: What it serves.
         environ: Further settings, as environment variables.
+        state: The state directory of a kernel before it; a new one where not given.
     """
 
-    def __init__(self, home: Path, model: str, environ: Mapping[str, str] | None = None) -> None:
-        self.state = Path(tempfile.mkdtemp(prefix="state-", dir=home))
+    def __init__(
+        self,
+        home: Path,
+        model: str,
+        environ: Mapping[str, str] | None = None,
+        *,
+        state: Path | None = None,
+    ) -> None:
+        self.state = state or Path(tempfile.mkdtemp(prefix="state-", dir=home))
         self.environ = {
             **os.environ,
             "LLMOS_STATE": str(self.state),

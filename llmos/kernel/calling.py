@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from llmos.errors import CallTimeout, LlmosError
 from llmos.events import CallFinished, CallStarted, Event, ToolCall
+from llmos.failpoints import failpoint
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import Process, State
 from llmos.kernel.syscalls import Outcome, SyscallTable
@@ -103,6 +104,7 @@ class Caller:
         process, refused = turn.process, turn.reply.refused.get(call.id)
         self._publish(CallStarted(pid=process.pid, turn=turn.number, call=call))
         number = await self._journal.start_call(process.pid, turn.number, call)
+        failpoint("kernel.before_call")
         began, code = time.monotonic(), ""
         try:
             if refused is not None:
@@ -117,6 +119,7 @@ class Caller:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
         seconds = time.monotonic() - began
+        failpoint("kernel.after_call")
         await self._journal.finish_call(number, result=outcome.text, seconds=seconds, error=code)
         self._publish(
             CallFinished(

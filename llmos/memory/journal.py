@@ -16,29 +16,36 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
-import os
+import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmos import limits
 from llmos.errors import NoSuchProcess, StoreError
 from llmos.events import Message, StoredMessage, ToolCall
+from llmos.failpoints import failpoint
 from llmos.labels import Label
 from llmos.memory import records as rows
+from llmos.memory.append import Draft, insert_record, json_text, plain, prepared, real
+from llmos.memory.bulk import Conversation, Imported, insert_conversation
 from llmos.memory.check import check
 from llmos.memory.records import Record, StoredCall, StoredProcess, new_id
-from llmos.memory.schema import GENESIS, content_hash, migrate, record_hash, to_json
-from llmos.memory.writer import Writer, connect, damaged, free_bytes, full, translate
+from llmos.memory.schema import migrate
+from llmos.memory.writer import Writer, connect, damaged, free_bytes, full, rewrite, translate
 
 __all__ = ["Journal", "Record", "StoredCall", "StoredProcess", "new_id"]
 
+log = logging.getLogger(__name__)
+
 R = TypeVar("R")
 T = TypeVar("T")
+
+_SCRUB = "scrub"  # the name of that chore
 
 # The lineage of a process: itself, and its ancestors by fork up to where it left each.
 _LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
@@ -91,6 +98,7 @@ class Journal:
         try:
             self._require_space()
             migrate(db)
+            unfinished = db.execute("SELECT 1 FROM chores WHERE name = ?", (_SCRUB,)).fetchone()
             self._reader = connect(path)
         except BaseException as error:
             db.close()
@@ -100,6 +108,8 @@ class Journal:
         self._read_lock = threading.Lock()  # guards _reader
         self._closed = False
         self._writer = Writer(db, path)
+        if unfinished:  # it was killed while it erased; nobody waits for the rest
+            self._writer.alone(self._scrub).add_done_callback(_told)
 
     @property
     def commits(self) -> int:
@@ -167,12 +177,13 @@ class Journal:
         Raises:
             NoSuchProcess: There is no ``pid``.
         """
-        ended = _real(self._clock())
+        ended = real(self._clock())
 
         def write(db: sqlite3.Connection) -> None:
             _require_process(db, pid)
+            failpoint("journal.end_process")
             sql = "UPDATE processes SET ended = ?, reason = ? WHERE pid = ? AND ended IS NULL"
-            db.execute(sql, (ended, _text(reason), pid))
+            db.execute(sql, (ended, plain(reason), pid))
 
         await self._write(write)
 
@@ -185,7 +196,7 @@ class Journal:
 
         def write(db: sqlite3.Connection) -> None:
             _require_process(db, pid)
-            db.execute("UPDATE processes SET title = ? WHERE pid = ?", (_text(title), pid))
+            db.execute("UPDATE processes SET title = ? WHERE pid = ?", (plain(title), pid))
 
         await self._write(write)
 
@@ -251,46 +262,41 @@ class Journal:
         """
         if message.role == "user":
             self._require_space()
-        label = label or Label()
-        body = _json(
-            {
-                "content": message.content,
-                "calls": [[call.id, call.name, call.arguments] for call in message.calls],
-            }
+        draft = Draft(
+            message,
+            turn,
+            self._clock(),
+            label or Label(),
+            error=error,
+            seconds=seconds,
+            partial=partial,
+            id=id,
         )
-        salt = os.urandom(16)
-        row: dict[str, Any] = {
-            "id": _text(id) or new_id(),
-            "pid": pid,
-            "turn": turn,
-            "time": _real(self._clock()),
-            "role": _text(message.role),
-            "call_id": _text(message.call_id),
-            "name": _text(message.name),
-            "error": _text(error),
-            "seconds": _real(seconds),
-            "partial": int(partial),
-            "origin": int(label.origin),
-            "sources": _json(list(label.sources)),
-            "content_hash": content_hash(salt, body),
-        }
+        record = prepared(pid, draft)
 
         def write(db: sqlite3.Connection) -> StoredMessage:
             _require_process(db, pid)
-            if db.execute("SELECT 1 FROM messages WHERE id = ?", (row["id"],)).fetchone():
-                raise StoreError(f"There is a message {row['id']} already.")
-            head = db.execute("SELECT hash FROM messages ORDER BY seq DESC LIMIT 1").fetchone()
-            given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
-            seq = given[0] + 1 if given else 1
-            values = {**row, "seq": seq}
-            values["hash"] = record_hash(head[0] if head else GENESIS, values)
-            columns = ", ".join(values)
-            places = ", ".join(f":{column}" for column in values)
-            db.execute(f"INSERT INTO messages ({columns}) VALUES ({places})", values)
-            db.execute("INSERT INTO contents VALUES (?, ?, ?)", (seq, salt, body))
+            seq, row = insert_record(db, record), record.row
             return StoredMessage(
                 seq, row["id"], turn, row["time"], message, row["error"], row["seconds"], partial
             )
+
+        return await self._write(write)
+
+    async def import_process(self, conversation: Conversation) -> Imported:
+        """Keep a conversation that happened elsewhere, as a new process: all of it or nothing.
+
+        Its items are read while they are written, in the writer's thread; other writes wait.
+
+        Raises:
+            StoreError: It cannot be kept. Whatever reading the items raises comes through, too.
+        """
+        self._require_space()
+
+        def write(db: sqlite3.Connection) -> Imported:
+            if conversation.parent:
+                _require_process(db, conversation.parent)
+            return insert_conversation(db, conversation)
 
         return await self._write(write)
 
@@ -339,10 +345,10 @@ class Journal:
         row = (
             pid,
             turn,
-            _text(call.id),
-            _text(call.name),
-            _json(call.arguments),
-            _real(self._clock()),
+            plain(call.id),
+            plain(call.name),
+            json_text(call.arguments),
+            real(self._clock()),
         )
 
         def write(db: sqlite3.Connection) -> int:
@@ -353,6 +359,7 @@ class Journal:
                 row,
             ).lastrowid
             assert number is not None
+            failpoint("journal.start_call")
             return number
 
         return await self._write(write)
@@ -367,7 +374,7 @@ class Journal:
         """
         raw = result.encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(raw).digest()
-        row = (_real(self._clock()), _real(seconds), _text(error), digest, len(raw), number)
+        row = (real(self._clock()), real(seconds), plain(error), digest, len(raw), number)
 
         def write(db: sqlite3.Connection) -> None:
             changed = db.execute(
@@ -377,6 +384,7 @@ class Journal:
             ).rowcount
             if not changed:
                 raise StoreError(f"There is no call {number} under way.")
+            failpoint("journal.finish_call")
 
         await self._write(write)
 
@@ -405,8 +413,8 @@ class Journal:
         Args:
             context_tokens: Fill of the window after it; 0 where it is not known.
         """
-        time = _real(self._clock())
-        row = (pid, turn, time, _text(reason), tokens, _real(seconds), context_tokens)
+        time = real(self._clock())
+        row = (pid, turn, time, plain(reason), tokens, real(seconds), context_tokens)
 
         def write(db: sqlite3.Connection) -> None:
             _require_process(db, pid)
@@ -415,6 +423,7 @@ class Journal:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
+            failpoint("journal.finish_turn")
 
         await self._write(write)
 
@@ -423,6 +432,37 @@ class Journal:
         sql = f"{_LINEAGE} SELECT pid, turn FROM turns JOIN lineage USING (pid) WHERE reason = :why"
         values = {"pid": pid, "why": reason}
         return set(self._read(lambda row: (row["pid"], row["turn"]), sql, values))
+
+    # --- for the modules beside this one ----------------------------------------------------
+
+    async def change(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``write`` in a transaction; what it did is on the disk when this returns.
+
+        The tables' triggers hold for it as for everybody: it can add, and erase what may be
+        erased. What it raises undoes it alone.
+        """
+        return await self._write(write)
+
+    async def scrub(self) -> None:
+        """Leave no byte of what was erased in the journal's files.
+
+        Rewrites the whole file; other writes wait. One that was asked for (``ask_scrub``) and is
+        cut off by a kill is done when the journal is opened the next time.
+
+        Raises:
+            StoreError: There is no room for a second copy, or another program reads the journal.
+        """
+        await asyncio.wrap_future(self._writer.alone(self._scrub))
+
+    @staticmethod
+    def ask_scrub(db: sqlite3.Connection) -> None:
+        """Within a ``change``: have the file scrubbed, if need be at the next start."""
+        db.execute("INSERT OR IGNORE INTO chores VALUES (?)", (_SCRUB,))
+
+    def _scrub(self, db: sqlite3.Connection) -> None:
+        failpoint("journal.scrub")
+        rewrite(db, self.path)
+        db.execute("DELETE FROM chores WHERE name = ?", (_SCRUB,))
 
     # --- checking ---------------------------------------------------------------------------
 
@@ -449,8 +489,8 @@ class Journal:
         employed: bool = False,
     ) -> StoredProcess:
         self._require_space()
-        created = _real(self._clock())
-        budget_json = _json(dict(budget or {}))
+        created = real(self._clock())
+        budget_json = json_text(dict(budget or {}))
 
         def write(db: sqlite3.Connection) -> StoredProcess:
             old = _require_process(db, parent) if parent else None
@@ -464,7 +504,7 @@ class Journal:
 
             def given(value: str | None, column: str) -> str:
                 inherited = old[column] if old is not None else ""
-                return inherited if value is None else _text(value)
+                return inherited if value is None else plain(value)
 
             pid = db.execute(
                 "INSERT INTO processes (title, system, priority, parent, fork_seq, budget,"
@@ -509,6 +549,12 @@ class Journal:
             raise damaged(self.path, "a row does not parse") from error
 
 
+def _told(done: Future[None]) -> None:
+    """Log why nobody's work failed."""
+    if error := done.exception():
+        log.warning("erased text is still in the journal's files: %s", error)
+
+
 def _require_process(db: sqlite3.Connection, pid: int) -> sqlite3.Row:
     try:
         row: sqlite3.Row | None = db.execute(
@@ -519,23 +565,3 @@ def _require_process(db: sqlite3.Connection, pid: int) -> sqlite3.Row:
     if row is None:
         raise NoSuchProcess(f"There is no process {pid}.")
     return row
-
-
-def _text(value: str) -> str:
-    """``value`` as UTF-8 can hold it; a lone surrogate becomes a question mark."""
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
-def _json(value: Any) -> str:
-    """``value`` as JSON text, its order kept: it decides the tokens of a rendered prompt."""
-    try:
-        return to_json(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(f"This cannot be kept in the journal: {error}.") from error
-
-
-def _real(value: float) -> float:
-    """``value`` as SQLite gives it back, which has no NaN and no negative zero."""
-    if not math.isfinite(value):
-        raise StoreError(f"{value} is no time that the journal can keep.")
-    return float(value) + 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -16,7 +17,21 @@ from typing import Any
 from llmos.events import Message, StoredMessage, ToolCall
 from llmos.labels import Label, Origin
 
-__all__ = ["Record", "StoredCall", "StoredProcess", "call", "new_id", "process", "record"]
+__all__ = [
+    "IMPORTED",
+    "Record",
+    "StoredCall",
+    "StoredProcess",
+    "call",
+    "is_id",
+    "new_id",
+    "process",
+    "record",
+]
+
+#: Stands before the id that an imported record had elsewhere, among its sources.
+IMPORTED = "import:"
+_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,11 @@ def new_id() -> str:
     high = milliseconds << 16 | 0x7000 | random >> 68
     low = 0b10 << 62 | random & (1 << 62) - 1
     return f"{high:016x}{low:016x}"
+
+
+def is_id(source: str) -> bool:
+    """Whether a label's source has the form of a record's id; other things are sources too."""
+    return _ID.fullmatch(source) is not None
 
 
 def process(row: sqlite3.Row) -> StoredProcess:

@@ -159,7 +159,44 @@ def _m002_turns(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_m001_journal, _m002_turns]
+def _m003_erasing(db: sqlite3.Connection) -> None:
+    """What calls were told can be erased too, and a salvaged journal says what it lacks."""
+    refuse = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+    for statement in (
+        """CREATE TABLE call_erasures (
+            number INTEGER PRIMARY KEY REFERENCES calls (number),
+            time REAL NOT NULL,
+            reason TEXT NOT NULL
+        )""",
+        """CREATE TABLE losses (  -- runs of messages that were gone when a journal was salvaged
+            first INTEGER PRIMARY KEY,
+            last INTEGER NOT NULL,
+            time REAL NOT NULL
+        )""",
+        "CREATE TABLE chores (name TEXT PRIMARY KEY)",  # begun and not finished when it was killed
+        "DROP TRIGGER calls_no_update",
+        "CREATE TRIGGER calls_no_update BEFORE UPDATE OF number, pid, turn, call_id, name, started,"
+        f" finished, seconds, error ON calls WHEN OLD.finished IS NOT NULL {refuse}",
+        "CREATE TRIGGER calls_no_rewrite BEFORE UPDATE OF arguments ON calls WHEN NEW.arguments"
+        " <> '{}' OR NOT EXISTS (SELECT 1 FROM call_erasures WHERE number = OLD.number)"
+        f" {refuse}",
+        "CREATE TRIGGER calls_no_result BEFORE UPDATE OF result_hash, result_bytes ON calls"
+        " WHEN OLD.finished IS NOT NULL AND (NEW.result_hash IS NOT NULL"
+        " OR NEW.result_bytes IS NOT NULL"
+        f" OR NOT EXISTS (SELECT 1 FROM call_erasures WHERE number = OLD.number)) {refuse}",
+        f"CREATE TRIGGER call_erasures_no_update BEFORE UPDATE ON call_erasures {refuse}",
+        f"CREATE TRIGGER call_erasures_no_delete BEFORE DELETE ON call_erasures {refuse}",
+        f"CREATE TRIGGER losses_no_update BEFORE UPDATE ON losses {refuse}",
+        f"CREATE TRIGGER losses_no_delete BEFORE DELETE ON losses {refuse}",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    _m001_journal,
+    _m002_turns,
+    _m003_erasing,
+]
 
 
 def _name(migration: Callable[[sqlite3.Connection], None]) -> str:

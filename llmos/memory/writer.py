@@ -2,7 +2,8 @@
 
 A write is a function of the connection. All that are queued when the thread comes round share one
 transaction and so one flush of the disk; each is acknowledged only after that commit. A write
-that fails is undone alone. Knows SQLite and its errors, nothing of what is written.
+that fails is undone alone. Work that no transaction can hold runs by itself, between two of them.
+Knows SQLite and its errors, nothing of what is written.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from llmos import limits, paths
 from llmos.errors import LlmosError, StoreCorrupt, StoreError, StoreFull
+from llmos.failpoints import failpoint
 
-__all__ = ["Writer", "connect", "damaged", "free_bytes", "full", "translate"]
+__all__ = ["Writer", "connect", "damaged", "free_bytes", "full", "rewrite", "translate"]
 
 T = TypeVar("T")
-_Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 _DISK_FULL_REMEDY = "Free some space; nothing that was acknowledged is lost."
 #: An error of the disk with less free than this is taken for a full disk, in bytes.
 _NEARLY_NOTHING = 256 * 1024
@@ -142,6 +143,7 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA journal_size_limit = 67108864")
             db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
         else:
             db.execute("PRAGMA query_only = ON")
             db.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -150,6 +152,40 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             db.close()
         raise translate(error, path) from error
     return db
+
+
+def rewrite(db: sqlite3.Connection, path: Path) -> None:
+    """Write the file anew without a trace of what was deleted from it, and empty the log.
+
+    Overwriting deleted rows is not enough: rows that once moved to another page left copies in
+    the gaps. Takes time and free space in proportion to the file.
+
+    Args:
+        db: A connection for writing, without a running transaction.
+        path: Its file, for the error sentence.
+
+    Raises:
+        StoreError: Another program reads the file and does not end.
+    """
+    db.execute("VACUUM")
+    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreError(
+            f"Another program reads {path}, so that erased text is still in its log.",
+            remedy="Close it; the text goes when llmos starts or erases the next time.",
+        )
+
+
+class _Job(NamedTuple):
+    """One piece of work and who waits for it.
+
+    Args:
+        alone: It runs outside a transaction.
+    """
+
+    work: Callable[[sqlite3.Connection], Any]
+    future: Future[Any]
+    alone: bool = False
 
 
 class Writer:
@@ -180,12 +216,23 @@ class Writer:
         Raises:
             StoreError: The journal is closed.
         """
+        return self._put(write, alone=False)
+
+    def alone(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """Queue ``work`` to run outside a transaction; what it did before it failed stays done.
+
+        Raises:
+            StoreError: The journal is closed.
+        """
+        return self._put(work, alone=True)
+
+    def _put(self, work: Callable[[sqlite3.Connection], T], *, alone: bool) -> Future[T]:
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         with self._lock:
             if self._closed:
                 raise StoreError(f"The journal {self._path} is closed.")
-            self._queue.put((write, future))
+            self._queue.put(_Job(work, future, alone))
         return future
 
     def close(self) -> None:
@@ -200,7 +247,7 @@ class Writer:
         while True:
             jobs: list[_Job] = []
             job = self._queue.get()
-            while job is not None:
+            while job is not None and not job.alone:
                 jobs.append(job)
                 if len(jobs) == limits.STORE_GROUP:
                     break
@@ -211,6 +258,8 @@ class Writer:
             self._commit(jobs)
             if job is None:
                 break
+            if job.alone:
+                self._run_alone(job)
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
@@ -225,9 +274,11 @@ class Writer:
         outcomes: list[tuple[Any, Exception | None]] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for write, _ in jobs:
-                outcomes.append(self._run(write))
+            for job in jobs:
+                outcomes.append(self._run(job.work))
+            failpoint("journal.before_commit")
             self._db.execute("COMMIT")
+            failpoint("journal.after_commit")
             self.commits += 1
         except Exception as error:
             if self._db.in_transaction:
@@ -238,14 +289,24 @@ class Writer:
                 for job in jobs:
                     self._commit([job])
             else:
-                for _, future in jobs:
-                    future.set_exception(explained)
+                for job in jobs:
+                    job.future.set_exception(explained)
             return
-        for (_, future), (result, failed) in zip(jobs, outcomes, strict=True):
+        for job, (result, failed) in zip(jobs, outcomes, strict=True):
+            failpoint("journal.before_ack")
             if failed is None:
-                future.set_result(result)
+                job.future.set_result(result)
             else:
-                future.set_exception(failed)
+                job.future.set_exception(failed)
+
+    def _run_alone(self, job: _Job) -> None:
+        try:
+            job.future.set_result(job.work(self._db))
+        except Exception as error:
+            if self._db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+            job.future.set_exception(self._explain(error))
 
     def _run(self, write: Callable[[sqlite3.Connection], T]) -> tuple[T | None, Exception | None]:
         """Run one write; undo it alone when it fails."""

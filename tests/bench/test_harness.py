@@ -16,6 +16,7 @@ from llmos.bench import commands, terminals
 from llmos.bench.figures import FIGURES, failed
 from llmos.bench.harness import Bench, interleaved, median_ratio, summary
 from llmos.bench.processes import Child, PrivateKernel, private_home, spinner
+from llmos.bench.run import table
 from llmos.errors import KernelError
 
 GOOD = {
@@ -120,7 +121,7 @@ def test_the_table_shows_the_bar_beside_the_figure_and_why_one_is_left_out(tmp_p
     run.found("single_stream_ratio", 0.5)
     run.found("resume_identical", True)
     run.left_out["batch8_vs_llama_server"] = "It is not installed."
-    first, second, third = sorted(commands._table(run.report()).splitlines())
+    first, second, third = sorted(table(run.report(), FIGURES).splitlines())
     assert "It is not installed." in first
     assert second.split()[:2] == ["resume_identical", "yes"]
     assert third.split()[:5] == ["single_stream_ratio", "0.5", ">=", "0.97", "missed"]

@@ -685,10 +685,10 @@ async def test_an_older_journal_is_migrated_once(
     await journal.append(pid, user("kept"))
     await journal.close()
 
-    def _m003_moods(db: sqlite3.Connection) -> None:
+    def _m999_moods(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE moods (pid INTEGER, mood TEXT)")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, _m003_moods])
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, _m999_moods])
     for _ in range(2):
         journal = Journal(path)
         assert texts(journal, pid) == ["kept"]
@@ -697,7 +697,8 @@ async def test_an_older_journal_is_migrated_once(
     db = sqlite3.connect(path)
     names = [name for (name,) in db.execute("SELECT name FROM migrations ORDER BY rowid")]
     db.close()
-    assert names == ["m001_journal", "m002_turns", "m003_moods"]
+    assert names[:2] == ["m001_journal", "m002_turns"]
+    assert names[-1] == "m999_moods"
 
 
 async def test_a_migration_that_fails_leaves_the_journal_as_it_was(
@@ -705,12 +706,12 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(
 ) -> None:
     await Journal(path).close()
 
-    def _m003_broken(db: sqlite3.Connection) -> None:
+    def _m999_broken(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE half (a)")
         db.execute("CREATE TABLE half (a)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, _m003_broken])
+        patch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, _m999_broken])
         with pytest.raises(StoreError, match="half already exists"):
             Journal(path)
     journal = Journal(path)

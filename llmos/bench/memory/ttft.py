@@ -1,0 +1,181 @@
+"""How long a person waits on coming back to a conversation, and whether it goes on as it would.
+
+A conversation of 4,096 tokens is built turn by turn in a window of 8,192, of which there are just
+as many cells: a second prompt of that length (nobody has seen it: this is the cold one) drives it
+out. Each return is a turn in a fork of the conversation, so that all returns start from the very
+same tokens; each says something else, so that none finds the words of another. Times are those a
+terminal has, from sending to the first words, the guide's thinking and the journal included; cold
+is a bare completion, so the ratio flatters nobody.
+
+After a restart the kernel has answered one question in another process before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from llmos.bench.harness import say, summary
+from llmos.bench.memory.asking import Reply, heard
+from llmos.bench.memory.scope import MemoryBench
+from llmos.bench.processes import PrivateKernel
+from llmos.bench.streams import http, request, stream
+from llmos.client import Client
+from llmos.errors import KernelError
+
+__all__ = ["Returned", "measure", "ratio"]
+
+KEYS = ("ttft_ram_ratio", "ttft_disk_ratio", "ttft_restart_ratio", "resume_identical")
+TOKENS, WINDOW = 4096, 8192
+MESSAGE_TOKENS = 900
+REPLY_TOKENS = 32
+QUESTION = "Tell me what you think of all this."  #: whose answer must stay the same
+#: What is said on returning, each time something else, all about as long.
+REMARKS = (
+    "Which of these words do you like best?",
+    "Is there an animal in what I wrote?",
+    "What would you call such a story?",
+    "Do any of these belong in a kitchen?",
+    "Say something kind about my list.",
+    "Could a child have written this?",
+    "What colour comes to your mind?",
+    "Where would you put the bridge?",
+    "Should I go on with it tomorrow?",
+    "Whom could I show this to?",
+    "Would it make a good song?",
+    "What is missing here?",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """One return beside its cold prefill, in seconds."""
+
+    first_s: float
+    cold_s: float
+
+
+def ratio(returns: list[Returned]) -> float:
+    """The median over the pairs of return ÷ cold."""
+    return median(each.first_s / each.cold_s for each in returns)
+
+
+async def measure(bench: MemoryBench) -> None:
+    """The group's figures."""
+    if not bench.wants(*KEYS):
+        return
+    identical: dict[str, list[bool]] = {"ram": [], "restart": [], "disk": []}
+    times: dict[str, list[Returned]] = {"ram": [], "restart": [], "disk": []}
+    if bench.wants("ttft_ram_ratio", "ttft_restart_ratio", "resume_identical"):
+        await _ram_and_restart(bench, times, identical)
+    if bench.wants("ttft_disk_ratio", "resume_identical"):
+        await _disk(bench, times, identical)
+    told = {"tokens": TOKENS, "window": WINDOW, "pairs": bench.pairs}
+    for way, returns in times.items():
+        if returns:
+            bench.samples[f"ttft_{way}_ms"] = summary([1000 * each.first_s for each in returns])
+            bench.samples[f"ttft_{way}_cold_ms"] = summary([1000 * r.cold_s for r in returns])
+            bench.found(f"ttft_{way}_ratio", ratio(returns), **told)
+    bench.samples["resume_identical"] = identical
+    same = all(all(found) and found for found in identical.values())
+    bench.found("resume_identical", same, reply_tokens=REPLY_TOKENS, question=QUESTION)
+
+
+class _Visit:
+    """One conversation in one kernel after another.
+
+    Args:
+        bench: The run.
+        settings: Of the kernels.
+    """
+
+    def __init__(self, bench: MemoryBench, **settings: Any) -> None:
+        self._bench = bench
+        self._settings = {
+            "engine_window": WINDOW,
+            "engine_cells": WINDOW,
+            "agent_reply_tokens": REPLY_TOKENS,
+            **settings,
+        }
+        self._remarks = iter(REMARKS * 4)
+        self.pid = 0
+        self.state: Path | None = None
+        self.uninterrupted = ""
+
+    def kernel(self) -> Any:
+        """The next kernel on the same state directory."""
+        return self._bench.memory(state=self.state, **self._settings)
+
+    async def build(self, kernel: PrivateKernel) -> None:
+        """Talk until there are ``TOKENS``, and hear the answer that must stay the same."""
+        self.state, client = kernel.state, kernel.client
+        self.pid = (await client.create(title="A long conversation")).pid
+        filled = 0
+        while (left := TOKENS - filled) > REPLY_TOKENS + 64:
+            size = min(MESSAGE_TOKENS, left - REPLY_TOKENS - 24)  # 24: the template's own
+            words = await self._bench.words(size)
+            filled = (await heard(client, self.pid, f"{words}\n\nJust say OK.")).context_tokens
+        say(f"  a conversation of {filled} tokens")
+        self.uninterrupted = (await self._in_fork(client, QUESTION)).text
+
+    async def cold(self, kernel: PrivateKernel) -> float:
+        """Seconds to the first token of a prompt of ``TOKENS`` that nobody has seen."""
+        prompt = await self._bench.prompt(TOKENS)
+        async with http(str(kernel.client.socket)) as client:
+            return (await stream(client, request(kernel.model, prompt, 2))).first_s
+
+    async def back(self, kernel: PrivateKernel) -> float:
+        """Seconds to the first words on coming back."""
+        return (await self._in_fork(kernel.client, next(self._remarks))).first_s
+
+    async def same(self, kernel: PrivateKernel) -> bool:
+        """Whether the answer is the uninterrupted one."""
+        return (await self._in_fork(kernel.client, QUESTION)).text == self.uninterrupted
+
+    async def _in_fork(self, client: Client, text: str) -> Reply:
+        fork = await client.fork(self.pid)
+        try:
+            return await heard(client, fork.pid, text)
+        finally:
+            await client.kill(fork.pid)
+
+
+async def _ram_and_restart(
+    bench: MemoryBench, times: dict[str, list[Returned]], identical: dict[str, list[bool]]
+) -> None:
+    visit = _Visit(bench)
+    async with visit.kernel() as (kernel, _):
+        await visit.build(kernel)
+    for _ in range(bench.pairs):
+        async with visit.kernel() as (kernel, _):
+            read = (await kernel.engine())["snapshots_read"]
+            restart = await visit.back(kernel)
+            if (await kernel.engine())["snapshots_read"] == read:
+                raise KernelError("After a restart nothing was read from disk.")
+            identical["restart"].append(await visit.same(kernel))
+            cold = await visit.cold(kernel)
+            swapped = (await kernel.engine())["swapped_in"]
+            ram = await visit.back(kernel)
+            if (await kernel.engine())["swapped_in"] == swapped:
+                raise KernelError("The conversation was never swapped out.")
+            identical["ram"].append(await visit.same(kernel))
+        times["restart"].append(Returned(restart, cold))
+        times["ram"].append(Returned(ram, cold))
+
+
+async def _disk(
+    bench: MemoryBench, times: dict[str, list[Returned]], identical: dict[str, list[bool]]
+) -> None:
+    visit = _Visit(bench, engine_swap_bytes=0)
+    async with visit.kernel() as (kernel, _):
+        await visit.build(kernel)
+        for _ in range(bench.pairs):
+            cold = await visit.cold(kernel)
+            read = (await kernel.engine())["snapshots_read"]
+            back = await visit.back(kernel)
+            if (await kernel.engine())["snapshots_read"] == read:
+                raise KernelError("The conversation was never read from disk.")
+            identical["disk"].append(await visit.same(kernel))
+            times["disk"].append(Returned(back, cold))

@@ -1,0 +1,210 @@
+"""Erasing: what was said is removed for good, that something was said stays.
+
+A record's content goes, and with it everything made of it: records that name it among their
+sources (what was recalled of it, notes, fronts of a window that quote it), the arguments and the
+result's hash of its calls, and titles taken from it. The hash chain runs over hashes of contents
+and still holds. Afterwards no file of the journal holds a byte of it.
+
+It doesn't find what merely says the same: a reply that repeats a secret has to be named as well
+(``holding`` finds those to the letter). It knows nothing of the index, of snapshots or of logs, and
+leaves system prompts to whoever set them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmos.errors import StoreError
+from llmos.memory.append import plain, real
+from llmos.memory.journal import Journal
+from llmos.memory.records import IMPORTED
+from llmos.memory.writer import connect, translate
+
+__all__ = ["Erased", "erase", "holding"]
+
+#: A title this short may stand in a text by accident, unless the text begins with it.
+_TITLE_CHARS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What one erasing removed; things erased before are not among it.
+
+    Args:
+        seqs: Places of records, derived ones included, ascending.
+        ids: Their ids, in the same order.
+        calls: Numbers of calls that lost their arguments or the hash of their result.
+        titles: Pids of processes that lost their title.
+    """
+
+    seqs: tuple[int, ...]
+    ids: tuple[str, ...]
+    calls: tuple[int, ...]
+    titles: tuple[int, ...]
+
+
+async def erase(journal: Journal, seqs: Iterable[int], reason: str) -> Erased:
+    """Remove the contents of records and of all that was made of them.
+
+    When this returns, no file of the journal holds a byte of them. If it is cut off in between
+    by a kill, or raises after they were erased, the last bytes go when the journal is next opened.
+
+    Args:
+        seqs: Places of records.
+        reason: Kept with each erasure; it must not repeat what is erased.
+
+    Raises:
+        StoreError: There is no such record; or the contents are erased, but there is no room to
+            rewrite the file, or another program holds it.
+    """
+    wanted = sorted(set(seqs))
+    now = time.time()
+
+    def write(db: sqlite3.Connection) -> Erased:
+        done = _erase(db, wanted, (real(now), plain(reason)))
+        journal.ask_scrub(db)
+        return done
+
+    done = await journal.change(write)
+    await journal.scrub()
+    return done
+
+
+async def holding(journal: Journal, text: str) -> list[int]:
+    """Places of the records whose content, or whose calls, hold ``text`` to the letter.
+
+    Reads the whole journal, on a connection of its own.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    return await asyncio.to_thread(_holding, journal.path, text) if text else []
+
+
+def _holding(path: Path, text: str) -> list[int]:
+    with closing(connect(path)) as db:
+        try:
+            rows = db.execute("SELECT seq, body FROM contents ORDER BY seq")
+            return [row["seq"] for row in rows if _holds(json.loads(row["body"]), text)]
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+
+
+def _holds(value: Any, text: str) -> bool:
+    """Whether a string somewhere in the JSON value holds ``text``."""
+    if isinstance(value, str):
+        return text in value
+    if isinstance(value, dict):
+        return any(_holds(item, text) for pair in value.items() for item in pair)
+    return isinstance(value, list) and any(_holds(item, text) for item in value)
+
+
+def _erase(db: sqlite3.Connection, wanted: Sequence[int], why: tuple[float, str]) -> Erased:
+    ids = _derived(db, wanted)
+    texts: list[str] = []
+    seqs: list[int] = []
+    calls: list[int] = []
+    for seq in sorted(ids):
+        row = db.execute(
+            "SELECT m.pid, m.turn, m.role, m.call_id, c.body FROM messages m"
+            " LEFT JOIN contents c USING (seq) WHERE seq = ?",
+            (seq,),
+        ).fetchone()
+        calls += _erase_calls(db, row, why, texts)
+        if db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?, ?)", (seq, *why)).rowcount:
+            seqs.append(seq)
+        db.execute("DELETE FROM contents WHERE seq = ?", (seq,))
+    titles = _erase_titles(db, texts)
+    return Erased(tuple(seqs), tuple(ids[seq] for seq in seqs), tuple(calls), titles)
+
+
+def _derived(db: sqlite3.Connection, wanted: Sequence[int]) -> dict[int, str]:
+    """Places and ids of the records ``wanted`` and of all that were made of them, over any steps.
+
+    Raises:
+        StoreError: One of ``wanted`` does not exist.
+    """
+    found: dict[int, str] = {}
+    for seq in wanted:
+        row = db.execute("SELECT id FROM messages WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise StoreError(f"There is no message {seq}.")
+        found[seq] = row["id"]
+    gone = {name for id in found.values() for name in (id, IMPORTED + id)}
+    while True:  # one round finds nearly all: what is made of a record stands behind it
+        before = len(found)
+        for row in db.execute("SELECT seq, id, sources FROM messages WHERE sources <> '[]'"):
+            if row["seq"] not in found and not gone.isdisjoint(json.loads(row["sources"])):
+                found[row["seq"]] = row["id"]
+                gone |= {row["id"], IMPORTED + row["id"]}
+        if len(found) == before:
+            return found
+
+
+def _erase_calls(
+    db: sqlite3.Connection, row: sqlite3.Row, why: tuple[float, str], texts: list[str]
+) -> list[int]:
+    """Erase what a record's calls were told, or what the hash of its result gives away.
+
+    Args:
+        texts: Gets what the record said, for titles made of it.
+    """
+    body: dict[str, Any] = {"content": "", "calls": []}
+    if row["body"] is not None:
+        body = json.loads(row["body"])
+    texts.append(body["content"])
+    made = [call[0] for call in body["calls"]]
+    told = "arguments = '{}', " if made else ""
+    erased = []
+    for call_id in made or ([row["call_id"]] if row["role"] == "tool" else []):
+        found = db.execute(
+            "SELECT number, arguments FROM calls WHERE pid = ? AND turn = ? AND call_id = ?",
+            (row["pid"], row["turn"], call_id),
+        )
+        for number, arguments in found.fetchall():
+            if made:
+                texts.extend(_strings(json.loads(arguments)))
+            db.execute("INSERT OR IGNORE INTO call_erasures VALUES (?, ?, ?)", (number, *why))
+            db.execute(
+                f"UPDATE calls SET {told} result_hash = NULL, result_bytes = NULL WHERE number = ?",
+                (number,),
+            )
+            erased.append(number)
+    return erased
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def _erase_titles(db: sqlite3.Connection, texts: Iterable[str]) -> tuple[int, ...]:
+    """Take away titles that were made of ``texts``, also where a fork or a child has them."""
+    lines = [line for text in texts if (line := " ".join(text.split()))]
+    pids = tuple(
+        row["pid"]
+        for row in db.execute("SELECT pid, title FROM processes WHERE title <> ''").fetchall()
+        if any(_made_of(row["title"], line) for line in lines)
+    )
+    for pid in pids:
+        db.execute("UPDATE processes SET title = '' WHERE pid = ?", (pid,))
+    return pids
+
+
+def _made_of(title: str, line: str) -> bool:
+    stem = " ".join(title.split()).removesuffix("…").rstrip()
+    if not stem:
+        return False
+    within = len(stem) >= _TITLE_CHARS and stem in line
+    return line.startswith(stem) or within or (len(line) >= _TITLE_CHARS and line in stem)

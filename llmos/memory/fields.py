@@ -1,0 +1,100 @@
+"""The fields of a JSON object from somewhere else, each of the type and size it should have.
+
+Whatever is not so is told to whoever made the object, in words; what happens then is theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn, TypeVar
+
+from llmos import limits
+
+__all__ = ["Fields"]
+
+E = TypeVar("E", bound=StrEnum)
+_MOST = (1 << 63) - 1  # what SQLite keeps as an integer
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One object.
+
+    Args:
+        data: The object.
+        wrong: Raises an error with the sentence it is given.
+    """
+
+    data: dict[str, Any]
+    wrong: Callable[[str], NoReturn]
+
+    def text(self, name: str, most: int = limits.MESSAGE_CHARS) -> str:
+        """A text of at most ``most`` characters."""
+        value = self.data.get(name)
+        if not isinstance(value, str):
+            self.wrong(f"“{name}” is no text")
+        if len(value) > most:
+            self.wrong(f"“{name}” is longer than {most:,} characters")
+        return value
+
+    def integer(self, name: str) -> int:
+        """A whole number from 0 on."""
+        value = self.data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+            self.wrong(f"“{name}” is no whole number")
+        return value
+
+    def number(self, name: str, of: Any = None) -> float:
+        """A finite number; ``of``: this one, which only is called so."""
+        value = self.data.get(name) if of is None else of
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.wrong(f"“{name}” is no number")
+        if not abs(value) < 1e15 or not math.isfinite(value):
+            self.wrong(f"“{name}” is too large a number")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        value = self.data.get(name)
+        if not isinstance(value, bool):
+            self.wrong(f"“{name}” is neither true nor false")
+        return value
+
+    def choice(self, name: str, kinds: type[E]) -> E:
+        """One of the values of ``kinds``."""
+        try:
+            return kinds(self.text(name, limits.TITLE_CHARS))
+        except ValueError:
+            self.wrong(f"“{name}” is none of {', '.join(kinds)}")
+
+    def strings(self, name: str, most: int) -> tuple[str, ...]:
+        """A list of at most ``most`` short texts."""
+        value = self.data.get(name)
+        if not isinstance(value, list) or len(value) > most:
+            self.wrong(f"“{name}” is no list of at most {most:,} texts")
+        if not all(
+            isinstance(item, str) and len(item) <= limits.IMPORT_NAME_CHARS for item in value
+        ):
+            self.wrong(f"“{name}” holds something that is no short text")
+        return tuple(value)
+
+    def hexadecimal(self, name: str) -> bytes:
+        """Bytes written as digits; none at all are fine."""
+        try:
+            return bytes.fromhex(self.text(name, limits.TITLE_CHARS))
+        except ValueError:
+            self.wrong(f"“{name}” is not hexadecimal")
+
+    def table(self, name: str) -> Iterator[tuple[str, Any]]:
+        """The pairs of an object."""
+        return iter(self.inside(name).data.items())
+
+    def inside(self, name: str) -> Fields:
+        """An object within this one."""
+        value = self.data.get(name)
+        if not isinstance(value, dict):
+            self.wrong(f"“{name}” is no object")
+        return Fields(value, self.wrong)

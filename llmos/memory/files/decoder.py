@@ -1,0 +1,227 @@
+"""Files that need a decoder, read in a worker process: PDF, Word, spreadsheets, HTML.
+
+Bytes go to ``read_worker.py``, blocks come back. The worker decodes each file in a child of its
+own, with limits on memory, processor time and files; here the clock is kept. What a child says is
+not believed, and whatever it does is one sentence about one file. macOS has no limit on memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from llmos import limits
+from llmos.errors import FileNotRead
+from llmos.memory.files.text import Block
+from llmos.memory.files.threads import in_thread
+
+__all__ = ["Broken", "Decoder"]
+
+T = TypeVar("T")
+
+_TOO_LONG = "It takes too long to decode."
+
+
+class Broken(FileNotRead):
+    """It is not the file's fault: another time may go better."""
+
+
+class Decoder:
+    """The worker: one file at a time. Close it in the end."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def close(self) -> None:
+        """End the worker. The next file starts it again."""
+        async with self._lock:
+            await self._stop()
+
+    async def blocks(self, file: io.FileIO, kind: str, size: int) -> AsyncGenerator[Block, None]:
+        """The blocks of a file.
+
+        Args:
+            file: Open.
+            kind: ``html``, ``pdf``, ``sheets`` or ``word``.
+            size: Its length in bytes; no more is read.
+
+        Raises:
+            FileNotRead: Why it is not read, or, after some blocks, not to its end.
+        """
+        if size > limits.FILE_DECODED_BYTES:
+            most = limits.FILE_DECODED_BYTES >> 20
+            raise FileNotRead(f"It is {size >> 20} MB long; only text is read beyond {most} MB.")
+        async with self._lock:
+            whole, why = False, ""
+            try:
+                process = await self._started()
+                clock = _Clock(limits.FILE_WAIT_SECONDS, FileNotRead(_TOO_LONG))
+                await _send(process, file, kind, size, clock)
+                async for said in _answer(process, clock):
+                    if isinstance(said, Block):
+                        yield said
+                    else:
+                        why = why or said
+                whole = True
+                if why:
+                    raise FileNotRead(why)
+            except (_Died, *_NONSENSE) as error:
+                raise Broken("The process that decodes it failed.") from error
+            finally:
+                if not whole:  # what it still says is about this file: nobody may read it later
+                    await self._stop()
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        worker = Path(__file__).with_name("read_worker.py")
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-X", "utf8", str(worker),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,  # so that its children end with it
+        )  # fmt: skip
+        assert process.stdin is not None
+        setup = {
+            "path": _library_path(),
+            "block_chars": limits.FILE_BLOCK_CHARS,
+            "cpu_seconds": limits.FILE_CPU_SECONDS,
+            "members": limits.FILE_MEMBERS,
+            "memory_bytes": limits.FILE_MEMORY_MB * 1024 * 1024,
+            "title_chars": limits.FILE_TITLE_CHARS,
+            "unpacked_bytes": limits.FILE_UNPACKED_BYTES,
+        }
+        process.stdin.write(json.dumps(setup).encode() + b"\n")
+        clock = _Clock(limits.FILE_START_SECONDS, _Died())
+        if await _asked(process, clock) != b"ready\n":
+            raise _Died
+        return process
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: it and its child
+        if process.stdin is not None:
+            process.stdin.close()
+        await asyncio.shield(process.wait())
+
+
+class _Died(Exception):
+    """The worker ended, or says what it must not."""
+
+
+#: What comes of reading on from a worker that has ended, or of what it must not say.
+_NONSENSE = (EOFError, OSError, RecursionError, TypeError, ValueError)
+
+
+class _Clock:
+    """What is left of the time to wait; the time in which nobody waits does not count.
+
+    Args:
+        seconds: To wait in all.
+        late: Raised when they are over.
+    """
+
+    def __init__(self, seconds: float, late: Exception) -> None:
+        self._left = seconds
+        self._late = late
+
+    async def wait(self, awaited: Awaitable[T]) -> T:
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(max(self._left, 0.0)):
+                return await awaited
+        except TimeoutError:
+            raise self._late from None
+        finally:
+            self._left -= time.monotonic() - start
+
+
+async def _send(
+    process: asyncio.subprocess.Process, file: io.FileIO, kind: str, size: int, clock: _Clock
+) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"kind": kind, "bytes": size}).encode() + b"\n")
+    at = 0
+    while at < size:
+        chunk = await in_thread(os.pread, file.fileno(), min(size - at, 1 << 20), at)
+        if not chunk:
+            raise FileNotRead("It became shorter while it was read.")
+        process.stdin.write(chunk)
+        at += len(chunk)
+        await clock.wait(process.stdin.drain())
+
+
+async def _asked(process: asyncio.subprocess.Process, clock: _Clock) -> bytes:
+    assert process.stdout is not None
+    return await clock.wait(process.stdout.readline())
+
+
+async def _answer(
+    process: asyncio.subprocess.Process, clock: _Clock
+) -> AsyncGenerator[Block | str, None]:
+    """What the child of one file says until it ends: blocks, or sentences why no more come."""
+    assert process.stdout is not None
+    rest = b""
+    while length := int(await _asked(process, clock)):
+        *whole, rest = (rest + await clock.wait(process.stdout.readexactly(length))).split(b"\n")
+        for line in whole:
+            yield _block(line)
+        if len(rest) > 16 * limits.FILE_BLOCK_CHARS:  # JSON takes at most 12 bytes a character
+            raise _Died
+    status = int(await _asked(process, clock))
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        yield _TOO_LONG
+    elif status:
+        yield "It is damaged: its decoder crashed."
+
+
+def _block(line: bytes) -> Block | str:
+    """What a child said. It may have been taken over: nothing in it is believed."""
+    said = json.loads(line)
+    if not isinstance(said, dict):
+        raise _Died
+    if "error" in said:
+        return _plain(said["error"])[:400] or "It is damaged."
+    return Block(
+        _plain(said.get("text")),
+        " ".join(_plain(said.get("title")).split())[: 2 * limits.FILE_TITLE_CHARS],
+        " ".join(_plain(said.get("unit")).split())[: limits.FILE_TITLE_CHARS],
+        int(said.get("number") or 0),
+        _plain(said.get("head")),
+        int(said.get("part") or 0),
+    )
+
+
+def _plain(value: object) -> str:
+    """A text without halves of surrogate pairs and zero characters."""
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _library_path() -> list[str]:
+    """Where the decoders lie; the worker looks nowhere else but in Python itself."""
+    found: list[str] = []
+    for name in ("docx", "lxml", "openpyxl", "pypdf", "trafilatura"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise FileNotRead(f"The Python package {name} is missing: install llmos again.")
+        found.append(os.path.dirname(os.path.dirname(spec.origin)))
+    return list(dict.fromkeys(found))

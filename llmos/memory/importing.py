@@ -1,0 +1,261 @@
+"""What a file that somebody wants to import says: as conversations, checked, one after the other.
+
+Reads our own JSON lines; ``foreign`` and ``markdown`` read the others. Nothing is trusted: types
+and sizes are checked, hashes verified, labels kept and never raised. A file of any size is read in
+pieces; a conversation's items must be taken before the next conversation is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from llmos import limits
+from llmos.errors import BadFile, LlmosError
+from llmos.events import Message, ToolCall
+from llmos.labels import Label, Origin
+from llmos.memory import foreign, markdown
+from llmos.memory.append import Draft, body_text
+from llmos.memory.bulk import Conversation, PastCall, PastTurn
+from llmos.memory.fields import Fields
+from llmos.memory.pages import Kind
+from llmos.memory.schema import GENESIS, content_hash, record_hash, to_json
+from llmos.memory.values import Value, Values
+
+__all__ = ["FORMAT", "read"]
+
+#: Raised when a reader of the older one would misread the newer.
+FORMAT = 1
+
+#: The least that a text is distrusted, whatever its file says: nobody else speaks for the kernel.
+_AT_MOST = {
+    Kind.USER: Origin.USER,
+    Kind.ASSISTANT: Origin.MODEL,
+    Kind.TOOL: Origin.PLUGIN,
+}
+
+
+def read(path: Path, *, mine: bool = False, title: str = "") -> Iterator[Conversation]:
+    """The conversations in a file.
+
+    Understood are our own export (JSON lines and Markdown), ChatGPT's ``conversations.json``, and
+    messages of the form ``{"role": …, "content": …}``, alone, in a list, or in ``messages``.
+
+    Args:
+        path: The file.
+        mine: In a file from elsewhere, what stands under the person's name is the word of the
+            person who imports it; otherwise it is as untrusted as all the rest.
+        title: Given to the conversations in place of their own.
+
+    Raises:
+        BadFile: It is none of these; the sentence names the line of the first mistake.
+    """
+    try:
+        for conversation in _read(path, mine):
+            yield dataclasses.replace(conversation, title=title) if title else conversation
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _read(path: Path, mine: bool) -> Iterator[Conversation]:
+    with path.open("rb") as raw:
+        head = raw.read(4096)
+    if head.startswith(b"PK\x03\x04"):
+        raise BadFile(f"{path} is an archive.", remedy="Unpack it and import conversations.json.")
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip():
+        raise BadFile(f"{path} is empty.")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] not in (b"{", b"["):
+        yield from markdown.conversations(path, mine=mine)
+        return
+    with path.open(encoding="utf-8-sig") as file:
+        yield from _json(file, path, mine)
+
+
+def _json(file: TextIO, path: Path, mine: bool) -> Iterator[Conversation]:
+    values = Values(file, str(path))
+    stream = iter(values)
+    first = next(stream, None)
+    if first is None:
+        raise BadFile(f"{path} holds no conversation.")
+    if first.data.get("type") == "journal":
+        yield from _Ours(values, stream, first).conversations()
+    else:
+        modified = path.stat().st_mtime
+        yield from foreign.conversations(values, stream, first, mine=mine, time=modified)
+
+
+class _Ours:
+    """Reads our own JSON lines."""
+
+    def __init__(self, values: Values, stream: Iterator[Value], first: Value) -> None:
+        self._values = values
+        self._stream = stream
+        self._held: Value | None = None  # the process line that ended the one before
+        self._records = 0
+        head = self._fields(first)
+        if head.integer("format") != FORMAT:
+            values.wrong("a newer llmos wrote this file; update llmos", first.line)
+
+    def conversations(self) -> Iterator[Conversation]:
+        count = 0
+        self._held = next(self._stream, None)
+        while self._held is not None and self._held.data.get("type") == "process":
+            count += 1
+            items = self._items()
+            yield self._process(self._held, items)
+            for _ in items:  # what nobody wanted
+                pass
+        self._end(count)
+
+    def _end(self, count: int) -> None:
+        end = self._held
+        if end is None:
+            self._values.wrong("the file is cut short: its last line is missing")
+        if end.data.get("type") != "end":
+            self._values.wrong(f"a line of the type {end.data.get('type')!r} is unknown", end.line)
+        fields = self._fields(end)
+        if (fields.integer("processes"), fields.integer("records")) != (count, self._records):
+            self._values.wrong("the file does not hold what its last line says", end.line)
+
+    def _fields(self, value: Value) -> Fields:
+        return Fields(value.data, lambda what: self._values.wrong(what, value.line))
+
+    def _process(self, value: Value, items: Iterator[Any]) -> Conversation:
+        row = self._fields(value)
+        fork = value.data.get("fork_seq")
+        ended = value.data.get("ended")
+        return Conversation(
+            title=row.text("title", limits.MESSAGE_CHARS)[: limits.TITLE_CHARS],
+            system=row.text("system"),
+            priority=row.text("priority", limits.TITLE_CHARS),
+            budget={name: row.number(name, of) for name, of in row.table("budget")},
+            pid=row.integer("pid"),
+            parent=row.integer("parent"),
+            fork_seq=None if fork is None else row.integer("fork_seq"),
+            employed=row.flag("employed"),
+            created=row.number("created"),
+            ended=None if ended is None else row.number("ended"),
+            reason=row.text("reason"),
+            items=items,
+        )
+
+    def _items(self) -> Iterator[Draft | PastCall | PastTurn]:
+        """What belongs to one process; ``_held`` is what follows it."""
+        self._held = None
+        for value in self._stream:
+            kind = value.data.get("type")
+            if kind == "record":
+                self._records += 1
+                if (draft := self._record(value)) is not None:
+                    yield draft
+            elif kind == "call":
+                yield self._call(value)
+            elif kind == "turn":
+                yield self._turn(value)
+            else:
+                self._held = value
+                return
+
+    def _record(self, value: Value) -> Draft | None:
+        """A record, verified; None for what left a window: it names places in another journal."""
+        row = self._fields(value)
+        kind = row.choice("role", Kind)
+        known = {int(origin) for origin in Origin}
+        written = row.integer("origin")
+        origin = Origin(written) if written in known else Origin.UNTRUSTED
+        sources = row.strings("sources", limits.IMPORT_SOURCES)
+        calls = () if "erased" in value.data else self._calls(row)
+        message = Message(
+            role=str(kind),
+            content="" if "erased" in value.data else row.text("content"),
+            calls=calls,
+            call_id=row.text("call_id"),
+            name=row.text("name"),
+        )
+        erased = None
+        if "erased" in value.data:
+            gone = row.inside("erased")
+            erased = (gone.number("time"), gone.text("reason"))
+        draft = Draft(
+            message=message,
+            turn=row.integer("turn"),
+            time=row.number("time"),
+            label=Label(max(origin, _AT_MOST.get(kind, Origin.USER)), sources),
+            error=row.text("error"),
+            seconds=row.number("seconds"),
+            partial=row.flag("partial"),
+            id=row.text("id"),
+            seq=row.integer("seq"),
+            erased=erased,
+        )
+        self._verify(value, row, message)
+        return None if kind is Kind.WINDOW else draft
+
+    def _calls(self, row: Fields) -> tuple[ToolCall, ...]:
+        made = row.data.get("calls")
+        if not isinstance(made, list) or len(made) > limits.IMPORT_CALLS:
+            row.wrong("“calls” is no list of calls")
+        calls = []
+        for call in made:
+            match call:
+                case [str(id), str(name), dict(arguments)]:
+                    calls.append(ToolCall(id, name, arguments))
+                case _:
+                    row.wrong("“calls” is no list of calls")
+        return tuple(calls)
+
+    def _verify(self, value: Value, row: Fields, message: Message) -> None:
+        """See that the record is what was exported, as far as hashes tell."""
+        try:
+            body = body_text(message)
+        except LlmosError as error:
+            row.wrong(str(error).rstrip("."))
+        sealed = row.hexadecimal("content_hash")
+        if "erased" not in value.data and content_hash(row.hexadecimal("salt"), body) != sealed:
+            row.wrong(f"the content of message {row.integer('seq')} was changed")
+        previous = row.hexadecimal("previous")
+        if not previous and row.integer("seq") > 1:
+            return  # the one before it was lost
+        fields: Mapping[str, Any] = {
+            **value.data,
+            "partial": int(row.flag("partial")),
+            "sources": to_json(value.data["sources"]),
+            "content_hash": sealed,
+        }
+        row.integer("pid")
+        try:
+            digest = record_hash(previous or GENESIS, fields)
+        except (KeyError, ValueError, RecursionError):
+            row.wrong("a field of the record is missing")
+        if digest != row.hexadecimal("hash"):
+            row.wrong(f"the record of message {row.integer('seq')} was changed")
+
+    def _call(self, value: Value) -> PastCall:
+        """A call; one that was under way is over: it is never made again."""
+        row = self._fields(value)
+        over = value.data.get("finished") is not None
+        arguments = value.data.get("arguments")
+        if not isinstance(arguments, dict):
+            row.wrong("“arguments” is no object")
+        return PastCall(
+            turn=row.integer("turn"),
+            call=ToolCall(row.text("call_id"), row.text("name"), arguments),
+            started=row.number("started"),
+            finished=row.number("finished" if over else "started"),
+            seconds=row.number("seconds") if over else 0.0,
+            error=row.text("error") if over else "interrupted",
+            result_hash=row.hexadecimal("result_hash"),
+            result_bytes=row.integer("result_bytes") if value.data.get("result_bytes") else 0,
+        )
+
+    def _turn(self, value: Value) -> PastTurn:
+        row = self._fields(value)
+        return PastTurn(
+            turn=row.integer("turn"),
+            time=row.number("time"),
+            reason=row.text("reason"),
+            tokens=row.integer("tokens"),
+            seconds=row.number("seconds"),
+        )

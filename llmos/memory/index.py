@@ -1,0 +1,361 @@
+"""The search index: passages found by their words and by their meaning, fused.
+
+Four ranked lists are fused by reciprocal rank (Cormack, Clarke and Büttcher, SIGIR 2009): words
+and vectors, each of the text alone and of the text with its neighbours. Words are searchable as
+soon as they are put; vectors follow in the background, and until they are there a search goes by
+words. Vectors are compared exactly where the scope leaves few passages; where it leaves many,
+Chroma names candidates, which are compared exactly. Without Chroma everything is.
+
+The index holds nothing that the journal and the files don't: it may be deleted. Doesn't know
+where passages come from, nor how they are cut. Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from llmos import limits
+from llmos.errors import StoreError
+from llmos.memory import lists
+from llmos.memory.mirror import Mirror
+from llmos.memory.passages import Hit, Passage, Progress, Scope
+from llmos.memory.terms import query_terms
+from llmos.memory.vectors import Vectorizer
+from llmos.memory.words import FILE, Words, open_words
+
+if TYPE_CHECKING:
+    from llmos.memory.embed import Embedder
+
+__all__ = ["Index"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Vector: TypeAlias = npt.NDArray[np.float32]
+
+
+class Index:
+    """A folder of passages that can be searched.
+
+    Args:
+        folder: Everything is kept here; created, for this user alone.
+        embedder: Makes vectors of texts; None: by words only.
+        chroma: ``embedded``, ``off``, or the address of a Chroma server (``http://host:port``).
+        exact: A scope that leaves at most so many passages is compared one by one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        embedder: Embedder | None,
+        *,
+        chroma: str = "embedded",
+        exact: int = limits.INDEX_EXACT,
+    ) -> None:
+        self._folder = folder
+        self._embedder = embedder
+        self._chroma = chroma if embedder is not None else "off"
+        self._exact = exact
+        self._file: Words | None = None
+        self._mirror: Mirror | None = None
+        self._rarity = lists.Rarity()
+        self._paused = 0
+        self._free = asyncio.Event()  # nobody waits for the language model
+        self._free.set()
+        self._vectors: Vectorizer | None = None
+        self._writer = ThreadPoolExecutor(1, "index-write")
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the file, then go on with vectors and with Chroma in the background.
+
+        A file that cannot be used is put aside and a new one begun, with every cursor at 0.
+
+        Raises:
+            StoreError: There can be no file in this folder.
+        """
+        self._file = await self._write(lambda: open_words(self._folder, self._space))
+        if self._embedder is not None:
+            self._mirror = Mirror(
+                self._file,
+                self._chroma,
+                self._embedder.dimension,
+                self._exact,
+                self._free.wait,
+            )
+            self._mirror.start()
+            self._vectors = Vectorizer(
+                self._file, self._embedder, self._write, self._free.wait, self._mirror.changed
+            )
+            self._vectors.start()
+
+    async def close(self) -> None:
+        """Stop; what has no vector yet gets it next time. Safe to call twice."""
+        vectors, self._vectors = self._vectors, None
+        if vectors is not None:
+            await vectors.close()
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            await mirror.close()
+        file, self._file = self._file, None
+        if file is not None:
+            await self._write(file.close)
+        self._writer.shutdown(wait=False)
+
+    def pause(self) -> None:
+        """Stand still in the background, until ``resume`` was called as often."""
+        self._paused += 1
+        self._free.clear()
+
+    def resume(self) -> None:
+        """Undo one ``pause``."""
+        self._paused = max(self._paused - 1, 0)
+        if not self._paused:
+            self._free.set()
+
+    # --- writing ----------------------------------------------------------------------------
+
+    async def put(self, passages: Sequence[Passage]) -> None:
+        """Add passages, or replace those of the same ids.
+
+        Their words are searchable when this returns; their vectors follow.
+
+        Raises:
+            StoreError: They cannot be kept.
+        """
+        file = self._words
+        given = list(passages)
+        await self._write(lambda: file.put(given))
+        if self._mirror is not None:
+            self._mirror.changed()
+        if self._vectors is not None:
+            self._vectors.changed()
+
+    async def forget(self, ids: Iterable[str], *, erase: bool = True) -> None:
+        """Take passages out; unknown ids are no matter.
+
+        Args:
+            ids: Of the passages.
+            erase: Leave no byte of their text in the folder, which takes time with the size of
+                the index. Otherwise only nobody finds them any more, and the next erasure takes
+                their traces along: for what was not meant to be secret, such as an old version.
+
+        Raises:
+            StoreError: The passages are gone, but traces of them may be left.
+        """
+        file, gone = self._words, list(ids)
+        await self._write(lambda: file.drop(gone))
+        mirror = self._mirror
+        if erase:
+            await self._write(file.erase)
+            if mirror is not None and self._chroma == "embedded" and file.embedded <= self._exact:
+                await mirror.renew(lambda: None)  # Chroma keeps vectors that it deletes for a time
+                return
+        if mirror is not None:
+            await mirror.drop_gone()
+
+    def cursor(self, name: str) -> int:
+        """How far a source was read into the index; 0 at the beginning."""
+        return self._words.cursor(name)
+
+    async def move(self, name: str, to: int) -> None:
+        """Keep how far a source was read; put what was read before."""
+        file = self._words
+        await self._write(lambda: file.move(name, to))
+
+    # --- searching --------------------------------------------------------------------------
+
+    async def search(self, query: str, *, k: int = 5, scope: Scope = Scope()) -> list[Hit]:  # noqa: B008
+        """The best passages for a query, best first.
+
+        Args:
+            query: Ordinary text; nothing in it is syntax.
+            k: The most to give back.
+            scope: Where to look.
+
+        Raises:
+            StoreError: The index cannot be read.
+        """
+        file, k = self._words, min(k, limits.INDEX_HITS)
+        if k <= 0 or lists.nothing(scope):
+            return []
+        terms = query_terms(query)
+        (vector, near), words = await asyncio.gather(
+            self._near(query, scope), asyncio.to_thread(self._by_words, file, terms, scope)
+        )
+        scores: dict[int, float] = defaultdict(float)
+        for ranked in (*words, *near):
+            for rank, n in enumerate(ranked, 1):
+                scores[n] += 1 / (limits.INDEX_RANK + rank)
+        best = sorted(scores, key=lambda n: (-scores[n], -n))[:k]
+        return await asyncio.to_thread(self._hits, file, terms, vector, best, scores)
+
+    async def similar(self, query: str, ids: Sequence[str]) -> dict[str, float]:
+        """Cosine of the query and each text that has a vector, exact, by id."""
+        file, vector = self._words, await self._vector(query)
+        if vector is None or not ids:
+            return {}
+
+        def read() -> dict[str, float]:
+            with file.reading() as db:
+                numbers = lists.numbers(db, ids)
+                found = lists.similarities(db, vector, numbers)
+            return {numbers[n]: cosine for n, cosine in found.items()}
+
+        return await asyncio.to_thread(read)
+
+    def _by_words(self, file: Words, terms: Sequence[str], scope: Scope) -> lists.Ranked:
+        with file.reading() as db:
+            return lists.by_words(db, terms, scope, file.total, self._rarity)
+
+    async def _near(self, query: str, scope: Scope) -> tuple[_Vector | None, lists.Ranked]:
+        """The query's vector, and the passages near to it."""
+        file, mirror = self._words, self._mirror
+        vector = await self._vector(query) if file.embedded else None
+        if vector is None:
+            return None, ([], [])
+        found = None
+        if mirror is not None and await asyncio.to_thread(self._many, file, scope):
+            bounded = scope.only is not None or scope.since is not None or scope.until is not None
+            # Two entries a passage; what is excluded takes places, too.
+            depth = 2 * limits.INDEX_DEPTH + 2 * min(len(scope.exclude), limits.INDEX_HITS)
+            found = None if bounded else await mirror.nearest(vector, scope, depth)
+        return vector, await asyncio.to_thread(_compared, file, vector, scope, found)
+
+    def _many(self, file: Words, scope: Scope) -> bool:
+        if file.embedded <= self._exact:
+            return False
+        with file.reading() as db:
+            return lists.count(db, scope, self._exact + 1) > self._exact
+
+    def _hits(
+        self,
+        file: Words,
+        terms: Sequence[str],
+        vector: _Vector | None,
+        best: Sequence[int],
+        scores: dict[int, float],
+    ) -> list[Hit]:
+        with file.reading() as db:
+            found = lists.passages(db, best)
+            near = {} if vector is None else lists.similarities(db, vector, best)
+            shares = lists.shares(db, terms, best, file.total, self._rarity)
+        return [Hit(found[n], scores[n], near.get(n), shares.get(n)) for n in best if n in found]
+
+    async def _vector(self, query: str) -> _Vector | None:
+        """The query's vector; None without an embedder that works."""
+        if self._embedder is None:
+            return None
+        text = query[: limits.INDEX_QUERY_CHARS]
+        try:
+            rows = await asyncio.to_thread(self._embedder.embed, [text])
+        except Exception as error:  # a search by words is better than none
+            log.warning("the embedder failed; this search goes by words alone: %s", error)
+            return None
+        vector = np.asarray(rows[0], np.float32)
+        return vector if np.isfinite(vector).all() else None
+
+    # --- vectors, in the background ---------------------------------------------------------
+
+    async def settled(self, *, chroma: bool = False) -> None:
+        """Returns once everything put so far has its vectors.
+
+        Args:
+            chroma: Wait also until Chroma has them, or has been given up.
+
+        Raises:
+            LlmosError: The embedder does not work.
+        """
+        if self._vectors is not None:
+            await self._vectors.settled()
+        if chroma and self._mirror is not None:
+            await self._mirror.settled()
+
+    # --- looking after ----------------------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """How far vectors and Chroma are."""
+        file, mirror = self._file, self._mirror
+        embedded, total = (file.embedded, file.total) if file else (0, 0)
+        return Progress(embedded, total, mirror.state if mirror else "off")
+
+    def problems(self) -> list[str]:
+        """Check the file from end to end; call it in a thread. Also before ``start``.
+
+        Returns:
+            A sentence a problem, at most ``limits.STORE_PROBLEMS``; none for a sound index.
+        """
+        if self._file is not None:
+            return self._file.check()
+        path = self._folder / FILE
+        if not path.exists():
+            return []  # it is made when it is needed
+        try:
+            file = Words(path, "")
+        except StoreError as error:
+            return [str(error)]
+        try:
+            return file.check()
+        finally:
+            file.close()
+
+    async def rebuild(self) -> None:
+        """Make words anew from the passages, vectors and Chroma's copy in the background.
+
+        Before ``start``, they follow when it is called. A file that cannot be used is put aside.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if self._file is None:
+            file = await self._write(lambda: open_words(self._folder, self._space))
+            try:
+                await self._write(file.rebuild)
+            finally:
+                await self._write(file.close)
+            return
+        file = self._file
+        if self._vectors is None or self._mirror is None:
+            await self._write(file.rebuild)
+            return
+        async with self._vectors.still:  # no vector of before may come in after
+            await self._mirror.renew(file.rebuild)
+        self._vectors.changed()
+
+    @property
+    def _words(self) -> Words:
+        if self._file is None:
+            raise StoreError("The search index is not open.")
+        return self._file
+
+    @property
+    def _space(self) -> str:
+        """The vector space's name; empty without an embedder, which leaves old vectors alone."""
+        embedder = self._embedder
+        return f"{embedder.name}/{embedder.dimension}" if embedder is not None else ""
+
+    async def _write(self, act: Callable[[], T]) -> T:
+        """Run a write; in the order they are asked for, to its end even if nobody waits."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, act)
+
+
+def _compared(
+    file: Words, vector: _Vector, scope: Scope, found: tuple[list[int], int] | None
+) -> lists.Ranked:
+    """The nearest passages: of Chroma's candidates and what it lacks, or of all."""
+    with file.reading() as db:
+        if found is None:
+            return lists.by_vector(db, vector, scope)
+        candidates, upto = found
+        candidates += lists.by_vector(db, vector, scope, after=upto)[0]
+        return lists.by_vector(db, vector, scope, among=candidates)

@@ -1,0 +1,202 @@
+"""A conversation as Markdown, for people, and read again.
+
+``**You**`` and ``**llmos**`` stand above what each said; calls are folded. Where a text has a line
+that looks like one of these marks, a backslash keeps it apart, so that no text can pretend to be
+somebody else's. Read again are the words of the two, with their times; calls, labels and hashes
+are in the JSON lines only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from llmos import limits
+from llmos.errors import BadFile
+from llmos.events import Message
+from llmos.labels import Label, Origin
+from llmos.memory.append import Draft
+from llmos.memory.bulk import Conversation
+from llmos.memory.records import Record
+
+__all__ = ["Paper", "conversations"]
+
+_NAMES = {"user": "You", "assistant": "llmos"}
+_ROLES = {name: role for role, name in _NAMES.items()}
+_MARK = re.compile(r"\\*(?:\*\*(?:You|llmos)\*\*|</?details>|<!-- llmos)")
+_HEADING = re.compile(r"\*\*(You|llmos)\*\*(?: · ([-0-9: ]+))?(?: · cut short)?")
+_BEGIN = "<!-- llmos: process"
+_CLOCK = "%Y-%m-%d %H:%M:%S"
+
+
+def _day(time: float) -> str:
+    """A time for people, in their own zone; nothing for one that no calendar holds."""
+    try:
+        return datetime.fromtimestamp(time).strftime(_CLOCK)
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
+def _apart(text: str) -> str:
+    return "\n".join("\\" + line if _MARK.match(line) else line for line in text.split("\n"))
+
+
+class Paper:
+    """Writes one conversation, piece by piece.
+
+    Args:
+        pid / title / created: Of its process.
+    """
+
+    def __init__(self, pid: int, title: str, created: float) -> None:
+        self._pid = pid
+        self._title = " ".join(title.split()) or f"Process {pid}"
+        self._created = created
+
+    def head(self) -> str:
+        """What stands above everything."""
+        begun = _day(self._created)
+        return f"{_BEGIN} {self._pid} -->\n# {self._title}\n\n*Process {self._pid}, {begun}*\n\n"
+
+    def turn(self, record: Record, erased: bool) -> str:
+        """One record; nothing for those that only the kernel needs."""
+        stored, message = record.stored, record.stored.message
+        text = "*(This text was forgotten.)*" if erased else _apart(message.content)
+        if message.role == "tool":
+            how = f"failed: {stored.error}" if stored.error else f"{stored.seconds:.1f} s"
+            return _folded(f"Result of {message.name or 'a call'} ({how})", message.content)
+        if message.role not in _NAMES:
+            return ""
+        cut = " · cut short" if stored.partial else ""
+        when = f" · {day}" if (day := _day(stored.time)) else ""
+        calls = "".join(
+            _folded(f"Call of {call.name}", _readable(call.arguments)) for call in message.calls
+        )
+        said = f"{text}\n\n" if text else ""
+        return f"**{_NAMES[message.role]}**{when}{cut}\n\n{said}{calls}"
+
+    def end(self) -> str:
+        """What stands below everything."""
+        return "\n"
+
+
+def _readable(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def _folded(summary: str, text: str) -> str:
+    runs = [len(run) for run in re.findall("`{3,}", text)]
+    fence = "`" * (max(runs, default=2) + 1)
+    line = re.sub(r"[<>&\s]+", " ", summary)
+    opened = f"<details>\n<summary>{line}</summary>\n\n"
+    return f"{opened}{fence}\n{_apart(text)}\n{fence}\n\n</details>\n\n"
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def conversations(path: Path, *, mine: bool) -> Iterator[Conversation]:
+    """The conversations of a Markdown file of the form that is written here.
+
+    Args:
+        mine: What stands under ``**You**`` is the word of the person who imports it.
+
+    Raises:
+        BadFile: Nothing in it is headed so.
+    """
+    reader = _Reader(path, mine)
+    found = False
+    for conversation in reader.conversations():
+        found = True
+        yield conversation
+    if not found:
+        raise BadFile(
+            f"{path} holds no conversation: no line is **You** or **llmos**.",
+            remedy="It can also be JSON: an export of llmos or ChatGPT, or a list of messages.",
+        )
+
+
+class _Reader:
+    """Goes through the file once, line by line."""
+
+    def __init__(self, path: Path, mine: bool) -> None:
+        self._path = path
+        self._mine = mine
+        self._title = ""
+        self._heading: tuple[str, float] | None = None  # that was read and not yet used
+        self._over = False  # the conversation has ended
+        self._number = 0  # of the line
+        self._last = 0.0  # the time of the last heading
+
+    def conversations(self) -> Iterator[Conversation]:
+        with self._path.open(encoding="utf-8-sig", newline="\n") as file:
+            lines = self._lines(file)
+            while self._to_heading(lines):
+                drafts = self._drafts(lines)
+                yield Conversation(title=self._title, created=self._last, items=drafts)
+                for _ in drafts:  # what nobody wanted
+                    pass
+
+    def _lines(self, file: Iterator[str]) -> Iterator[str]:
+        try:
+            for self._number, line in enumerate(file, 1):
+                yield line.rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise BadFile(f"{self._path} is not text in UTF-8.") from None
+
+    def _to_heading(self, lines: Iterator[str]) -> bool:
+        """Go on to the first heading of the next conversation; False at the end."""
+        self._title, self._over = "", False
+        for line in lines:
+            if line.startswith("# ") and not self._title:
+                self._title = line[2:].strip()[: limits.TITLE_CHARS]
+            elif heading := _HEADING.fullmatch(line):
+                self._heading = self._parsed(heading)
+                return True
+        return False
+
+    def _parsed(self, heading: re.Match[str]) -> tuple[str, float]:
+        try:
+            self._last = datetime.strptime((heading[2] or "").strip(), _CLOCK).timestamp()
+        except (ValueError, OverflowError, OSError):
+            pass  # as far as is known, it was said when the last one was
+        return _ROLES[heading[1]], self._last
+
+    def _drafts(self, lines: Iterator[str]) -> Iterator[Draft]:
+        turn = 0
+        while self._heading is not None and not self._over:
+            role, time = self._heading
+            text = self._text(lines)
+            turn += 1 if role == "user" or turn == 0 else 0
+            origin = Origin.USER if role == "user" and self._mine else Origin.UNTRUSTED
+            if text:
+                yield Draft(Message(role, text), turn, time, Label(origin))
+
+    def _text(self, lines: Iterator[str]) -> str:
+        """What stands under a heading; then ``_heading`` is the next one, or None."""
+        self._heading = None
+        kept: list[str] = []
+        size, folded = 0, False
+        for line in lines:
+            if line.startswith(_BEGIN):
+                self._over = True
+                break
+            if heading := _HEADING.fullmatch(line):
+                self._heading = self._parsed(heading)
+                break
+            if line in ("<details>", "</details>"):
+                folded = line == "<details>"
+                continue
+            if folded:
+                continue
+            size += len(line) + 1
+            if size > limits.MESSAGE_CHARS:
+                raise BadFile(
+                    f"{self._path}, line {self._number}: a message is longer than"
+                    f" {limits.MESSAGE_CHARS:,} characters."
+                )
+            kept.append(line[1:] if line.startswith("\\") and _MARK.match(line) else line)
+        return "\n".join(kept).strip("\n")
