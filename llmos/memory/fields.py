@@ -6,17 +6,19 @@ Whatever is not so is told to whoever made the object, in words; what happens th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
 from llmos import limits
 
-__all__ = ["Fields"]
+__all__ = ["LATEST", "Fields"]
 
 E = TypeVar("E", bound=StrEnum)
-_MOST = (1 << 63) - 1  # what SQLite keeps as an integer
+_MOST = (1 << 62) - 1  # SQLite keeps twice as much: one can be added
+#: Seconds from the epoch that every calendar here can tell, into either direction.
+LATEST = 2.5e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,28 @@ class Fields:
             self.wrong(f"“{name}” is no whole number")
         return value
 
-    def number(self, name: str, of: Any = None) -> float:
-        """A finite number; ``of``: this one, which only is called so."""
-        value = self.data.get(name) if of is None else of
+    def number(self, name: str) -> float:
+        """A finite number."""
+        value = self.data.get(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             self.wrong(f"“{name}” is no number")
         if not abs(value) < 1e15 or not math.isfinite(value):
             self.wrong(f"“{name}” is too large a number")
         return float(value)
+
+    def moment(self, name: str) -> float:
+        """A time, in seconds since the epoch."""
+        value = self.number(name)
+        if abs(value) > LATEST:
+            self.wrong(f"“{name}” is no time of our calendar")
+        return value
+
+    def amount(self, name: str) -> float:
+        """A number from 0 on."""
+        value = self.number(name)
+        if value < 0:
+            self.wrong(f"“{name}” is less than nothing")
+        return value
 
     def flag(self, name: str) -> bool:
         """True or false."""
@@ -87,10 +103,6 @@ class Fields:
             return bytes.fromhex(self.text(name, limits.TITLE_CHARS))
         except ValueError:
             self.wrong(f"“{name}” is not hexadecimal")
-
-    def table(self, name: str) -> Iterator[tuple[str, Any]]:
-        """The pairs of an object."""
-        return iter(self.inside(name).data.items())
 
     def inside(self, name: str) -> Fields:
         """An object within this one."""

@@ -17,7 +17,7 @@ from llmos.events import Message, ToolCall
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
-from llmos.memory.fields import Fields
+from llmos.memory.fields import LATEST, Fields
 from llmos.memory.values import Value, Values
 
 __all__ = ["conversations"]
@@ -149,7 +149,7 @@ class _Talk:
 
 
 def _seconds(value: Any, otherwise: float) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LATEST
     return float(value) if usable else otherwise
 
 

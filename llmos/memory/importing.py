@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,6 +36,25 @@ _AT_MOST = {
     Kind.ASSISTANT: Origin.MODEL,
     Kind.TOOL: Origin.PLUGIN,
 }
+
+
+class _Priority(StrEnum):
+    """What the kernel can take up again: the engine's priorities by their names."""
+
+    REALTIME = "realtime"
+    INTERACTIVE = "interactive"
+    NORMAL = "normal"
+    IDLE = "idle"
+
+
+#: What a budget may bound.
+_BUDGETS = frozenset({"tokens", "seconds", "calls"})
+
+
+def _budget(row: Fields) -> dict[str, float]:
+    if unknown := row.data.keys() - _BUDGETS:
+        row.wrong(f"there is no budget of {sorted(unknown)[0][:40]!r}")
+    return {name: row.amount(name) for name in row.data}
 
 
 def read(path: Path, *, mine: bool = False, title: str = "") -> Iterator[Conversation]:
@@ -129,14 +149,14 @@ class _Ours:
         return Conversation(
             title=row.text("title", limits.MESSAGE_CHARS)[: limits.TITLE_CHARS],
             system=row.text("system"),
-            priority=row.text("priority", limits.TITLE_CHARS),
-            budget={name: row.number(name, of) for name, of in row.table("budget")},
+            priority=str(row.choice("priority", _Priority)),
+            budget=_budget(row.inside("budget")),
             pid=row.integer("pid"),
             parent=row.integer("parent"),
             fork_seq=None if fork is None else row.integer("fork_seq"),
             employed=row.flag("employed"),
-            created=row.number("created"),
-            ended=None if ended is None else row.number("ended"),
+            created=row.moment("created"),
+            ended=None if ended is None else row.moment("ended"),
             reason=row.text("reason"),
             items=items,
         )
@@ -177,14 +197,14 @@ class _Ours:
         erased = None
         if "erased" in value.data:
             gone = row.inside("erased")
-            erased = (gone.number("time"), gone.text("reason"))
+            erased = (gone.moment("time"), gone.text("reason"))
         draft = Draft(
             message=message,
             turn=row.integer("turn"),
-            time=row.number("time"),
+            time=row.moment("time"),
             label=Label(max(origin, _AT_MOST.get(kind, Origin.USER)), sources),
             error=row.text("error"),
-            seconds=row.number("seconds"),
+            seconds=row.amount("seconds"),
             partial=row.flag("partial"),
             id=row.text("id"),
             seq=row.integer("seq"),
@@ -242,9 +262,9 @@ class _Ours:
         return PastCall(
             turn=row.integer("turn"),
             call=ToolCall(row.text("call_id"), row.text("name"), arguments),
-            started=row.number("started"),
-            finished=row.number("finished" if over else "started"),
-            seconds=row.number("seconds") if over else 0.0,
+            started=row.moment("started"),
+            finished=row.moment("finished" if over else "started"),
+            seconds=row.amount("seconds") if over else 0.0,
             error=row.text("error") if over else "interrupted",
             result_hash=row.hexadecimal("result_hash"),
             result_bytes=row.integer("result_bytes") if value.data.get("result_bytes") else 0,
@@ -254,8 +274,8 @@ class _Ours:
         row = self._fields(value)
         return PastTurn(
             turn=row.integer("turn"),
-            time=row.number("time"),
+            time=row.moment("time"),
             reason=row.text("reason"),
             tokens=row.integer("tokens"),
-            seconds=row.number("seconds"),
+            seconds=row.amount("seconds"),
         )

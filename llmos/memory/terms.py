@@ -30,14 +30,14 @@ _PART = re.compile(r"[^\W_]+")
 _DIGIT = re.compile(r"\d")
 
 _ENGLISH = """
-a about above after again against all also am an and any are as at be because been before
-being below between both but by can could d did do does doing don down during each few for
-from further had has have having he her here hers herself him himself his how i if in into is
-isn it its itself just let like ll m me more most my myself no nor not now o of off on once
-only or other our ours ourselves out over own please re s said same say says shall she should
-so some such t tell than that the their theirs them themselves then there these they this
-those through to too under until up us ve very was wasn we were what when where which while
-who whom whose why will with would you your yours yourself yourselves
+a about above after again against all also am an and any are as at be because been before being
+below between both but by can could d did do does doing don down during each few for from further
+get gets getting go goes going gone got had has have having he her here hers herself him himself his
+how i if in into is isn it its itself just let like ll m me more most my myself no nor not now o of
+off on once only or other our ours ourselves out over own please re s said same say says shall she
+should so some such t tell than that the their theirs them themselves then there these they this
+those through to too under until up us ve very was wasn we went were what when where which while who
+whom whose why will with would you your yours yourself yourselves
 """
 _STOP_WORDS = frozenset(_ENGLISH.split())
 

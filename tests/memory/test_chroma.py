@@ -340,16 +340,19 @@ async def server(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        str(program), "run", "--path", str(tmp_path / "server"), "--port", str(port),
+        str(program), "run", "--path", str(tmp_path / "server"),
+        "--host", "127.0.0.1", "--port", str(port),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,
     )  # fmt: skip
     assert process.stdout is not None
-    while b"Listening on" not in (line := await process.stdout.readline()):
-        assert line, "the server ended"
-    yield process, f"http://127.0.0.1:{port}"
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+    try:
+        while b"listening on address" not in (line := await process.stdout.readline()):
+            assert line, "the server ended"
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def test_an_external_server_keeps_the_copy(tmp_path, server):

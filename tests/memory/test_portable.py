@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import stat
@@ -17,10 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmos import limits
+from llmos.engine.backend import Priority
 from llmos.errors import BadFile, KernelRunning, NoSuchProcess, StoreError
 from llmos.events import Message, ToolCall
+from llmos.kernel.process import Budget
 from llmos.labels import Label, Origin
-from llmos.memory import commands
+from llmos.memory import commands, importing
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
 from llmos.memory.consistency import consistent
@@ -196,7 +199,10 @@ async def test_an_erased_text_is_not_exported_and_stays_erased(
         ('"records":6', '"records":7', "does not hold what its last line says"),
         ('"created":', '"created":1e999,"x":', "“created” is too large"),
         ('"format":1', '"format":2', "line 1: a newer llmos"),
-        ('"budget":{', '"budget":{"x":"y",', "line 2: “x” is no number"),
+        ('"budget":{', '"budget":{"x":"y",', "line 2: there is no budget of 'x'"),
+        ('"budget":{"tokens":9', '"budget":{"tokens":-9', "line 2: “tokens” is less than nothing"),
+        ('"priority":"inter', '"priority":"pro', "line 2: “priority” is none of realtime"),
+        ('"created":', '"created":1e13,"x":', "line 2: “created” is no time of our calendar"),
         ('"calls":[[', '"calls":[[1,', "line 4: “calls” is no list of calls"),
         ('"salt":"', '"salt":"zz', "line 3: “salt” is not hexadecimal"),
         ('{"type":"turn"', '{"type" "turn"', "line 10: this is not JSON"),
@@ -436,6 +442,11 @@ async def test_chatgpts_export_keeps_the_branch_in_use(tmp_path: Path, journal: 
     assert records[0].stored.time == 5.5
     assert seen[0].left_out == ("Pictures, sounds and files in it were left out.",)
     assert {record.label.origin for record in records} == {Origin.UNTRUSTED}
+
+
+async def test_the_priorities_and_budgets_of_an_export_are_those_the_kernel_takes_up() -> None:
+    assert {p.value for p in importing._Priority} == {p.name.lower() for p in Priority}
+    assert {field.name for field in dataclasses.fields(Budget)} == importing._BUDGETS
 
 
 async def test_a_tree_that_bites_its_tail_ends(tmp_path: Path, journal: Journal) -> None:

@@ -70,6 +70,11 @@ class Memory:
         told = await self._ask("GET", f"memory/pages/{id}")
         return "".join(str(page["text"]) for page in told["pages"])
 
+    async def in_view(self, pid: int) -> list[str]:
+        """The texts of all pages that a process's model is shown."""
+        table = await self._ask("GET", f"processes/{pid}/pages")
+        return [await self.page(str(row["id"])) for row in table["pages"] if row["resident"]]
+
     async def forget(self, id: str) -> None:
         """Have a page forgotten."""
         await self._ask("DELETE", f"memory/pages/{id}")

@@ -1,14 +1,13 @@
 """Needles in haystacks of many windows: RULER's single and multi-key tasks, with a window of 1,024.
 
 Haystacks of 1 and 4 windows are read turn by turn, in messages of about 150 tokens; those of 16
-and 64 are imported as a past conversation, so that only recall is on trial. The haystack is the
-same for all samples, as RULER's essays are; word, number and depth differ. An answer is right
-where the number stands in what the model says of its own: a turn that makes a call counts for
-nothing more than its words.
+and 64 are imported as a past conversation, so that only recall is on trial. The question is asked
+once the index has caught up. The haystack is the same for all samples, as RULER's essays are; word,
+number and depth differ. An answer is right where the number stands in what the model says.
 
 The bar's haystack is the essay. The same in repeated noise is reported with fewer samples.
-Controls, asked in one message without any memory: the whole text in a window of 8,192, and the
-first hit of a search by words alone.
+Controls, asked in one message without any memory, with RULER's own words before it: the whole text
+in a window of 8,192, and the first hit of a search by words alone.
 """
 
 from __future__ import annotations
@@ -45,6 +44,9 @@ MESSAGE_TOKENS, REPLY_TOKENS = 150, 48
 DISTRACTORS = 8
 CONTROLS = 10  # samples of a control, and of the noise form
 _OK = "Just say OK."
+#: RULER's own words ("I will quiz you") have the starter model answer every part with "I'm ready to
+#: practice", and then the question too, whatever it is shown.
+_OPENING = "I will read a text to you in parts. Just say OK after each part."
 _DAY = 86_400.0
 
 
@@ -177,24 +179,28 @@ async def _one(kernel: PrivateKernel, memory: Memory, task: Task, sample: Sample
     client = kernel.client
     if task.imported:
         pid = await memory.import_past(_past(sample.messages), "A long text")
-        await memory.settled(pid, sample.messages[:: max(1, len(sample.messages) // 4)])
-        await memory.settled(pid, sample.messages[-1:])
     else:
         pid = (await client.create(title="A text, read")).pid
-        await ask(client, pid, f"{MEMORIZE} {_OK}")
+        await ask(client, pid, _OPENING)
         for message in sample.messages:
             await ask(client, pid, f"{message}\n\n{_OK}")
+    some = sample.messages[:: max(1, len(sample.messages) // 4)]
+    await memory.settled(pid, [*some, sample.messages[-1]])
     try:
         reply = await ask(client, pid, sample.needle.question)
+        result = _judged(sample, reply.text, reply.error)
+        if not result["right"]:  # the model's mistake, or the memory's
+            shown = await memory.in_view(pid)
+            result["in_view"] = any(sample.needle.number in text for text in shown)
+        return result
     finally:
         await client.kill(pid)
-    return _judged(sample, reply.text, reply.error)
 
 
 def _past(messages: Sequence[str]) -> list[tuple[str, str, float]]:
     """A conversation of yesterday: somebody dictates, and the assistant listens."""
     began = time.time() - _DAY
-    out = [("user", f"{MEMORIZE} {_OK}", began), ("assistant", "OK.", began + 1)]
+    out = [("user", _OPENING, began), ("assistant", "OK.", began + 1)]
     for at, message in enumerate(messages, 1):
         said = began + 10 * at
         out += [("user", f"{message}\n\n{_OK}", said), ("assistant", "OK.", said + 1)]
