@@ -147,13 +147,13 @@ TOKENIZER_BYTES = 64 * 1024 * 1024
 # --- search index ---------------------------------------------------------------------------
 INDEX_QUERY_CHARS = 4000  # of a query; words and vectors look at no more
 INDEX_TERMS = 64  # distinct words of a query
-INDEX_TERM_ROWS = 50_000  # passages scored for one query; its commonest words go beyond that
+INDEX_TERM_ROWS = 15_000  # passages scored for one query; its commonest words go beyond that
 INDEX_TERMS_KEPT = 4096  # words whose rarity is remembered
 INDEX_DEPTH = 100  # passages of each of the four lists that are fused
 INDEX_RANK = 60  # constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)
 INDEX_HITS = 1000  # of one search
 INDEX_PIDS = 64  # processes that a search names one by one
-INDEX_EXACT = 20_000  # passages compared one by one; Chroma helps where there are more
+INDEX_EXACT = 20_000  # passages compared one by one, 5 ms a thousand; Chroma helps beyond
 INDEX_SLICE = 2048  # pairs of vectors in memory at once
 INDEX_GROUP = 500  # passages written in one transaction
 INDEX_EMBED = 8  # passages embedded between two looks at whether somebody waits

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos import limits
-from llmos.errors import StoreError
+from llmos.errors import ConfigError, StoreError
 from llmos.memory import lists
 from llmos.memory.mirror import Mirror
 from llmos.memory.passages import Hit, Passage, Progress, Scope
@@ -51,6 +51,9 @@ class Index:
         embedder: Makes vectors of texts; None: by words only.
         chroma: ``embedded``, ``off``, or the address of a Chroma server (``http://host:port``).
         exact: A scope that leaves at most so many passages is compared one by one.
+
+    Raises:
+        ConfigError: ``chroma`` is none of these.
     """
 
     def __init__(
@@ -61,6 +64,12 @@ class Index:
         chroma: str = "embedded",
         exact: int = limits.INDEX_EXACT,
     ) -> None:
+        if chroma not in ("embedded", "off") and not chroma.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"{chroma!r} is no place for Chroma.",
+                remedy='It is "embedded", "off", or a server\'s address such as '
+                "http://localhost:8000.",
+            )
         self._folder = folder
         self._embedder = embedder
         self._chroma = chroma if embedder is not None else "off"

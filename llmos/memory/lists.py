@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos import limits
+from llmos.memory.index_schema import COLUMNS, passage
 from llmos.memory.passages import Passage, Scope
-from llmos.memory.words import COLUMNS, passage
 
 __all__ = [
     "Rarity",
@@ -99,14 +99,19 @@ def by_words(
     outside, values = _excluded(scope, "n")
     if where.sql:
         outside += f" AND n IN (SELECT p.n FROM passages p {where.sql})"
+    # MATERIALIZED, or SQLite asks FTS5 once for each passage that the condition leaves.
+    found = (
+        "WITH found AS MATERIALIZED (SELECT rowid AS n, bm25(words, 1, 0, 0) AS text,"
+        " bm25(words, 1, 1, 0) AS whole FROM words WHERE words MATCH ?)"
+    )
+    kept = "found"
+    if outside != "true":
+        found += f", kept AS MATERIALIZED (SELECT * FROM found WHERE {outside})"
+        kept = "kept"
     depth = limits.INDEX_DEPTH
     rows = db.execute(
-        # MATERIALIZED, or SQLite asks FTS5 once for each passage that the condition leaves.
-        "WITH found AS MATERIALIZED (SELECT rowid AS n, bm25(words, 1, 0, 0) AS text,"
-        " bm25(words, 1, 1, 0) AS whole FROM words WHERE words MATCH ?),"
-        f" kept AS MATERIALIZED (SELECT * FROM found WHERE {outside})"
-        " SELECT * FROM (SELECT * FROM kept ORDER BY text, n DESC LIMIT ?) UNION"
-        " SELECT * FROM (SELECT * FROM kept ORDER BY whole, n DESC LIMIT ?)",
+        f"{found} SELECT * FROM (SELECT * FROM {kept} ORDER BY text, n DESC LIMIT ?) UNION"
+        f" SELECT * FROM (SELECT * FROM {kept} ORDER BY whole, n DESC LIMIT ?)",
         (match, *values, *where.values, depth, depth),
     ).fetchall()
     # bm25 is negative, the better the lower; 0 where only the context has the word.

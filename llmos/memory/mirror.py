@@ -5,7 +5,7 @@ of another index, hanging or crashing, it is put aside and made anew from the ve
 In the meantime ``nearest`` says None and whoever asks compares exactly. A small index is compared
 exactly anyway: it has no copy and no worker in memory, until it is half as large as that.
 
-Doesn't rank: what Chroma finds are candidates.
+What the copy has is kept in ``ledger.py``. Doesn't rank: what Chroma finds are candidates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,8 +26,9 @@ import numpy.typing as npt
 from llmos import limits, paths
 from llmos.errors import StoreError
 from llmos.memory.chroma import Chroma, ChromaFailed, ChromaMissing
+from llmos.memory.ledger import Ledger
 from llmos.memory.passages import Scope
-from llmos.memory.words import UNMIRRORED, Words
+from llmos.memory.words import Words
 
 __all__ = ["Mirror"]
 
@@ -62,7 +62,7 @@ class Mirror:
         self._words = words
         self._folder = words.path.parent / FOLDER
         self._url = "" if where in ("embedded", "off") else where
-        self._dimension = dimension
+        self._ledger = Ledger(words, dimension)
         self._small = small
         self._idle = idle
         self._chroma = Chroma(self._folder, self._url, _name(words.path.parent, self._url))
@@ -149,8 +149,7 @@ class Mirror:
         if not task.done() or task.cancelled() or task.exception() is not None:
             return None
         found = dict.fromkeys(_number(id) for id, _ in task.result())
-        upto = await asyncio.to_thread(self._words.meta, "mirrored")
-        return list(found), int(upto or 0)
+        return list(found), await asyncio.to_thread(self._ledger.upto)
 
     def _answered(self, task: asyncio.Task[Any]) -> None:
         self._asked.discard(task)
@@ -197,7 +196,7 @@ class Mirror:
         if not self._chroma.alive:
             self.state = "building"
             await self._open()
-        if await asyncio.to_thread(self._lag) > self._small:
+        if await asyncio.to_thread(self._ledger.lag, self._small + 1) > self._small:
             self.state = "building"
         while await self._copy_some() or await self._drop_some():
             await self._idle()
@@ -210,7 +209,7 @@ class Mirror:
             ChromaFailed: It was neither; what there was is out of the way.
         """
         try:
-            mark = await asyncio.to_thread(self._words.meta, "mirror")
+            mark = await asyncio.to_thread(self._ledger.mark)
             count, marked = await self._chroma.open(mark)
             await self._check(count, marked == mark)
         except ChromaMissing:
@@ -219,7 +218,7 @@ class Mirror:
             if self._url and not isinstance(error, _Unsound):
                 raise  # a server that is away has lost nothing
             await self._renewed(error)
-            count, _ = await self._chroma.open(await asyncio.to_thread(self._words.meta, "mirror"))
+            count, _ = await self._chroma.open(await asyncio.to_thread(self._ledger.mark))
 
     async def _check(self, count: int, ours: bool) -> None:
         """See that the copy has what it should, and finds it.
@@ -227,11 +226,11 @@ class Mirror:
         Raises:
             ChromaFailed: It does not.
         """
-        expected, gone = await asyncio.to_thread(self._entries)
+        expected, gone = await asyncio.to_thread(self._ledger.entries)
         # A kernel that was killed may not have noted down its last batch.
         if not ours or not expected - gone <= count <= expected + limits.CHROMA_BATCH:
             raise _Unsound(f"Chroma has {count} entries of {expected}, or another index's.")
-        for vector in await asyncio.to_thread(self._samples):
+        for vector in await asyncio.to_thread(self._ledger.samples):
             found = await self._chroma.query(vector, 3)
             if not found or found[0][1] > _NEAR:
                 raise _Unsound("Chroma does not find what it should have.")
@@ -267,106 +266,30 @@ class Mirror:
 
     async def _copy_some(self) -> bool:
         """Copy one request's worth of vectors; whether there were any."""
-        mark, rows = await asyncio.to_thread(self._batch)
-        ids: list[str] = []
-        vectors: list[npt.NDArray[np.float32]] = []
-        metadatas: list[dict[str, Any]] = []
-        copied: list[tuple[int, int]] = []
-        for n, pid, source, pair in rows:
-            pairs = self._pair(pair)
-            for id, vector in zip(_ids(n), pairs, strict=False):
-                ids.append(id)
-                vectors.append(vector)
-                metadatas.append({"pid": pid, "source": source})
-            copied.append((n, len(pairs)))
-        if ids:
-            await self._chroma.add(ids, np.stack(vectors), metadatas)
-        if copied:
-            await asyncio.to_thread(self._note_copied, mark, copied)
-        return bool(copied)
+        mark, batch = await asyncio.to_thread(self._ledger.batch)
+        entries = [
+            (id, vector, {"pid": one.pid, "source": one.source})
+            for one in batch
+            for id, vector in zip(_ids(one.n), one.vectors, strict=False)
+        ]
+        if entries:
+            ids, vectors, about = zip(*entries, strict=True)
+            await self._chroma.add(ids, np.stack(vectors), about)
+        if batch:
+            await asyncio.to_thread(self._ledger.note_copied, mark, batch)
+        return bool(batch)
 
     async def _drop_some(self) -> bool:
         """Take some of what was dropped out of the copy; whether there was any."""
-        gone = await asyncio.to_thread(self._gone)
+        gone = await asyncio.to_thread(self._ledger.gone)
         if gone:
             await self._chroma.delete([id for n in gone for id in _ids(n)])
-            await asyncio.to_thread(self._note_gone, gone)
+            await asyncio.to_thread(self._ledger.note_gone, gone)
         return bool(gone)
-
-    def _pair(self, pair: bytes) -> list[npt.NDArray[np.float32]]:
-        """The vectors of a passage: none, one, or two where its context makes a difference."""
-        both = np.frombuffer(pair, np.float16).astype(np.float32)
-        if len(both) != 2 * self._dimension:
-            return []
-        text, whole = both.reshape(2, -1)
-        return [text] if np.array_equal(text, whole) else [text, whole]
-
-    # --- what is in SQLite about it ---------------------------------------------------------
-
-    def _lag(self) -> int:
-        """Vectors that are not copied, counted up to where it matters."""
-        with self._words.reading() as db:
-            sql = f"SELECT count(*) FROM (SELECT 1 FROM vectors WHERE {UNMIRRORED} LIMIT ?)"
-            return int(db.execute(sql, (self._small + 1,)).fetchone()[0])
-
-    def _batch(self) -> tuple[str, list[tuple[int, int, str, bytes]]]:
-        """The copy's mark, and the next vectors to copy: n, pid, source, pair."""
-        with self._words.reading() as db:
-            mark = _get(db, "mirror")
-            rows = db.execute(
-                "SELECT n, pid, source, pair FROM vectors JOIN passages USING (n)"
-                f" WHERE {UNMIRRORED} ORDER BY n LIMIT ?",
-                (limits.CHROMA_BATCH // 2,),  # two entries each
-            )
-            return mark, rows.fetchall()
-
-    def _note_copied(self, mark: str, copied: list[tuple[int, int]]) -> None:
-        with self._words.writing() as db:
-            if _get(db, "mirror") != mark:
-                return  # another copy has begun in the meantime
-            _set(db, "mirrored", copied[-1][0])
-            _set(db, "mirror_entries", _get(db, "mirror_entries") + sum(e for _, e in copied))
-            # What was dropped while it was being copied must go from the copy, too.
-            sql = "INSERT INTO gone SELECT ?, ? WHERE ? NOT IN (SELECT n FROM vectors)"
-            db.executemany(sql, [(n, entries, n) for n, entries in copied])
-
-    def _gone(self) -> list[int]:
-        with self._words.reading() as db:
-            rows = db.execute("SELECT n FROM gone LIMIT ?", (limits.CHROMA_BATCH,))
-            return [n for (n,) in rows]
-
-    def _note_gone(self, gone: list[int]) -> None:
-        with self._words.writing() as db:
-            for n in gone:
-                sql = "DELETE FROM gone WHERE n = ? RETURNING entries"
-                entries = sum(row[0] for row in db.execute(sql, (n,)).fetchall())
-                _set(db, "mirror_entries", _get(db, "mirror_entries") - entries)
-
-    def _entries(self) -> tuple[int, int]:
-        """Entries the copy should have, and those of them that are to go."""
-        with self._words.reading() as db:
-            (gone,) = db.execute("SELECT coalesce(sum(entries), 0) FROM gone").fetchone()
-            return _get(db, "mirror_entries") or 0, gone
-
-    def _samples(self) -> list[npt.NDArray[np.float32]]:
-        """Vectors that the copy must find: the first, one in the middle, the last."""
-        with self._words.reading() as db:
-            sql = "SELECT pair FROM vectors WHERE n >= ? AND n <= ? AND length(pair) ORDER BY n"
-            upto = _get(db, "mirrored") or 0
-            rows = [
-                db.execute(f"{sql} {way} LIMIT 1", bounds).fetchone()
-                for bounds, way in (
-                    ((0, upto), "ASC"),
-                    ((upto // 2, upto), "ASC"),
-                    ((0, upto), "DESC"),
-                )
-            ]
-        return [self._pair(row[0])[0] for row in rows if row and self._pair(row[0])]
 
     def _put_aside(self) -> None:
         """Rename the folder, one at most, and begin a new copy."""
-        with self._words.writing() as db:
-            self._words.forget_mirror(db)
+        self._ledger.void()
         if not self._url and os.path.lexists(self._folder):
             aside = self._folder.with_name(f"{FOLDER}.broken")
             _remove(aside)
@@ -374,23 +297,13 @@ class Mirror:
 
     def _throw_away(self) -> None:
         """Delete the folder, and what was put aside."""
-        with self._words.writing() as db:
-            self._words.forget_mirror(db)
+        self._ledger.void()
         _remove(self._folder.with_name(f"{FOLDER}.broken"))
         _remove(self._folder)
 
 
 class _Unsound(ChromaFailed):
     """It opens, and is not what it should be."""
-
-
-def _get(db: sqlite3.Connection, key: str) -> Any:
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return row[0] if row else None
-
-
-def _set(db: sqlite3.Connection, key: str, value: int) -> None:
-    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
 def _ids(n: int) -> tuple[str, str]:
@@ -406,7 +319,7 @@ def _condition(scope: Scope) -> dict[str, Any] | None:
     """The scope's processes and sources, as Chroma writes a condition."""
     parts: list[dict[str, Any]] = []
     if scope.pids is not None:
-        parts.append({"pid": {"$in": list(scope.pids)}})
+        parts.append({"pid": {"$in": [pid for pid in scope.pids if abs(pid) < 1 << 63] or [-1]}})
     if scope.sources is not None:
         parts.append({"source": {"$in": list(scope.sources)}})
     return {"$and": parts} if len(parts) > 1 else parts[0] if parts else None

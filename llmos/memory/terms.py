@@ -3,7 +3,7 @@
 FTS5 splits, folds and stems words itself (``TOKENIZER``). Two things are done before it: scripts
 written without spaces become overlapping pairs of characters, as Lucene's CJK analyzer has it, and
 compatibility forms (full-width digits, ligatures) become ordinary ones. Whatever changes here
-changes what is on the disk: raise ``words.VERSION``.
+changes what is on the disk: raise ``index_schema.VERSION``.
 
 A query is never FTS5's query language: each of its words is quoted, so that a hostile one is text.
 """

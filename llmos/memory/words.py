@@ -20,52 +20,28 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from llmos import limits, paths
 from llmos.errors import StoreCorrupt, StoreError, StoreFull
+from llmos.memory.index_schema import (
+    COLUMNS,
+    ENTRIES,
+    MIRRORED,
+    Row,
+    index_words,
+    passage,
+    prepare,
+    problems,
+    values,
+)
 from llmos.memory.passages import Passage
-from llmos.memory.terms import TOKENIZER, indexed, storable
 
-__all__ = ["FILE", "Row", "Words", "open_words", "passage"]
+__all__ = ["FILE", "Words", "open_words"]
 
 log = logging.getLogger(__name__)
 
 FILE = "index.db"
-VERSION = 1  #: of the tables and of what ``terms.indexed`` makes of a text
-APPLICATION_ID = 0x6C6C6D69  # "llmi" in the file's header
-COLUMNS = "n, id, source, pid, place, time, text, context, speaker"
-
-#: Of a row of ``vectors``: whether Chroma has it, and how many entries that makes there.
-_UPTO = "coalesce((SELECT value FROM meta WHERE key = 'mirrored'), 0)"
-MIRRORED, UNMIRRORED = f"n <= {_UPTO}", f"n > {_UPTO}"
-_HALVES = "substr(pair, 1, length(pair) / 2) = substr(pair, length(pair) / 2 + 1)"
-ENTRIES = f"CASE WHEN pair = x'' THEN 0 WHEN {_HALVES} THEN 1 ELSE 2 END"
-
-#: ``COLUMNS`` of a passage.
-Row: TypeAlias = tuple[int, str, str, int, str, float, str, str, str]
-
-_SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE cursors (name TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE passages (
-    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL,
-    pid INTEGER NOT NULL, place TEXT NOT NULL, time REAL NOT NULL, text TEXT NOT NULL,
-    context TEXT NOT NULL, speaker TEXT NOT NULL);
-CREATE INDEX passages_pid ON passages (pid, source, time);
-CREATE INDEX passages_source ON passages (source, time);
--- Of the text, then of the text with its context; float16 each. Empty: could not be made.
-CREATE TABLE vectors (n INTEGER PRIMARY KEY, pair BLOB NOT NULL);
--- Still to be taken out of the copy that Chroma has, with how many entries each has there.
-CREATE TABLE gone (n INTEGER PRIMARY KEY, entries INTEGER NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (
-    text, context, scope, content = '', tokenize = '{TOKENIZER}');
-"""
-
-
-def passage(row: Row) -> Passage:
-    """The passage of a row of ``COLUMNS``."""
-    return Passage(*row[1:])
 
 
 def open_words(folder: Path, space: str) -> Words:
@@ -197,7 +173,7 @@ class Words:
         with self.writing() as db:
             db.execute("INSERT INTO words (words) VALUES ('delete-all')")
             for row in db.execute(f"SELECT {COLUMNS} FROM passages"):
-                _index(db, row)
+                index_words(db, row)
             self._drop_vectors(db)
 
     # --- vectors ----------------------------------------------------------------------------
@@ -267,12 +243,12 @@ class Words:
         """
         try:
             with self._lock:
-                return list(_problems(self._db))
+                return list(problems(self._db))
         except sqlite3.Error as error:
             return [f"The search index {self.path} cannot be read to its end ({error})."]
 
     def _put(self, db: sqlite3.Connection, one: Passage) -> None:
-        new = _row(one)
+        new = values(one)
         sql = f"SELECT {COLUMNS} FROM passages WHERE id = ?"
         old: Row | None = db.execute(sql, (new[0],)).fetchone()
         if old is not None:
@@ -283,12 +259,12 @@ class Words:
         columns = COLUMNS.removeprefix("n, ")
         made = db.execute(f"INSERT INTO passages ({columns}) VALUES ({places})", new)
         assert made.lastrowid is not None
-        _index(db, (made.lastrowid, *new))
+        index_words(db, (made.lastrowid, *new))
         self.total += 1
 
     def _drop(self, db: sqlite3.Connection, row: Row) -> None:
         n = row[0]
-        _index(db, row, delete=True)
+        index_words(db, row, delete=True)
         db.execute("DELETE FROM passages WHERE n = ?", (n,))
         self.total -= 1
         db.execute(
@@ -344,16 +320,7 @@ class Words:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA secure_delete = ON")
         db.execute(f"PRAGMA journal_size_limit = {limits.INDEX_LOG_BYTES}")
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                f"PRAGMA user_version = {VERSION}; COMMIT;"
-            )
-        elif (application, version) != (APPLICATION_ID, VERSION):
-            raise StoreCorrupt(f"it is of version {version}, not {VERSION}")
+        prepare(db)
         db.execute("SELECT rowid FROM words WHERE words MATCH 'a' LIMIT 1").fetchone()
         (self.total,) = db.execute("SELECT count(*) FROM passages").fetchone()
         (self.embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
@@ -393,56 +360,3 @@ class Words:
                 remedy="Use a Python whose SQLite has it, as those of python.org do.",
             )
         return StoreError(f"{name} failed ({error}).")
-
-
-def _row(one: Passage) -> tuple[str, str, int, str, float, str, str, str]:
-    return (
-        storable(one.id),
-        storable(one.source),
-        one.pid,
-        storable(one.place),
-        one.time if abs(one.time) < float("inf") else 0.0,
-        storable(one.text),
-        storable(one.context),
-        storable(one.speaker),
-    )
-
-
-def _index(db: sqlite3.Connection, row: Row, *, delete: bool = False) -> None:
-    """Put a passage's words in, or take out what was put in for the same row."""
-    n, _, source, pid, _, _, text, context, speaker = row
-    values = (n, indexed(text), indexed(f"{speaker} {context}"), f"pid{pid} source{source}")
-    if delete:
-        db.execute(
-            "INSERT INTO words (words, rowid, text, context, scope) VALUES ('delete', ?, ?, ?, ?)",
-            values,
-        )
-    else:
-        db.execute("INSERT INTO words (rowid, text, context, scope) VALUES (?, ?, ?, ?)", values)
-
-
-def _problems(db: sqlite3.Connection) -> Iterator[str]:
-    said = [row[0] for row in db.execute(f"PRAGMA integrity_check({limits.STORE_PROBLEMS})")]
-    yield from (f"The search index's file is damaged: {line}." for line in said if line != "ok")
-    try:
-        db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-    except sqlite3.DatabaseError as error:
-        yield f"The words of the search index are damaged ({error})."
-    for (count,) in db.execute(
-        "SELECT count(*) FROM passages WHERE n NOT IN (SELECT id FROM words_docsize)"
-    ):
-        if count:
-            yield f"{count} passages of the search index have no words."
-    for (count,) in db.execute(
-        "SELECT count(*) FROM words_docsize WHERE id NOT IN (SELECT n FROM passages)"
-    ):
-        if count:
-            yield f"The search index has the words of {count} passages that are not there."
-    for (count,) in db.execute(
-        "SELECT count(*) FROM vectors WHERE n NOT IN (SELECT n FROM passages)"
-    ):
-        if count:
-            yield f"The search index has the vectors of {count} passages that are not there."
-    sql = "SELECT length(pair), count(*) FROM vectors WHERE length(pair) GROUP BY 1 ORDER BY 2 DESC"
-    for size, count in db.execute(sql).fetchall()[1:]:
-        yield f"{count} vectors of the search index have {size} bytes, unlike the others."

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from llmos import limits
+from llmos.errors import ConfigError
 from llmos.memory.chroma import Chroma, ChromaFailed
 from llmos.memory.chroma_worker import LENGTHS
 from llmos.memory.index import Index
@@ -175,6 +176,21 @@ async def test_a_search_of_many_passages_asks_chroma_and_compares_exactly(index)
     assert named and {int(id[1:]) % 4 for id in named} == {2}
 
 
+async def test_copying_stands_still_while_somebody_waits_for_the_model(tmp_path):
+    async with opened(tmp_path, "off") as index:
+        await index.put(turns(20))
+        await index.settled()
+    async with opened(tmp_path) as index:
+        index.pause()
+        settled = asyncio.create_task(index.settled(chroma=True))
+        await found(index, 7)
+        assert worker(index) == 0 and not settled.done()
+        assert index.progress().chroma == "building"
+        index.resume()
+        await settled
+        assert "n7" in (await candidates(index, "text number 7") or [])
+
+
 async def test_what_chroma_lacks_yet_is_found_nevertheless(index):
     index.pause()
     index._mirror._small = 100  # what is behind may be compared one by one
@@ -303,6 +319,11 @@ async def test_without_the_package_there_is_a_sentence_and_the_search(tmp_path, 
         await index.settled(chroma=True)
         assert index.progress().chroma == "broken: The package chromadb is not installed."
         await found(index, 1)
+
+
+def test_a_place_that_is_none_is_a_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="'localhost:8000' is no place for Chroma"):
+        Index(tmp_path / "index", Numbers(), chroma="localhost:8000")
 
 
 async def test_a_small_index_has_no_worker_and_no_copy(tmp_path):

@@ -5,6 +5,9 @@ and 64 are imported as a past conversation, so that only recall is on trial. The
 once the index has caught up. The haystack is the same for all samples, as RULER's essays are; word,
 number and depth differ. An answer is right where the number stands in what the model says.
 
+A conversation has no introduction: after RULER's own ("I will quiz you") the starter model answers
+every part with "I'm ready to practice", and then the question too, whatever it is shown.
+
 The bar's haystack is the essay. The same in repeated noise is reported with fewer samples.
 Controls, asked in one message without any memory, with RULER's own words before it: the whole text
 in a window of 8,192, and the first hit of a search by words alone.
@@ -44,9 +47,6 @@ MESSAGE_TOKENS, REPLY_TOKENS = 150, 48
 DISTRACTORS = 8
 CONTROLS = 10  # samples of a control, and of the noise form
 _OK = "Just say OK."
-#: RULER's own words ("I will quiz you") have the starter model answer every part with "I'm ready to
-#: practice", and then the question too, whatever it is shown.
-_OPENING = "I will read a text to you in parts. Just say OK after each part."
 _DAY = 86_400.0
 
 
@@ -181,7 +181,6 @@ async def _one(kernel: PrivateKernel, memory: Memory, task: Task, sample: Sample
         pid = await memory.import_past(_past(sample.messages), "A long text")
     else:
         pid = (await client.create(title="A text, read")).pid
-        await ask(client, pid, _OPENING)
         for message in sample.messages:
             await ask(client, pid, f"{message}\n\n{_OK}")
     some = sample.messages[:: max(1, len(sample.messages) // 4)]
@@ -200,11 +199,14 @@ async def _one(kernel: PrivateKernel, memory: Memory, task: Task, sample: Sample
 def _past(messages: Sequence[str]) -> list[tuple[str, str, float]]:
     """A conversation of yesterday: somebody dictates, and the assistant listens."""
     began = time.time() - _DAY
-    out = [("user", _OPENING, began), ("assistant", "OK.", began + 1)]
-    for at, message in enumerate(messages, 1):
-        said = began + 10 * at
-        out += [("user", f"{message}\n\n{_OK}", said), ("assistant", "OK.", said + 1)]
-    return out
+    return [
+        each
+        for at, message in enumerate(messages)
+        for each in (
+            ("user", f"{message}\n\n{_OK}", began + 10 * at),
+            ("assistant", "OK.", began + 10 * at + 1),
+        )
+    ]
 
 
 # --- controls ---------------------------------------------------------------------------------

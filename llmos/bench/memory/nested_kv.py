@@ -40,7 +40,8 @@ async def measure(bench: MemoryBench) -> None:
     if not bench.wants("nested_kv", "nested_kv_starter"):
         return
     drawn = random.Random(bench.seed)
-    tasks = [nested(drawn, PAIRS, level) for level in LEVELS for _ in range(TASKS)]
+    each = bench.samples_of(TASKS)
+    tasks = [nested(drawn, PAIRS, level) for level in LEVELS for _ in range(each)]
     in_all = await bench.count("\n".join(_line(*pair) for pair in tasks[0].pairs.items()))
     window = max(512, round(SHARE * in_all / _GRAIN) * _GRAIN)
     told = {"pairs": PAIRS, "pairs_tokens": in_all, "window": window}
@@ -56,7 +57,7 @@ async def measure(bench: MemoryBench) -> None:
             await memory.settled(pid, [text for role, text, _ in messages if role == "user"])
             found = await follow(memory, pid, task.key)
             followed.append((task.level, found == task.value))
-            if at % TASKS < STARTER_TASKS and bench.wants("nested_kv_starter"):
+            if at % each < STARTER_TASKS and bench.wants("nested_kv_starter"):
                 reply = await ask(kernel.client, pid, _question(task))
                 answered.append((task.level, task.value in reply.text))
             await kernel.client.kill(pid)
