@@ -96,29 +96,30 @@ class Memory:
         """Faults, prefetches and whatever else is counted."""
         return dict((await self._client.stats()).get("memory", {}))
 
-    async def settled(
-        self, pid: int, texts: Iterable[str], *, seconds: float = INDEX_SECONDS
-    ) -> None:
-        """Wait until what was said in ``pid`` can be found by meaning.
+    async def settled(self, pid: int, newest: str, *, seconds: float = INDEX_SECONDS) -> None:
+        """Wait until all that was said can be found by meaning.
 
         Args:
-            texts: Some of it, the newest among them.
+            newest: What was said last in ``pid``; the index is fed in order.
 
         Raises:
-            KernelError: It cannot after ``seconds``.
+            KernelError: It cannot after ``seconds``, or the kernel does not tell.
         """
-        deadline = time.perf_counter() + seconds
-        for text in texts:
-            while not all(
-                hit.similarity is not None for hit in await self._found(text[:_QUERY_CHARS], pid)
-            ):
-                if time.perf_counter() > deadline:
-                    raise KernelError(f"The index was not ready after {seconds:.0f} s.")
-                await asyncio.sleep(_POLL_S)
+        deadline, fed = time.perf_counter() + seconds, False
+        while True:
+            fed = fed or await self._finds(newest[:_QUERY_CHARS], pid)
+            counters = await self.counters()
+            if not {"passages", "embedded"} <= counters.keys():
+                raise KernelError("The kernel's stats do not tell how far its index is.")
+            if fed and counters["embedded"] >= counters["passages"]:
+                return
+            if time.perf_counter() > deadline:
+                told = f"{counters['embedded']} of {counters['passages']} passages embedded"
+                raise KernelError(f"The index was not ready after {seconds:.0f} s: {told}.")
+            await asyncio.sleep(_POLL_S)
 
-    async def _found(self, query: str, pid: int) -> list[Hit]:
-        """The first hits; a text that is found nowhere is not in the index yet."""
-        return await self.search(query, pid=pid) or [Hit("", "", "", 0.0, None)]
+    async def _finds(self, text: str, pid: int) -> bool:
+        return any(text in hit.text for hit in await self.search(text, pid=pid))
 
     async def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = await self._http.request(method, f"/kernel/v1/{path}", **options)

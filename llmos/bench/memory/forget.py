@@ -36,7 +36,7 @@ FACT = f"The code word of my boat is {MARKS[0]}, and its number is {MARKS[1]}."
 QUESTION = "What is the code word of my boat, and what is its number?"
 FILLER_TOKENS, FILLERS = 200, 12  # messages; together more than two windows
 SEARCHED = 50
-_ROUNDS = 10
+_PAGES = 100  # forgotten at most
 _TAIL = 8  # characters of a mark that are looked for
 _SNAPSHOT_S = 60.0
 _READ_BYTES = 1 << 20
@@ -84,7 +84,7 @@ async def _say(bench: MemoryBench, kernel: PrivateKernel, memory: Memory) -> dic
     client = kernel.client
     pid = (await client.create()).pid
     await heard(client, pid, FACT)
-    await memory.settled(pid, [FACT])
+    await memory.settled(pid, FACT)
     async with evictions(client, pid) as batches:
         for _ in range(FILLERS):
             await heard(client, pid, f"{await bench.words(FILLER_TOKENS)}\n\nJust say OK.")
@@ -101,20 +101,20 @@ async def _say(bench: MemoryBench, kernel: PrivateKernel, memory: Memory) -> dic
 
 
 async def _forget(memory: Memory) -> int:
-    """Forget every page that is found to hold a mark; how many there were."""
-    forgotten = 0
-    for _ in range(_ROUNDS):
-        holding = {
+    """Forget one page after another that is found to hold a mark; how many there were.
+
+    Looked for anew each time: what was made of a page goes with it.
+    """
+    for forgotten in range(_PAGES):
+        holding = [
             hit.id
             for query in (*MARKS, FACT)
             for hit in await memory.search(query, k=SEARCHED)
             if any(mark in hit.text for mark in MARKS)
-        }
+        ]
         if not holding:
             return forgotten
-        for id in sorted(holding):
-            await memory.forget(id)
-        forgotten += len(holding)
+        await memory.forget(holding[0])
     raise KernelError("What was forgotten is found again and again.")
 
 

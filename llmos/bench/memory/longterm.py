@@ -37,8 +37,7 @@ async def measure(bench: MemoryBench) -> None:
             messages = conversation.messages
             texts = [text for _, text, _ in messages]
             pid = await memory.import_past(messages, "Half a year")
-            await memory.settled(pid, texts[:: max(1, len(texts) // 8)])
-            await memory.settled(pid, texts[-2:])
+            await memory.settled(pid, texts[-2])
             with Words(texts) as words:
                 for question in conversation.questions:
                     hits = await memory.search(question.text, k=HITS, pid=pid)

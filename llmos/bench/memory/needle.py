@@ -183,8 +183,7 @@ async def _one(kernel: PrivateKernel, memory: Memory, task: Task, sample: Sample
         pid = (await client.create(title="A text, read")).pid
         for message in sample.messages:
             await ask(client, pid, f"{message}\n\n{_OK}")
-    some = sample.messages[:: max(1, len(sample.messages) // 4)]
-    await memory.settled(pid, [*some, sample.messages[-1]])
+    await memory.settled(pid, sample.messages[-1])
     try:
         reply = await ask(client, pid, sample.needle.question)
         result = _judged(sample, reply.text, reply.error)

@@ -54,7 +54,7 @@ async def measure(bench: MemoryBench) -> None:
         for at, task in enumerate(tasks):
             messages = past(task)
             pid = await memory.import_past(messages, "Pairs")
-            await memory.settled(pid, [text for role, text, _ in messages if role == "user"])
+            await memory.settled(pid, messages[-2][1])
             found = await follow(memory, pid, task.key)
             followed.append((task.level, found == task.value))
             if at % each < STARTER_TASKS and bench.wants("nested_kv_starter"):
