@@ -24,7 +24,8 @@ from typing import Any
 
 from llmos import limits, paths
 from llmos.config import Config, EngineConfig
-from llmos.engine.backend import Backend
+from llmos.engine.backend import Backend, ModelInfo
+from llmos.engine.swapfile import SwapFiles
 from llmos.errors import ConfigError, KernelRunning, StoreError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
@@ -81,7 +82,13 @@ def processor(config: Config) -> tuple[Backend, str]:
         return RemoteBackend(wanted, api_key=config.engine.api_key), ""
     from llmos.engine.local import LocalBackend
 
-    engine = {"resident": config.engine.resident, "swap_bytes": config.engine.swap_bytes}
+    engine: dict[str, Any] = {
+        "resident": config.engine.resident,
+        "swap_bytes": config.engine.swap_bytes,
+    }
+    if config.engine.swap_disk_bytes:
+        engine["files"] = _swap_files(config)
+        engine["known"] = config.state / "swap" / "texts.json"
     if wanted.startswith("scripted:"):
         from llmos.engine.scripted import Script, ScriptedRuntime
 
@@ -89,6 +96,20 @@ def processor(config: Config) -> tuple[Backend, str]:
         window = config.engine.window or 8192
         return LocalBackend(lambda: ScriptedRuntime(script, window=window), **engine), ""
     return _llama(config, engine)
+
+
+def _swap_files(config: Config) -> Callable[[ModelInfo], SwapFiles | None]:
+    """Opens the snapshots on disk, once the model they must belong to is loaded."""
+
+    def opened(info: ModelInfo) -> SwapFiles | None:
+        folder, budget = config.state / "swap", config.engine.swap_disk_bytes
+        try:
+            return SwapFiles(folder, budget, info.fingerprint, rewinds=info.can_rewind)
+        except OSError as error:
+            log.warning("no snapshots are kept on disk: %s", error)
+            return None
+
+    return opened
 
 
 def _llama(config: Config, engine: dict[str, Any]) -> tuple[Backend, str]:

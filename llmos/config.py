@@ -42,6 +42,8 @@ class EngineConfig:
             GPU. On a CPU each slows every step, so they are swapped out to memory when that pays.
         swap_bytes: Memory for swapped-out sequences, in bytes; at most a quarter of what the
             model leaves free.
+        swap_disk_bytes: Disk for snapshots of conversations, which make them resume at once after
+            a restart too; 0 keeps none there.
         threads: Compute threads; 0 adapts to what else the machine is doing.
         gpu_layers: Layers on a GPU; -1 means all where there is one.
         flash_attention: ``auto`` is on with a GPU, and with ``kv_type = "q8_0"``, which needs it.
@@ -58,6 +60,7 @@ class EngineConfig:
     cells: int = 0
     resident: int = 0
     swap_bytes: int = 1 << 30
+    swap_disk_bytes: int = 4 << 30
     threads: int = 0
     gpu_layers: int = -1
     flash_attention: Literal["auto", "on", "off"] = "auto"
@@ -79,6 +82,7 @@ class EngineConfig:
             self.kv_type == "f16" or self.flash_attention != "off",
             'engine.kv_type = "q8_0" needs flash attention, and engine.flash_attention is off.',
         )
+        _require(self.swap_disk_bytes >= 0, "engine.swap_disk_bytes must not be negative.")
         _require(0 <= self.threads <= 1024, "engine.threads must be between 0 and 1024.")
         _require(self.gpu_layers >= -1, "engine.gpu_layers must be -1 or more.")
 

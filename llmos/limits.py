@@ -45,6 +45,11 @@ REMOTE_REPLY_CHARS = 8_000_000  # of one reply from somebody else's server
 KNOWN_TEXTS = 512  # token sequences remembered by the text they spell
 KNOWN_TOKENS = 1 << 20  # tokens of all of them
 ASIDE_CHARS = 20_000  # a longer text is tokenized in a thread (about 10 ms on the loop)
+SWAP_FILE_TOKENS = 256  # a shorter snapshot is computed again sooner than it is worth a file
+SWAP_FILE_REST_S = 20.0  # at rest for so long, what is only in memory is written to disk
+SWAP_FILE_CLOSE_S = 15.0  # for the last snapshots to be written when the kernel stops
+SWAP_FILE_SPARE_BYTES = 1 << 30  # left free on the disk
+SWAP_FILE_HEADER_BYTES = 4096
 SWAP_SHARE = 0.25  # of the memory a model leaves free, at most for swapped-out sequences
 
 # --- grammars -------------------------------------------------------------------------------

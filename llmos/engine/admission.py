@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from llmos import limits
 from llmos.engine.backend import Runtime
@@ -25,6 +26,7 @@ from llmos.engine.cells import Cells, common_prefix
 from llmos.engine.rent import Rent
 from llmos.engine.sequence import Sequence, State
 from llmos.engine.swap import Snapshot, SwapStore
+from llmos.engine.swapfile import SwapFiles
 
 __all__ = ["Admission"]
 
@@ -39,11 +41,22 @@ class Admission:
         resident: Idle cells to keep, in tokens; as many as there are cells keeps all where they
             are.
         swap_bytes: Budget of the swap store.
+        files: Snapshots on disk, if any are kept.
+        post: Has something done on the engine's thread.
     """
 
-    def __init__(self, runtime: Runtime, resident: int, swap_bytes: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        resident: int,
+        swap_bytes: int,
+        files: SwapFiles | None = None,
+        post: Callable[[Callable[[], None]], None] = lambda work: work(),
+    ) -> None:
         self.cells = Cells(runtime)
-        self.swap = SwapStore(swap_bytes, rewinds=runtime.info.can_rewind)
+        self.files = files
+        spill = files.put if files is not None else lambda snapshot: None
+        self.swap = SwapStore(swap_bytes, rewinds=runtime.info.can_rewind, spill=spill)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.preemptions = 0
@@ -51,6 +64,7 @@ class Admission:
         self.swapped_in = 0
         self.forked = 0
         self.idle_cells = 0  # as of the last step
+        self._post = post
         self._runtime = runtime
         self._resident = resident
         self._keeps_all = resident >= runtime.cells
@@ -63,6 +77,7 @@ class Admission:
     def enqueue(self, sequence: Sequence) -> None:
         sequence.state = State.WAITING
         self.waiting.append(sequence)
+        self._fetch(sequence)
 
     def admit(self, now: float) -> list[tuple[Sequence, Exception]]:
         """Admit whoever can be, strongest and oldest first.
@@ -73,7 +88,7 @@ class Admission:
         broken: list[tuple[Sequence, Exception]] = []
         for sequence in self.running:
             sequence.boost = sequence.priority  # lent anew below while somebody waits on it
-        able = [s for s in self.waiting if not s.suspended and s.leader is None]
+        able = [s for s in self.waiting if not (s.suspended or s.fetching or s.leader)]
         able.sort(key=lambda s: (s.boost, s.submitted))
         for sequence in able[: self._runtime.slots]:  # no more could be placed
             try:
@@ -336,7 +351,7 @@ class Admission:
 
     def _worth_saving(self, slot: int) -> bool:
         long = self.cells.exclusive(slot) >= limits.SHARE_MIN
-        return long and self.swap.has_room_for(self.cells.length(slot))
+        return long and (self.files is not None or self.swap.has_room_for(self.cells.length(slot)))
 
     def _save(self, slot: int) -> bool:
         """Put a snapshot of ``slot`` into the swap store; False where it has no room."""
@@ -350,11 +365,47 @@ class Admission:
         self._rent.saved(time.monotonic() - began, len(tokens))
         return self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint))
 
+    # --- disk -------------------------------------------------------------------------------
+
+    def persist(self) -> None:
+        """Have all that is worth it written to disk: snapshots, and idle slots without a copy."""
+        if self.files is None:
+            return
+        for slot in self._idle:
+            if not self._clean(slot) and self._worth_saving(slot):
+                self._save(slot)
+        for snapshot in self.swap:
+            self.files.put(snapshot)
+
+    def _fetch(self, sequence: Sequence) -> None:
+        """If the longest known beginning of ``sequence`` is on disk, have it read; it waits."""
+        if self.files is None or not len(self.files):
+            return
+        known = max(self._match(sequence)[1], self._kept(sequence)[1])
+        wanted, length = self.files.match(sequence.tokens[:-1], whole=self._whole)
+        if length < known + limits.SWAP_FILE_TOKENS:
+            return
+        sequence.fetching = True
+
+        def arrived(snapshot: Snapshot | None) -> None:
+            def take() -> None:
+                sequence.fetching = False
+                if snapshot is not None:
+                    self.swap.put(snapshot)
+
+            self._post(take)
+
+        self.files.fetch(wanted, arrived)
+
     # --- prefixes ---------------------------------------------------------------------------
 
     def _match(self, sequence: Sequence) -> tuple[int, int]:
         """The resident slot with the longest usable prefix: one token must remain to decode."""
         return self.cells.match(sequence.tokens[:-1], whole=self._whole)
+
+    def _kept(self, sequence: Sequence) -> tuple[Snapshot | None, int]:
+        """The snapshot with the longest usable prefix."""
+        return self.swap.match(sequence.tokens[:-1], whole=self._whole)
 
     def _prefix_in_flight(self, sequence: Sequence) -> bool:
         """Whether a running prefill will soon hold more of our prompt than anybody does now."""
@@ -363,8 +414,7 @@ class Admission:
         if prefilling:
             _, shared = self._match(sequence)
         if prefilling and sequence.preemptions:  # its own snapshot is worth more than a prefix
-            _, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
-            shared = max(shared, kept)
+            shared = max(shared, self._kept(sequence)[1])
         for other in prefilling:
             common = common_prefix(other.tokens[: other.prompt_tokens], sequence.tokens[:-1])
             coming = 0 if self._whole and common < other.prompt_tokens else common
@@ -376,7 +426,7 @@ class Admission:
     def _place(self, sequence: Sequence) -> None:
         """Give ``sequence`` a slot with the longest prefix there is."""
         slot, shared = self._match(sequence)
-        snapshot, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
+        snapshot, kept = self._kept(sequence)
         if snapshot and kept >= shared + limits.SHARE_MIN:
             if self._swap_in(sequence, snapshot, kept):
                 return

@@ -22,6 +22,7 @@ from llmos.engine.admission import Admission
 from llmos.engine.backend import (
     Chunk,
     Logits,
+    ModelInfo,
     Priority,
     Run,
     Runtime,
@@ -31,6 +32,7 @@ from llmos.engine.backend import (
 from llmos.engine.logprobs import logprob
 from llmos.engine.scheduler import Planned, Scheduler
 from llmos.engine.sequence import Sequence, State
+from llmos.engine.swapfile import SwapFiles
 from llmos.engine.threads import ThreadGovernor
 from llmos.errors import EngineError, EngineStopped, LlmosError, PromptTooLong
 
@@ -49,6 +51,7 @@ class Engine:
             on a CPU, where each slows every step, those that cost less than moving them.
         swap_bytes: Host memory for swapped-out sequences.
         governor: Chooses thread counts; None leaves them as loaded.
+        files: Opens the snapshots on disk for the loaded model; None keeps none there.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Engine:
         resident: int = 0,
         swap_bytes: int = 1 << 30,
         governor: ThreadGovernor | None = None,
+        files: Callable[[ModelInfo], SwapFiles | None] | None = None,
     ) -> None:
         self._load = load
         self._resident = resident
         self._swap_bytes = swap_bytes
         self._governor = governor
+        self._open_files = files
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -181,7 +186,7 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start and gauges of now."""
-        admission = self.admission
+        admission, files = self.admission, self.admission.files
         return {
             "steps": self.steps,
             "busy_s": round(self.busy_s, 3),
@@ -202,6 +207,9 @@ class Engine:
             "preemptions": admission.preemptions,
             "swapped_out": admission.swapped_out,
             "swapped_in": admission.swapped_in,
+            "snapshot_files": len(files) if files is not None else 0,
+            "snapshot_file_bytes": files.bytes if files is not None else 0,
+            "snapshots_read": files.read if files is not None else 0,
         }
 
     @property
@@ -227,7 +235,10 @@ class Engine:
             self.runtime = self._load()
             on_gpu = self.runtime.info.device == "gpu"
             resident = self._resident or (self.runtime.cells if on_gpu else 0)
-            self.admission = Admission(self.runtime, resident, self._swap_bytes)
+            files = self._open_files(self.runtime.info) if self._open_files else None
+            self.admission = Admission(
+                self.runtime, resident, self._swap_bytes, files, self._commands.put
+            )
             self.scheduler = Scheduler(self.runtime.batch)
         except BaseException as error:
             self._failure = error
@@ -245,6 +256,7 @@ class Engine:
             log.exception("the engine ended")
         finally:
             self._end_all()
+            self._put_away()
 
     def step(self) -> bool:
         """One step: schedule, decode, sample, publish, tidy. False when there was nothing to do."""
@@ -275,8 +287,27 @@ class Engine:
             while self._commands.empty() and self.admission.settle():
                 self._dirty = True
             self._check()
-            command = self._commands.get()
+            command = self._wait_long()
         command()
+
+    def _wait_long(self) -> Callable[[], None]:
+        """The next command; when it is long in coming, snapshots are written to disk meanwhile."""
+        if self.admission.files is not None:
+            try:
+                return self._commands.get(timeout=limits.SWAP_FILE_REST_S)
+            except queue.Empty:
+                self.admission.persist()
+        return self._commands.get()
+
+    def _put_away(self) -> None:
+        """Nothing runs any more: write to disk what is worth it. May take a few seconds."""
+        if self.admission.files is None:
+            return
+        try:
+            self.admission.persist()
+            self.admission.files.close()
+        except Exception:
+            log.exception("snapshots could not be written and will be computed again")
 
     def _check(self) -> None:
         """Compare the books with the runtime's, if anything happened since."""

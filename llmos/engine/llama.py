@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import llama_cpp.llama_cpp as C
 import numpy as np
 
@@ -326,9 +327,10 @@ class _Batch:
 
 
 def _fingerprint(path: Path, config: EngineConfig, flash: str) -> str:
-    """Names weights and context parameters: what a snapshot depends on."""
+    """Names weights, context parameters and library: what a snapshot depends on."""
     digest = hashlib.sha256()
-    digest.update(f"{path.stat().st_size} {config.kv_type} {flash}".encode())
+    about = f"{path.stat().st_size} {config.kv_type} {flash} {llama_cpp.__version__}"
+    digest.update(about.encode())
     with path.open("rb") as file:
         digest.update(file.read(1 << 20))
         file.seek(-min(1 << 16, path.stat().st_size), 2)

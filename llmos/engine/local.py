@@ -9,13 +9,16 @@ gets the very tokens that are in the cache.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from array import array
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
-from llmos import limits
+from llmos import limits, paths
 from llmos.engine.backend import (
     Chunk,
     Generation,
@@ -34,6 +37,7 @@ from llmos.events import Message
 
 __all__ = ["LocalBackend"]
 
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -42,11 +46,16 @@ class LocalBackend:
 
     Args:
         load: Builds the runtime, on the engine's thread.
+        known: A file that keeps the tokens of known texts from one start to the next, so that
+            snapshots on disk are found; None keeps them in memory only.
         engine: Keyword arguments of ``Engine``.
     """
 
-    def __init__(self, load: Callable[[], Runtime], **engine: Any) -> None:
+    def __init__(
+        self, load: Callable[[], Runtime], *, known: Path | None = None, **engine: Any
+    ) -> None:
         self.engine = Engine(load, **engine)
+        self._known_file = known
         self.info: ModelInfo
         self._known: OrderedDict[str, array[int]] = OrderedDict()
         self._known_tokens = 0
@@ -63,6 +72,7 @@ class LocalBackend:
         """
         await asyncio.to_thread(self.engine.start)
         self.info = self.engine.runtime.info
+        await asyncio.to_thread(self._read_known)
         self._neutral = Neutralizer(self.engine.runtime.controls())
         self._template = TemplateWorker(self.info.template, bos=self.info.bos, eos=self.info.eos)
 
@@ -127,6 +137,8 @@ class LocalBackend:
 
     async def close(self) -> None:
         await asyncio.to_thread(self.engine.stop)  # the last chunks are with this loop now
+        if hasattr(self, "info"):
+            await asyncio.to_thread(self._write_known)
         self._closed = True  # from here on nobody begins to use the vocabulary
         await asyncio.to_thread(self._aside.shutdown)
         await asyncio.to_thread(self.engine.close)
@@ -184,15 +196,39 @@ class LocalBackend:
         written = sequence.tokens[sequence.prompt_tokens :]
         if not written or self._spelled(written) != reply.encode("utf-8", "replace"):
             return
-        text = prompt + reply
+        self._keep(prompt + reply, array("i", sequence.tokens))
+
+    def _keep(self, text: str, tokens: array[int]) -> None:
         self._forget(text)
-        self._known[text] = array("i", sequence.tokens)
-        self._known_tokens += len(sequence.tokens)
+        self._known[text] = tokens
+        self._known_tokens += len(tokens)
         while len(self._known) > limits.KNOWN_TEXTS or self._known_tokens > limits.KNOWN_TOKENS:
             self._forget(next(iter(self._known)))
 
     def _forget(self, text: str) -> None:
         self._known_tokens -= len(self._known.pop(text, ()))
+
+    def _read_known(self) -> None:
+        """Take up what the kernel before this one knew, if it ran the same model."""
+        if self._known_file is None or not self._known_file.exists():
+            return
+        try:
+            kept = json.loads(self._known_file.read_bytes())
+            if kept["fingerprint"] != self.info.fingerprint:
+                return
+            for tokens in kept["tokens"]:
+                self._keep(self._spelled(tokens).decode("utf-8"), array("i", tokens))
+        except Exception as error:  # whatever is in it: a text is then tokenized anew
+            log.warning("the tokens of known texts cannot be read: %s", error)
+
+    def _write_known(self) -> None:
+        if self._known_file is None:
+            return
+        kept = {"fingerprint": self.info.fingerprint, "tokens": [*map(list, self._known.values())]}
+        try:
+            paths.atomic_write(self._known_file, json.dumps(kept).encode())
+        except OSError as error:
+            log.warning("the tokens of known texts cannot be kept: %s", error)
 
     def _spelled(self, tokens: Sequence[int]) -> bytes:
         piece = self.engine.runtime.piece

@@ -64,6 +64,7 @@ class Sequence:
         self.leader: Sequence | None = None  # whose prefill we wait for (n > 1)
         self.followers: list[Sequence] = []
         self.suspended = False
+        self.fetching = False  # its beginning is being read from disk
 
         self.submitted = time.monotonic()
         self.admitted = 0.0

@@ -3,13 +3,14 @@
 A snapshot is the runtime's own state of one slot with the tokens it stands for. Restoring it
 gives the same cells back bit for bit, which recomputing them would not (a prompt decoded token by
 token and the same tokens prefilled as one batch round differently). The store is bounded in
-bytes; the least recently used snapshot goes first. It never touches the runtime.
+bytes; the least recently used snapshot goes first (to disk, where there is a place for it). It
+never touches the runtime.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmos.engine.cells import common_prefix
@@ -33,11 +34,19 @@ class SwapStore:
         budget: Bytes that may be held.
         rewinds: Whether a restored sequence can be cut, so that a longer one stands in for a
             shorter.
+        spill: Gets each snapshot that has to go for want of room.
     """
 
-    def __init__(self, budget: int, *, rewinds: bool = True) -> None:
+    def __init__(
+        self,
+        budget: int,
+        *,
+        rewinds: bool = True,
+        spill: Callable[[Snapshot], None] = lambda snapshot: None,
+    ) -> None:
         self.budget = budget
         self._rewinds = rewinds
+        self._spill = spill
         self.bytes = 0
         self.dropped = 0
         self._bytes_per_token = 0.0  # of the newest
@@ -45,6 +54,9 @@ class SwapStore:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        return iter(list(self._kept.values()))
 
     def put(self, snapshot: Snapshot) -> bool:
         """Keep ``snapshot``, dropping what it supersedes and then the least recently used.
@@ -58,6 +70,7 @@ class SwapStore:
         self._bytes_per_token = size / len(snapshot.tokens)
         if size > self.budget:
             self.dropped += 1
+            self._spill(snapshot)
             return False
         self._remove(snapshot.tokens)
         if self._rewinds:
@@ -66,7 +79,9 @@ class SwapStore:
         self._kept[snapshot.tokens] = snapshot
         self.bytes += size
         while self.bytes > self.budget:
-            self._remove(next(iter(self._kept)))
+            oldest = next(iter(self._kept))
+            self._spill(self._kept[oldest])
+            self._remove(oldest)
             self.dropped += 1
         return True
 

@@ -127,3 +127,43 @@ async def test_a_long_text_is_tokenized_beside_the_loop_to_the_same_tokens(backe
     assert prompt.tokens == (ord("x"), Pairs.MARK, *b"abc", Pairs.MARK, *[Pairs.AB] * 30_000)
     await backend.text_prompt("short")
     assert threads == {False, True}
+
+
+async def restarted(backend: LocalBackend, known) -> LocalBackend:
+    await backend.close()
+    made = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
+    await made.start()
+    return made
+
+
+async def test_known_texts_survive_a_restart(tmp_path):
+    known = tmp_path / "texts.json"
+    first = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
+    await first.start()
+    await said(first, "x<m>")
+    spelled = [ord("x"), Pairs.MARK, *b"abc"]
+    again = await restarted(first, known)
+    assert again.tokenize("x<m>abc") == spelled
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[]", b'{"fingerprint": "scripted", "tokens": [["a"]]}', b'{"tokens": 3}'],
+)
+async def test_a_damaged_file_of_known_texts_is_not_believed(tmp_path, content):
+    known = tmp_path / "texts.json"
+    known.write_bytes(content)
+    backend = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
+    await backend.start()
+    assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, Pairs.AB, ord("c")]
+    await backend.close()
+
+
+async def test_known_texts_of_another_model_are_not_taken_up(tmp_path):
+    known = tmp_path / "texts.json"
+    known.write_text('{"fingerprint": "another", "tokens": [[120, 254, 97, 98, 99]]}')
+    backend = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
+    await backend.start()
+    assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, Pairs.AB, ord("c")]
+    await backend.close()

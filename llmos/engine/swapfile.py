@@ -1,0 +1,319 @@
+"""Snapshots on disk: what the swap store has no room for, and what survives the kernel.
+
+One private file a snapshot. Its header names the model and parameters it belongs to and the sizes,
+and carries a checksum over tokens and state; whatever does not fit (cut short, swapped with
+another, of another model, of another version) is dropped and its tokens are computed again: a lost
+file costs time, never an answer. Nothing is synced for the same reason.
+
+Files are read and written on one thread of its own, never on the engine's; reading goes first.
+Knows tokens and bytes, not conversations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import queue
+import shutil
+import struct
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from llmos import limits, paths
+from llmos.engine.cells import common_prefix
+from llmos.engine.swap import Snapshot
+
+__all__ = ["SwapFiles"]
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"llmossn1"
+_LENGTH = struct.Struct("<I")
+_SUFFIX = ".snapshot"
+_READ, _WRITE, _END = 0, 1, 2  # in this order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """What is known of a file without its state."""
+
+    path: Path
+    tokens: tuple[int, ...]
+    fingerprint: str
+    size: int  # of the whole file
+
+
+class SwapFiles:
+    """The snapshots in one directory, under a byte budget; the least recently used goes first.
+
+    Args:
+        directory: Made if it is missing, for this user alone.
+        budget: Bytes of all files together.
+        fingerprint: Of the model that runs: only its snapshots are found, the others wait for it.
+        rewinds: Whether a restored sequence can be cut, so that a longer one stands in for a
+            shorter.
+    """
+
+    def __init__(
+        self, directory: Path, budget: int, fingerprint: str, *, rewinds: bool = True
+    ) -> None:
+        self.budget = budget
+        self.written = 0
+        self.read = 0
+        self.dropped = 0  # damaged, or for want of room
+        self._directory = directory
+        self._fingerprint = fingerprint
+        self._rewinds = rewinds
+        self._lock = threading.Lock()  # guards _entries and _pending
+        self._entries: OrderedDict[tuple[str, tuple[int, ...]], _Entry] = OrderedDict()
+        self._pending: set[tuple[int, ...]] = set()  # to be written
+        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        self._closed = False
+        self._scan()
+        self._thread = threading.Thread(target=self._work, name="swap files", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
+
+    @property
+    def bytes(self) -> int:
+        """Of all files together."""
+        with self._lock:
+            return sum(entry.size for entry in self._entries.values())
+
+    def holds(self, tokens: tuple[int, ...]) -> bool:
+        """Whether a snapshot of exactly ``tokens`` is there or being written."""
+        with self._lock:
+            return tokens in self._pending or (self._fingerprint, tokens) in self._entries
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Have ``snapshot`` written, if it is long enough to be worth a file. Returns at once."""
+        tokens = snapshot.tokens
+        if len(tokens) < limits.SWAP_FILE_TOKENS or self.holds(tokens):
+            return
+        with self._lock:
+            self._pending.add(tokens)
+        self._do(_WRITE, lambda: self._write(snapshot))
+
+    def match(self, tokens: Sequence[int], *, whole: bool = False) -> tuple[tuple[int, ...], int]:
+        """The snapshot that shares the longest prefix with ``tokens``: its tokens, the length.
+
+        Args:
+            whole: Only consider snapshots that are a prefix in full.
+        """
+        wanted, best, length = tuple(tokens), tuple[int, ...](), 0
+        with self._lock:
+            entries = [e for e in self._entries.values() if e.fingerprint == self._fingerprint]
+        for entry in entries:
+            shared = common_prefix(entry.tokens, wanted)
+            if shared > length and (not whole or shared == len(entry.tokens)):
+                best, length = entry.tokens, shared
+        return best, length
+
+    def fetch(self, tokens: tuple[int, ...], done: Callable[[Snapshot | None], None]) -> None:
+        """Read the snapshot of exactly ``tokens``; ``done`` is called on this object's thread.
+
+        It gets None where the file is gone or not what it should be; it is dropped then.
+        """
+        self._do(_READ, lambda: done(self._read(tokens)))
+
+    def forget(self) -> None:
+        """Drop every file, those being written too."""
+        self.wait()
+        with self._lock:
+            entries = list(self._entries.values())
+            self._entries.clear()
+        for entry in entries:
+            entry.path.unlink(missing_ok=True)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until what was asked for is done; False where it takes longer."""
+        done = threading.Event()
+        self._do(_END, done.set)
+        return done.wait(seconds)
+
+    def close(self) -> None:
+        """Finish what was asked for, within ``limits.SWAP_FILE_CLOSE_S``."""
+        if not self._closed:
+            if not self.wait(limits.SWAP_FILE_CLOSE_S):
+                log.warning("not all snapshots could be written in time; they are computed again")
+            self._closed = True
+            self._do(_READ, lambda: None)
+            self._thread.join(1.0)
+
+    # --- on its thread ----------------------------------------------------------------------
+
+    def _do(self, kind: int, work: Callable[[], None]) -> None:
+        self._jobs.put((kind, next(self._order), work))
+
+    def _work(self) -> None:
+        while not self._closed:
+            _, _, work = self._jobs.get()
+            try:
+                work()
+            except Exception:
+                log.exception("a snapshot file")
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            entry = self._save(snapshot)
+        except OSError as error:
+            log.warning("a snapshot cannot be written: %s", error)
+            entry = None
+        with self._lock:
+            self._pending.discard(snapshot.tokens)
+            if entry is None:
+                return
+            self.written += 1
+            self._entries[entry.fingerprint, entry.tokens] = entry
+            gone = self._superseded(entry) if self._rewinds else []
+            left = sum(e.size for e in self._entries.values()) - sum(e.size for e in gone)
+            for old in self._entries.values():
+                if left <= self.budget:
+                    break
+                if old not in gone:
+                    gone.append(old)
+                    left -= old.size
+                    self.dropped += 1
+        for old in gone:
+            self._remove(old)
+
+    def _superseded(self, entry: _Entry) -> list[_Entry]:
+        """Those that are a beginning of ``entry``, which can stand in for them."""
+        return [
+            old
+            for old in self._entries.values()
+            if old is not entry
+            and old.fingerprint == entry.fingerprint
+            and entry.tokens[: len(old.tokens)] == old.tokens
+        ]
+
+    def _save(self, snapshot: Snapshot) -> _Entry | None:
+        tokens = array("i", snapshot.tokens).tobytes()
+        header = json.dumps(
+            {
+                "fingerprint": snapshot.fingerprint,
+                "tokens": len(snapshot.tokens),
+                "state": len(snapshot.state),
+                "digest": _digest(tokens, snapshot.state),
+            }
+        ).encode()
+        size = len(_MAGIC) + _LENGTH.size + len(header) + len(tokens) + len(snapshot.state)
+        if size > self.budget:
+            self.dropped += 1
+            return None
+        free = shutil.disk_usage(self._directory).free
+        if free - size < limits.SWAP_FILE_SPARE_BYTES:
+            log.warning("the disk is nearly full: a snapshot is not written")
+            self.dropped += 1
+            return None
+        name = hashlib.sha256(snapshot.fingerprint.encode() + tokens).hexdigest()[:32]
+        path = self._directory / f"{name}{_SUFFIX}"
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        try:
+            with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                for piece in (_MAGIC, _LENGTH.pack(len(header)), header, tokens, snapshot.state):
+                    file.write(piece)
+            part.rename(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return _Entry(path, snapshot.tokens, snapshot.fingerprint, size)
+
+    def _read(self, tokens: tuple[int, ...]) -> Snapshot | None:
+        with self._lock:
+            entry = self._entries.get((self._fingerprint, tokens))
+        if entry is None:
+            return None
+        try:
+            with entry.path.open("rb") as file:
+                header, held = _begin(file)
+                state = bytearray(header["state"])
+                complete = file.readinto(state) == len(state) and not file.read(1)
+            sound = complete and header["digest"] == _digest(held, state)
+            same = held == array("i", tokens).tobytes()
+            if not (sound and same and header["fingerprint"] == self._fingerprint):
+                raise ValueError("it is not what it should be")
+        except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+            log.warning("a snapshot is dropped and will be computed again: %s", error)
+            with self._lock:
+                self.dropped += 1
+            self._remove(entry)
+            return None
+        with self._lock:
+            self.read += 1
+            key = self._fingerprint, tokens
+            if key in self._entries:
+                self._entries.move_to_end(key)
+        os.utime(entry.path)
+        return Snapshot(tokens, state, self._fingerprint)
+
+    def _remove(self, entry: _Entry) -> None:
+        with self._lock:
+            self._entries.pop((entry.fingerprint, entry.tokens), None)
+        entry.path.unlink(missing_ok=True)
+
+    def _scan(self) -> None:
+        """Read the headers of what is there, least recently used first."""
+        paths.private_dir(self._directory)
+        for part in self._directory.glob("*.part"):
+            part.unlink(missing_ok=True)
+        found = [(p.stat().st_mtime, p) for p in self._directory.glob(f"*{_SUFFIX}")]
+        for _, path in sorted(found):
+            try:
+                with path.open("rb") as file:
+                    header, tokens = _begin(file)
+                size = path.stat().st_size
+                entry = _Entry(path, tuple(array("i", tokens)), str(header["fingerprint"]), size)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s is dropped and will be computed again: %s", path.name, error)
+                path.unlink(missing_ok=True)
+                self.dropped += 1
+                continue
+            self._entries[entry.fingerprint, entry.tokens] = entry
+
+
+def _begin(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Header and tokens of a snapshot file, which is left at its state.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is no snapshot")
+    (length,) = _LENGTH.unpack(_exactly(file, _LENGTH.size))
+    if length > limits.SWAP_FILE_HEADER_BYTES:
+        raise ValueError("its header is too long")
+    header = json.loads(_exactly(file, length))
+    tokens, state = header["tokens"], header["state"]
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if not (isinstance(tokens, int) and isinstance(state, int) and tokens > 0 and state >= 0):
+        raise ValueError("its header does not make sense")
+    if 4 * tokens + state != left:
+        raise ValueError("its length is not what it says")
+    return header, _exactly(file, 4 * tokens)
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        raise ValueError("it ends too early")
+    return data
+
+
+def _digest(tokens: bytes, state: bytes | bytearray) -> str:
+    digest = hashlib.blake2b(tokens, digest_size=16)
+    digest.update(state)
+    return digest.hexdigest()

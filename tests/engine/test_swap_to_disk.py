@@ -1,0 +1,115 @@
+"""The engine with snapshots on disk: a conversation goes on after a restart, bit for bit."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmos.config import EngineConfig
+from llmos.engine.backend import ModelInfo, Runtime, SamplingParams
+from llmos.engine.engine import Engine
+from llmos.engine.llama import LlamaRuntime
+from llmos.engine.scripted import Script, ScriptedRuntime
+from llmos.engine.swapfile import SwapFiles
+
+LONG = [1 + i % 200 for i in range(600)]
+
+
+def started(load: Callable[[], Runtime], folder: Path, **more: int) -> Engine:
+    def files(info: ModelInfo) -> SwapFiles:
+        return SwapFiles(folder / "swap", 1 << 30, info.fingerprint, rewinds=info.can_rewind)
+
+    engine = Engine(load, files=files, **more)
+    engine.start()
+    return engine
+
+
+def scripted() -> Runtime:
+    return ScriptedRuntime(Script(), window=2000, cells=4000)
+
+
+def asked(engine: Engine, tokens: list[int], count: int = 20):
+    """The tokens of a greedy reply, and the sequence."""
+    chunks: queue.Queue = queue.Queue()
+    params = SamplingParams(max_tokens=count, ignore_end=True)
+    [sequence] = engine.submit(tokens, params, lambda s, chunk: chunks.put(chunk))
+    while not (chunk := chunks.get(timeout=60)).finish:
+        pass
+    assert chunk.finish == "length", chunk.error
+    return sequence.tokens[len(tokens) :], sequence
+
+
+def test_a_conversation_is_read_from_disk_after_a_restart(tmp_path):
+    engine = started(scripted, tmp_path)
+    asked(engine, LONG)
+    engine.stop()
+    engine = started(scripted, tmp_path)
+    assert engine.stats()["snapshot_files"] == 1
+    _, sequence = asked(engine, [*LONG, 7])
+    assert sequence.cached_tokens == 600
+    assert engine.stats()["snapshots_read"] == 1
+    engine.stop()
+
+
+def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
+    engine = started(scripted, tmp_path, swap_bytes=1)
+    asked(engine, LONG)
+    asked(engine, LONG[::-1])
+    engine.call(lambda: engine.admission.forget())
+    done = queue.Queue()
+    engine.call(lambda: done.put(engine.admission.files.wait(10)))
+    assert done.get(timeout=20)
+    assert engine.stats()["cells_used"] == 0
+    engine.stop()
+
+
+def test_a_sequence_cancelled_while_it_waits_for_the_disk_ends(tmp_path):
+    engine = started(scripted, tmp_path)
+    asked(engine, LONG)
+    engine.stop()
+    engine = started(scripted, tmp_path)
+    held: list = []
+    engine.admission.files.fetch = lambda tokens, done: held.append(done)
+    chunks: queue.Queue = queue.Queue()
+    [sequence] = engine.submit([*LONG, 7], SamplingParams(), lambda s, chunk: chunks.put(chunk))
+    ready = queue.Queue()
+    engine.call(lambda: ready.put(sequence.fetching))
+    assert ready.get(timeout=10)
+    engine.cancel(sequence)
+    assert chunks.get(timeout=10).finish == "cancelled"
+    held[0](None)
+    assert asked(engine, [1, 2, 3])[0]
+    engine.stop()
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_the_reply_after_a_restart_is_the_reply_without_one(tmp_path, starter_weights, damage):
+    def load() -> Runtime:
+        return LlamaRuntime(starter_weights, EngineConfig(window=1024, cells=2048), threads=1)
+
+    engine = started(load, tmp_path)
+    text = "Once upon a time there was a small fox who lived in a forest. " * 20
+    prompt = engine.runtime.tokenize(text, special=False)
+    reply, _ = asked(engine, prompt, 16)
+    longer = [*prompt, *reply, *engine.runtime.tokenize(" The fox said:", special=False)]
+    without, _ = asked(engine, longer, 16)
+    engine.call(engine.admission.forget)
+    engine.stop()
+
+    engine = started(load, tmp_path)
+    again, _ = asked(engine, prompt, 16)
+    engine.stop()
+    assert again == reply
+    if damage:
+        for path in (tmp_path / "swap").iterdir():
+            data = bytearray(path.read_bytes())
+            data[-100] ^= 1
+            path.write_bytes(data)
+    engine = started(load, tmp_path)
+    after, sequence = asked(engine, longer, 16)
+    assert after == without
+    assert (sequence.cached_tokens > len(prompt)) is not damage
+    engine.stop()
