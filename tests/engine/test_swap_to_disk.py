@@ -45,13 +45,13 @@ def asked(engine: Engine, tokens: list[int], count: int = 20):
 def test_a_conversation_is_read_from_disk_after_a_restart(tmp_path):
     engine = started(scripted, tmp_path)
     asked(engine, LONG)
-    engine.stop()
+    engine.close()
     engine = started(scripted, tmp_path)
     assert engine.stats()["snapshot_files"] == 1
     _, sequence = asked(engine, [*LONG, 7])
     assert sequence.cached_tokens == 600
     assert engine.stats()["snapshots_read"] == 1
-    engine.stop()
+    engine.close()
 
 
 def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
@@ -63,13 +63,13 @@ def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
     engine.call(lambda: done.put(engine.admission.files.wait(10)))
     assert done.get(timeout=20)
     assert engine.stats()["cells_used"] == 0
-    engine.stop()
+    engine.close()
 
 
 def test_a_sequence_cancelled_while_it_waits_for_the_disk_ends(tmp_path):
     engine = started(scripted, tmp_path)
     asked(engine, LONG)
-    engine.stop()
+    engine.close()
     engine = started(scripted, tmp_path)
     held: list = []
     engine.admission.files.fetch = lambda tokens, done: held.append(done)
@@ -82,7 +82,7 @@ def test_a_sequence_cancelled_while_it_waits_for_the_disk_ends(tmp_path):
     assert chunks.get(timeout=10).finish == "cancelled"
     held[0](None)
     assert asked(engine, [1, 2, 3])[0]
-    engine.stop()
+    engine.close()
 
 
 @pytest.mark.parametrize("damage", [False, True])
@@ -97,11 +97,11 @@ def test_the_reply_after_a_restart_is_the_reply_without_one(tmp_path, starter_we
     longer = [*prompt, *reply, *engine.runtime.tokenize(" The fox said:", special=False)]
     without, _ = asked(engine, longer, 16)
     engine.call(engine.admission.forget)
-    engine.stop()
+    engine.close()
 
     engine = started(load, tmp_path)
     again, _ = asked(engine, prompt, 16)
-    engine.stop()
+    engine.close()
     assert again == reply
     if damage:
         for path in (tmp_path / "swap").iterdir():
@@ -112,4 +112,4 @@ def test_the_reply_after_a_restart_is_the_reply_without_one(tmp_path, starter_we
     after, sequence = asked(engine, longer, 16)
     assert after == without
     assert (sequence.cached_tokens > len(prompt)) is not damage
-    engine.stop()
+    engine.close()
