@@ -6,9 +6,10 @@
 4. model             models: find it, check its header, see whether it fits this machine
 5. processor         engine: load it on its own thread, or reach a remote server
 6. calls             experts: the tools, bundled and installed; a broken one is listed, not fatal
-7. kernel            the process table, the agent, the monitor
-8. processes         what the journal says was alive
-9. server            the socket opens; terminals may come
+7. memory            the index opens; what the journal has beyond it is read in the background
+8. kernel            the process table, the agent, the monitor
+9. processes         what the journal says was alive
+10. server           the socket opens; terminals may come
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ from llmos.engine.swapfile import SwapFiles
 from llmos.errors import ConfigError, KernelRunning, StoreError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
+from llmos.kernel.memory import Memory
+from llmos.kernel.memory_calls import memory_calls
 from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, process_calls
+from llmos.memory.embed import CachedEmbedder, MiniLM
+from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.sdk import Context
 
@@ -150,11 +155,14 @@ def _sized(engine: EngineConfig, header: Any, machine: Any) -> tuple[EngineConfi
     return plan.engine, plan.note
 
 
-def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]]:
+def syscall_table(
+    kernel: Callable[[], Kernel], memory: Memory | None = None
+) -> tuple[SyscallTable, list[str]]:
     """All calls: the kernel's own, and the tools' through the loader.
 
     Args:
         kernel: Returns the kernel, once it is built.
+        memory: What the calls on memory work on; None leaves them out.
 
     Returns:
         The table, and a sentence for each tool that is broken.
@@ -162,7 +170,8 @@ def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]
     loaded = tool_loader.load_all([paths.bundled("tools"), paths.tools_dir()])
     broken = [f"The tool {b.name} is broken: {b.sentence}" for b in loaded.broken]
     surroundings = _surroundings()
-    rows = {row.name: row for row in process_calls(kernel)}
+    own = [*process_calls(kernel), *(memory_calls(memory) if memory else ())]
+    rows = {row.name: row for row in own}
     for call in loaded.calls.values():
         if call.name in rows:
             broken.append(f"The call {call.name} is left out: there is one of that name already.")
@@ -240,10 +249,23 @@ async def boot(
         backend, hint = processor(config)
         opened.push_async_callback(backend.close)
         await backend.start()
+        embedder = _embedder()
+        memory = _memory(config, backend, journal, embedder)
+        opened.push_async_callback(memory.close)
+        await memory.start()
         kernels: list[Kernel] = []
-        calls, broken = syscall_table(lambda: kernels[0])
-        guide = _guide(config, backend)
-        kernel = Kernel(config, backend, journal, calls, guide=guide, hint=hint, broken=broken)
+        calls, broken = syscall_table(lambda: kernels[0], memory)
+        guide = _guide(config, backend, embedder)
+        kernel = Kernel(
+            config,
+            backend,
+            journal,
+            calls,
+            guide=guide,
+            memory=memory,
+            hint=hint,
+            broken=broken,
+        )
         kernels.append(kernel)
         opened.push_async_callback(kernel.close)
         if guide is not None:
@@ -252,20 +274,37 @@ async def boot(
         yield kernel
 
 
-def _guide(config: Config, backend: Backend) -> Any:
-    """Help with choosing calls, for models that need it."""
-    asked, weights = config.engine.tool_help, backend.info.parameters
-    if asked == "native" or (asked == "auto" and (not weights or weights >= GUIDED_BELOW)):
-        return None
-    from llmos.kernel.guide import Guide
-    from llmos.memory.embed import CachedEmbedder, MiniLM
+def _embedder() -> CachedEmbedder | None:
+    """What turns texts to vectors; None where its files are missing."""
     from llmos.models import catalog
 
     entry = catalog.entry("embedder")
     model = catalog.locate(entry) if entry else None
     if model is None:
-        log.warning("the starter embedder is missing: calls are left to the model")
+        log.warning("the starter embedder is missing: search knows words only")
         return None
     files = model.files
-    embedder = CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
+    return CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
+
+
+def _memory(
+    config: Config, backend: Backend, journal: Journal, embedder: CachedEmbedder | None
+) -> Memory:
+    """What is remembered beyond the windows, not started."""
+    index = Index(config.state / "index", embedder, chroma=config.memory.chroma)
+    weights = backend.info.parameters
+    small = 0 < weights < GUIDED_BELOW
+    return Memory(journal, index, pages=1 if small else limits.PREFETCH_PAGES)
+
+
+def _guide(config: Config, backend: Backend, embedder: CachedEmbedder | None) -> Any:
+    """Help with choosing calls, for models that need it."""
+    asked, weights = config.engine.tool_help, backend.info.parameters
+    if asked == "native" or (asked == "auto" and (not weights or weights >= GUIDED_BELOW)):
+        return None
+    if embedder is None:
+        log.warning("without an embedder calls are left to the model")
+        return None
+    from llmos.kernel.guide import Guide
+
     return Guide(embedder.embed, paths.cache_dir() / "chooser.npz", backend.prompt)

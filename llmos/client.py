@@ -207,6 +207,25 @@ class Client:
             for row in rows["messages"]
         ]
 
+    # --- memory -----------------------------------------------------------------------------
+
+    async def draft(self, pid: int, text: str) -> None:
+        """Tell what is being typed, so that it is computed ahead."""
+        await self._call("POST", f"/kernel/v1/processes/{pid}/draft", json={"text": text})
+
+    async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[dict[str, Any]]:
+        """Passages by meaning and by words, best first; of one conversation, or (0) of all."""
+        params = {"query": query, "k": k, "pid": pid}
+        return (await self._call("GET", "/kernel/v1/memory/search", params=params))["hits"]
+
+    async def pages(self, page: str) -> list[dict[str, Any]]:
+        """A page by its id, or all pages of a long record."""
+        return (await self._call("GET", f"/kernel/v1/memory/pages/{page}"))["pages"]
+
+    async def page_table(self, pid: int) -> list[dict[str, Any]]:
+        """Every page of a process, and whether it is in view."""
+        return (await self._call("GET", f"/kernel/v1/processes/{pid}/pages"))["pages"]
+
     @asynccontextmanager
     async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered.
@@ -255,7 +274,7 @@ class Client:
         except httpx.HTTPError as error:
             raise KernelUnreachable("The kernel does not answer.") from error
         if answer.is_success:
-            return answer.json()
+            return answer.json() if answer.content else {}
         raise _error(answer)
 
 

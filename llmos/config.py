@@ -19,7 +19,15 @@ from typing import Any, Literal
 from llmos import limits, paths
 from llmos.errors import ConfigError
 
-__all__ = ["AgentConfig", "Config", "EngineConfig", "ModelsConfig", "ServerConfig", "load"]
+__all__ = [
+    "AgentConfig",
+    "Config",
+    "EngineConfig",
+    "MemoryConfig",
+    "ModelsConfig",
+    "ServerConfig",
+    "load",
+]
 
 _ENVIRONMENT = "environment"
 
@@ -163,6 +171,24 @@ class ModelsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryConfig:
+    """What is remembered beyond the window.
+
+    Args:
+        chroma: Where Chroma, the vector store, runs: ``embedded`` (a worker process of llmos's
+            own), the address of a Chroma server, or ``off`` (vectors are compared one by one).
+    """
+
+    chroma: str = "embedded"
+
+    def __post_init__(self) -> None:
+        _require(
+            self.chroma in ("embedded", "off") or self.chroma.startswith(("http://", "https://")),
+            "memory.chroma must be embedded, off, or start with http:// or https://.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of one kernel."""
 
@@ -170,6 +196,7 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     state: Path = field(default_factory=paths.state_dir)
 
     def __post_init__(self) -> None:
@@ -245,6 +272,7 @@ def load(
         "agent": AgentConfig,
         "server": ServerConfig,
         "models": ModelsConfig,
+        "memory": MemoryConfig,
     }
     unknown = set(written) - set(sections)
     if unknown:

@@ -22,6 +22,7 @@
     │   └── KernelUnreachable       a terminal finds no kernel
     ├── StoreError                  the journal cannot be read or written
     │   ├── StoreFull
+    │   ├── NotStored               what was asked for is not there, or was forgotten
     │   └── StoreCorrupt
     ├── MountError                  a folder cannot be mounted, or is not
     │   └── FileNotRead             a file of it cannot be read, or only in part
@@ -60,6 +61,7 @@ __all__ = [
     "ModelTooLarge",
     "MountError",
     "NoSuchProcess",
+    "NotStored",
     "ProcessEnded",
     "PromptTooLong",
     "RemoteError",
@@ -186,6 +188,10 @@ class StoreError(LlmosError):
 
 class StoreFull(StoreError):
     code = "store_full"
+
+
+class NotStored(StoreError):
+    code = "not_stored"
 
 
 class StoreCorrupt(StoreError):

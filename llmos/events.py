@@ -20,6 +20,7 @@ __all__ = [
     "Message",
     "ProcessChanged",
     "ProcessInfo",
+    "Recalled",
     "ReplyDelta",
     "ReplyFinished",
     "StoredMessage",
@@ -28,6 +29,7 @@ __all__ = [
     "TurnStarted",
     "TurnState",
     "Usage",
+    "WindowChanged",
     "from_json",
     "message_from_json",
     "to_json",
@@ -238,6 +240,32 @@ class TurnState(Event):
     calls: tuple[ToolCall, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowChanged(Event):
+    """Pages left the window; each can be recalled by its id.
+
+    Args:
+        evicted: Their ids.
+    """
+
+    type: ClassVar[str] = "window"
+    turn: int
+    evicted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled(Event):
+    """Stored pages were brought into a turn, because they belong to what the person said.
+
+    Args:
+        pages: Their ids.
+    """
+
+    type: ClassVar[str] = "recalled"
+    turn: int
+    pages: tuple[str, ...] = ()
+
+
 EVENTS: dict[str, type[Event]] = {
     cls.type: cls
     for cls in (
@@ -249,6 +277,8 @@ EVENTS: dict[str, type[Event]] = {
         ReplyFinished,
         TurnFinished,
         TurnState,
+        WindowChanged,
+        Recalled,
     )
 }
 
@@ -285,6 +315,9 @@ def from_json(data: dict[str, Any]) -> Event:
         values["call"] = _call(values["call"])
     if "calls" in values:
         values["calls"] = tuple(_call(call) for call in values["calls"])
+    for key in ("evicted", "pages"):
+        if key in values:
+            values[key] = tuple(values[key])
     if "usage" in values:
         values["usage"] = Usage(**values["usage"])
     return cls(**values)

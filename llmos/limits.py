@@ -107,6 +107,33 @@ STORE_GROUP = 256  # writes that share one commit
 STORE_BUSY_S = 5.0  # seconds to wait for another program that holds the journal's file
 STORE_PROBLEMS = 100  # problems that one check of the journal lists
 
+# --- window ---------------------------------------------------------------------------------
+PAGE_BYTES = 800  # of one page, about 200 tokens of English: the embedder reads 256
+REFILL_COST = 0.5  # of computing a whole window again, in the worth of the newest turn
+REPLY_SHARE = 0.25  # of the window, kept free for a reply at most
+LOW_SHARE = 0.5  # of the window, left in view by a batch that leaves
+REST_SHARE = 0.75  # of the window; fuller at the end of a turn, a batch leaves while nobody waits
+DRAFT_TAIL = 4  # tokens at the end of what is being typed that may still change
+MESSAGE_SHARE = 0.33  # of the window, that one message or result may fill
+
+# --- recall ---------------------------------------------------------------------------------
+FEED_RECORDS = 256  # read from the journal at once
+FEED_PASSAGES = 64  # indexed in one transaction
+CONTEXT_CHARS = 200  # of a neighbour, indexed along
+QUERY_CHARS = 400  # of a person's words, searched with
+FACT_CHARS = 2000  # of one thing that is remembered
+CORE_CHARS = 2000  # of what every conversation begins with
+SEARCH_SHOWN = 5  # pages that a search shows the model
+SEARCH_LINE = 300  # characters of each
+SEARCH_MOST = 100  # pages that a client may ask for
+PREFETCH_SIMILAR = 0.5  # cosine from which a passage is brought back unasked
+PREFETCH_RELATED = 0.25  # the same for one that holds the question's rare words
+PREFETCH_WORDS = 0.6  # share of them, weighted by rarity
+PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not belong or fit
+PREFETCH_ECHO = 0.9  # weight of what the model itself said
+PREFETCH_PAGES = 4  # brought back in one turn for a model that is not small
+PREFETCH_SHARE = 0.25  # of the window, for what is brought back in one turn
+
 # --- files ----------------------------------------------------------------------------------
 FILE_TEXT_BYTES = 32 * 1024 * 1024  # of a text; what follows is not read, and that is said
 FILE_DECODED_BYTES = 64 * 1024 * 1024  # a longer PDF, Word file, spreadsheet or page is not read
@@ -141,6 +168,7 @@ FOLLOW_PATHS = 1_000  # changes at once; with more the whole folder is looked at
 FOLLOW_POLL_S = 60.0  # between two looks at a folder that is gone or can't be watched
 FOLLOW_FULL_S = 900.0  # between two looks at a whole watched folder: a watch may miss something
 FOLLOW_SHARE = 0.1  # of the time, that following a folder may take
+
 
 # --- embedding ------------------------------------------------------------------------------
 EMBED_TOKENS = 256  # what MiniLM was trained on; the rest of a text is cut, and reported

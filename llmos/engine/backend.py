@@ -394,6 +394,23 @@ class Backend(Protocol):
         """Tokens of ``text``."""
         ...
 
+    def size(self, prompt: Prompt) -> int:
+        """Tokens of ``prompt``."""
+        ...
+
+    def sizes(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
+        """How the tokens of ``prompt`` fall to the contents of its messages.
+
+        Args:
+            prompt: Of ``Backend.prompt``.
+            texts: Contents, in the order they stand in it.
+
+        Returns:
+            For each, the tokens from its beginning to the beginning of the next: what frames it
+            is behind it. The first has what precedes it, the last all that follows.
+        """
+        ...
+
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""
         ...

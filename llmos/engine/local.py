@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from llmos import limits, paths
 from llmos.engine.backend import (
     Chunk,
@@ -127,6 +129,27 @@ class LocalBackend:
     def count(self, text: str) -> int:
         self._require_open()
         return len(self.engine.runtime.tokenize(text, special=True))
+
+    def size(self, prompt: Prompt) -> int:
+        return len(prompt.tokens)
+
+    def sizes(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
+        self._require_open()
+        piece = self.engine.runtime.piece
+        spelled = np.cumsum([len(piece(token, special=True)) for token in prompt.tokens])
+        starts: list[int] = []
+        at, read = 0, 0
+        for text in texts:
+            wanted = self._neutral.text(text).strip()  # templates strip, too
+            found = prompt.text.find(wanted, at)
+            if found < 0:  # left out by the template
+                wanted, found = "", at
+            read += len(prompt.text[at:found].encode("utf-8", "replace"))
+            starts.append(int(np.searchsorted(spelled, read, side="right")) if starts else 0)
+            read += len(wanted.encode("utf-8", "replace"))
+            at = found + len(wanted)
+        ends = [*starts[1:], len(prompt.tokens)]
+        return [end - start for start, end in zip(starts, ends, strict=True)]
 
     def stats(self) -> dict[str, Any]:
         return self.engine.stats()

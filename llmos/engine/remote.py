@@ -218,6 +218,14 @@ class RemoteBackend:
         """An estimate: only the server knows its tokenizer. Exact counts come with each reply."""
         return len(text.encode()) // 4 + 1
 
+    def size(self, prompt: Prompt) -> int:
+        """An estimate, as ``count``."""
+        return sum(self.count(message.content) for message in prompt.messages)
+
+    def sizes(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
+        """Estimates, as ``count``."""
+        return [self.count(text) for text in texts]
+
     def stats(self) -> dict[str, Any]:
         return {
             "running": len(self._running),

@@ -38,20 +38,19 @@ from llmos.kernel.callformat import CallFormat
 from llmos.kernel.calling import Caller
 from llmos.kernel.callscan import CallScanner
 from llmos.kernel.guide import Guide, Steps
-from llmos.kernel.history import TOO_LONG, before, closed
+from llmos.kernel.history import TOO_LONG
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
 from llmos.kernel.syscalls import Syscall, SyscallTable
+from llmos.kernel.transcript import Shaped, Transcript
 from llmos.kernel.turn import Reply, Turn, TurnOver, repeats
-from llmos.kernel.whole import whole
-from llmos.labels import Label, Origin
+from llmos.labels import Label
 from llmos.memory.journal import Journal, new_id
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
-SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 #: Name of a call so malformed that it does not even say what it calls.
 _UNREADABLE = "unreadable"
 _DRY_TOKENS = 4  # a repetition is held against a reply from so many tokens on
@@ -66,7 +65,8 @@ class Agent:
         backend: The processor.
         calls: The syscall table.
         monitor: Decides what may be done.
-        journal: Where messages and calls are kept.
+        journal: Where calls are kept.
+        transcript: Keeps what is said, and knows what the model is shown.
         publish: Takes events.
         config: What a turn may use up.
         guide: Helps a small model to its calls; None leaves them to the model.
@@ -78,6 +78,7 @@ class Agent:
         calls: SyscallTable,
         monitor: Monitor,
         journal: Journal,
+        transcript: Transcript,
         publish: Callable[[Event], None],
         config: AgentConfig,
         guide: Guide | None = None,
@@ -86,10 +87,12 @@ class Agent:
         self._calls = calls
         self._caller = Caller(calls, monitor, journal, publish)
         self._journal = journal
+        self._transcript = transcript
         self._publish = publish
         self._config = config
         self._guide = guide
         self._format = CallFormat.of(backend.info)
+        transcript.shape = self._shape
 
     async def turn(self, process: Process, message: StoredMessage) -> str:
         """Answer one journalled message; never raises for what a person can cause.
@@ -110,11 +113,9 @@ class Agent:
             )
         )
         reason, error = "stop", None
-        turn.began = len(process.history)
         try:
-            await self._recall(process, message.turn)
-            turn.began = len(process.history)
-            process.history.append(message.message)
+            await self._transcript.open(process, message.turn)
+            await self._transcript.begin(process, message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
             async with asyncio.timeout(seconds) as clock:
@@ -140,19 +141,6 @@ class Agent:
             reason, error = "error", _sentence(unforeseen)
         return await self._finish(turn, live, reason, error)
 
-    async def _recall(self, process: Process, turn: int) -> None:
-        """Fill the history from the journal, once after a restart or a fork."""
-        if process.known:
-            return
-
-        def read() -> list[Message]:
-            records = self._journal.records(process.pid)
-            unseen = self._journal.turns_ended(process.pid, TOO_LONG)
-            return before(records, process.pid, turn, unseen)
-
-        process.history = await asyncio.to_thread(read)
-        process.known = True
-
     async def _finish(
         self, turn: Turn, live: LiveTurn, reason: str, error: LlmosError | None
     ) -> str:
@@ -164,8 +152,8 @@ class Agent:
         except Exception as lost:
             log.warning("turn %d of process %d is not kept: %s", turn.number, process.pid, lost)
             reason, error = "error", error or _sentence(lost)
-        if reason == TOO_LONG:  # with it no later turn would fit either; the journal has it
-            del process.history[turn.began :]
+        if reason == TOO_LONG and process.window is not None:  # no later turn would fit either
+            process.window.drop((process.pid, turn.number))
         process.seconds += live.seconds
         process.live = process.generation = None
         process.interrupted = process.out_of_time = False
@@ -217,10 +205,18 @@ class Agent:
             await self._make_calls(turn, reply.calls, steps)
         raise TurnOver("loop", EngineError("The turn made too many rounds of calls."))
 
+    def _shape(self, shown: Sequence[Message]) -> Shaped:
+        """What is rendered of a window before the model replies."""
+        if self._guide is not None:
+            return self._guide.shown(shown), ()
+        return self._format.adapt(shown, [row.function_schema for row in self._calls.rows()])
+
     async def _plan(self, process: Process, rows: Sequence[Syscall]) -> Steps | None:
         """What the guide has in mind; None leaves the turn to the model, where the guide failed."""
         assert self._guide is not None
-        process.planning = asyncio.ensure_future(self._guide.plan(process.history, rows))
+        assert process.window is not None
+        said = process.window.conversation()
+        process.planning = asyncio.ensure_future(self._guide.plan(said, rows))
         try:
             await asyncio.wait({process.planning})
             if process.interrupted:
@@ -239,8 +235,9 @@ class Agent:
     async def _free(self, turn: Turn, rows: Sequence[Syscall]) -> None:
         """A reply in which the model itself decides about calls."""
         tools = [row.function_schema for row in rows]
-        messages, offered = self._format.adapt(self._messages(turn.process), tools)
-        prompt = await self._backend.prompt(messages, tools=offered)
+        prompt = await self._transcript.prompt(
+            turn.process, lambda shown: self._format.adapt(shown, tools)
+        )
         native = self._backend.info.native_calls
         bound = bool(tools) and not native  # a server that parses calls binds them itself
         grammar = self._format.grammar(tools, lazy=True, parallel=True) if bound else ""
@@ -251,24 +248,25 @@ class Agent:
         """A reply in which the guide has chosen whether and what to call."""
         reply = turn.reply
         while (step := steps.next_call()) is not None:
-            prompt = await self._backend.prompt(steps.call_messages(self._messages(turn.process)))
+            prompt = await self._prompt(turn, steps.call_messages)
             params = self._params(turn, prompt, grammar=step.grammar, greedy=True)
             steps.take(await self._written(turn, prompt, params))
         reply.calls = steps.calls()
         if reply.calls:
             return
-        prompt = await self._backend.prompt(steps.reply_messages(self._messages(turn.process)))
+        prompt = await self._prompt(turn, steps.reply_messages)
         grammar = steps.reply_grammar()
         params = self._params(turn, prompt, grammar=grammar, greedy=bool(grammar))
         await self._generate(turn, prompt, params, None)
-        if rest := steps.rest_messages(self._messages(turn.process)):
-            prompt = await self._backend.prompt(rest)
+        if steps.more:
+            prompt = await self._prompt(turn, steps.rest_messages)
             self._show(turn, "\n\n", 0)
             await self._generate(turn, prompt, self._params(turn, prompt), None)
 
-    def _messages(self, process: Process) -> list[Message]:
-        system = process.system or self._config.system or SYSTEM
-        return [Message("system", system), *closed(process.history)]
+    async def _prompt(
+        self, turn: Turn, build: Callable[[Sequence[Message]], Sequence[Message]]
+    ) -> Prompt:
+        return await self._transcript.prompt(turn.process, lambda shown: (build(shown), ()))
 
     def _params(
         self,
@@ -280,9 +278,10 @@ class Agent:
         greedy: bool = False,
     ) -> SamplingParams:
         config, window = self._config, self._backend.info.window
-        room = window - len(prompt.tokens)
+        used = self._backend.size(prompt)
+        room = window - used
         if room < 1:
-            raise PromptTooLong(len(prompt.tokens), window)
+            raise PromptTooLong(used, window)
         left = turn.process.remaining().tokens
         most = min(config.reply_tokens, room, int(left) if left is not None else room)
         temperature = 0.0 if greedy else config.temperature
@@ -419,7 +418,8 @@ class Agent:
         answers = await self._caller.make(turn, calls)
         for call, answer in zip(calls, answers, strict=True):
             message = Message("tool", answer.outcome.text, call_id=call.id, name=call.name)
-            await self._keep(turn, message, error=answer.error, seconds=answer.seconds)
+            label = answer.outcome.label
+            await self._keep(turn, message, label, error=answer.error, seconds=answer.seconds)
             if steps is not None:
                 steps.answered(call, answer.outcome, answer.error)
         if process.out_of_time:
@@ -433,36 +433,26 @@ class Agent:
         self,
         turn: Turn,
         message: Message,
+        label: Label | None = None,
         *,
         partial: bool = False,
         error: str = "",
         seconds: float = 0.0,
     ) -> None:
-        """Journal a message, then show it to the model from now on."""
-        work = self._kept(turn, message, partial=partial, error=error, seconds=seconds)
-        await whole(work)
-
-    async def _kept(
-        self, turn: Turn, message: Message, *, partial: bool, error: str, seconds: float
-    ) -> None:
-        process = turn.process
-        origin = Origin.PLUGIN if message.role == "tool" else Origin.MODEL
-        stored = await self._journal.append(
-            process.pid,
+        """Keep a message of this turn, and tell of it."""
+        stored = await self._transcript.keep(
+            turn.process,
+            turn.number,
             message,
-            turn=turn.number,
-            label=Label(origin),
+            label=label,
+            partial=partial,
             error=error,
             seconds=seconds,
-            partial=partial,
-            id=new_id(),
         )
-        process.history.append(message)
-        process.active = stored.time
         if message.role == "assistant":
             self._publish(
                 ReplyFinished(
-                    pid=process.pid,
+                    pid=turn.process.pid,
                     seq=stored.seq,
                     turn=turn.number,
                     message_id=stored.id,

@@ -166,21 +166,24 @@ class Steps:
             sentences += [" " if sentences else "", alt(*said)]
         return Grammar().render(seq(*sentences))
 
+    @property
+    def more(self) -> bool:
+        """Whether the message asks something besides its calls, and the reply was bound."""
+        return bool(self._rest and self.reply_grammar())
+
     def rest_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation when the model answers what the message asks besides its calls.
 
-        Empty where it asks nothing more, or the reply was not bound. That part of the message
-        stands alone then, as an ordinary turn: a small model goes on about the results otherwise.
+        Empty where there is nothing more. That part stands alone, as an ordinary turn: a small
+        model goes on about the results otherwise.
         """
-        if not self._rest or not self.reply_grammar():
+        if not self.more:
             return []
         asked = max(at for at, message in enumerate(messages) if message.role == "user")
         return self._suited([*messages[:asked], Message("user", self._rest)])
 
     def _suited(self, messages: Sequence[Message]) -> list[Message]:
-        """Without the assistant's bare calls: the model is shown questions, results, answers."""
-        shown = [m for m in messages if not (m.role == "assistant" and m.calls and not m.content)]
-        return folded(shown) if self._folds else shown
+        return suited(messages, folds=self._folds)
 
 
 class Guide:
@@ -224,6 +227,10 @@ class Guide:
         reading = await asyncio.to_thread(_understood, chooser, message, history)
         return Steps(chooser, reading, folds=self._folds)
 
+    def shown(self, messages: Sequence[Message]) -> list[Message]:
+        """The conversation as the model is shown it before it replies, as far as is known."""
+        return suited(messages, folds=bool(self._folds))
+
     async def _must_fold(self) -> bool:
         """Whether the template cannot show a result and a card behind a person's message."""
         assert self._render is not None
@@ -243,6 +250,12 @@ class Guide:
 
 def _failed(fitting: asyncio.Task[Chooser]) -> bool:
     return fitting.cancelled() or fitting.exception() is not None
+
+
+def suited(messages: Sequence[Message], *, folds: bool) -> list[Message]:
+    """Without the assistant's bare calls: the model is shown questions, results, answers."""
+    shown = [m for m in messages if not (m.role == "assistant" and m.calls and not m.content)]
+    return folded(shown) if folds else shown
 
 
 def folded(messages: Sequence[Message]) -> list[Message]:

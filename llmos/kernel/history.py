@@ -1,7 +1,7 @@
-"""A conversation as the model is shown it, made from what the journal holds.
+"""Which records make up a conversation, and in which order the model is shown them.
 
 The journal keeps messages in the order they came; a message sent while a turn runs stands before
-that turn's reply. The model is shown turn after turn. Knows records and messages, decides nothing.
+that turn's reply. The model is shown turn after turn. Knows records, decides nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence, Set
 
-from llmos.events import Message
+from llmos.memory.pages import Kind
 from llmos.memory.records import Record
 
-__all__ = ["TOO_LONG", "before", "closed", "in_turns", "settled"]
+__all__ = ["TOO_LONG", "before", "in_turns", "settled"]
 
 #: The reason of turns that did not fit the window: the model is not shown them again.
 TOO_LONG = "too_long"
-
-_NO_RESULT = "Error: this call was cut off before it had a result."
 
 
 def in_turns(records: Sequence[Record]) -> list[Record]:
@@ -43,35 +41,15 @@ def settled(records: Sequence[Record], pid: int, running: int | None) -> list[Re
 
 def before(
     records: Sequence[Record], pid: int, turn: int, unseen: Set[tuple[int, int]]
-) -> list[Message]:
-    """What the model is shown of ``pid`` when its turn number ``turn`` begins.
+) -> list[Record]:
+    """What belongs to the window of ``pid`` when its turn number ``turn`` begins.
 
     Args:
-        unseen: Pid and number of turns that are left out.
+        unseen: Pid and number of turns that are left out; what left the window in them has left.
     """
     return [
-        r.stored.message
+        r
         for r in in_turns(records)
-        if (r.pid, r.stored.turn) not in unseen and (r.pid != pid or r.stored.turn < turn)
+        if (r.pid != pid or r.stored.turn < turn)
+        and ((r.pid, r.stored.turn) not in unseen or r.stored.message.role == Kind.WINDOW)
     ]
-
-
-def closed(history: Sequence[Message]) -> list[Message]:
-    """The history with a result for every call: templates refuse calls without one.
-
-    A call is left without a result where the kernel was killed, or the disk was full, before the
-    result was kept.
-    """
-    out: list[Message] = []
-    waiting: dict[str, Message] = {}
-    for message in history:
-        if message.role != "tool":
-            out += waiting.values()
-            waiting = {
-                call.id: Message("tool", _NO_RESULT, call_id=call.id, name=call.name)
-                for call in message.calls
-            }
-        else:
-            waiting.pop(message.call_id, None)
-        out.append(message)
-    return [*out, *waiting.values()]

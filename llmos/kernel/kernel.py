@@ -7,10 +7,11 @@ Whatever it acknowledges is in the journal first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,12 +24,16 @@ from llmos.kernel.agent import Agent
 from llmos.kernel.guide import Guide
 from llmos.kernel.history import in_turns, settled
 from llmos.kernel.hub import Hub
+from llmos.kernel.memory import Memory
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import Budget, Process, State, priority_named
 from llmos.kernel.syscalls import SyscallTable
+from llmos.kernel.transcript import Transcript
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal
+from llmos.memory.pages import CONVERSATION, Page
+from llmos.memory.passages import Hit
 
 __all__ = ["SIGNALS", "Kernel"]
 
@@ -46,6 +51,7 @@ class Kernel:
         journal: The truth.
         calls: The syscall table.
         guide: Helps small models to their calls.
+        memory: What is remembered beyond the windows, started; None for none.
         hint: A sentence for the person, such as that a better model fits this machine.
         broken: A sentence for each tool that could not be loaded.
     """
@@ -58,6 +64,7 @@ class Kernel:
         calls: SyscallTable,
         *,
         guide: Guide | None = None,
+        memory: Memory | None = None,
         hint: str = "",
         broken: Sequence[str] = (),
     ) -> None:
@@ -73,8 +80,11 @@ class Kernel:
         self._closing = False
         self._started = time.monotonic()
         self._processes: dict[int, Process] = {}
+        publish = self.hub.publish
+        self.memory = memory
+        self._transcript = Transcript(backend, journal, publish, config.agent, memory)
         self._agent = Agent(
-            backend, calls, Monitor(), journal, self.hub.publish, config.agent, guide
+            backend, calls, Monitor(), journal, self._transcript, publish, config.agent, guide
         )
 
     async def restore(self) -> None:
@@ -156,7 +166,6 @@ class Kernel:
             employed=employer is not None,
         )
         process = Process.restored(stored)
-        process.known = True  # nothing was said in it yet
         process.employer = employer
         return self._add(process)
 
@@ -220,6 +229,7 @@ class Kernel:
     async def _end(self, process: Process, reason: str) -> ProcessInfo:
         process.mailbox.clear()
         process.state, process.reason = State.ENDED, reason
+        process.stop_ahead()
         process.interrupt()
         for child in self._employed(process):
             if child.employer is process and child.state is not State.ENDED:
@@ -287,13 +297,44 @@ class Kernel:
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         """The conversation from the journal, oldest first."""
-        return await asyncio.to_thread(self.journal.messages, pid, after)
+        stored = await asyncio.to_thread(self.journal.messages, pid, after)
+        return [message for message in stored if message.message.role in CONVERSATION]
 
     def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered."""
         if pid:
             self._find(pid)
         return self.hub.subscribe(pid)
+
+    # --- memory -----------------------------------------------------------------------------
+
+    async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[Hit]:
+        """Passages by meaning and by words, best first; of one conversation, or (0) of all."""
+        return await self._memory().search(query, k=k, pid=pid)
+
+    async def pages(self, written: str) -> Sequence[Page]:
+        """The page of that id, or all pages of the record.
+
+        Raises:
+            NotStored: There is none.
+        """
+        return await self._memory().recall.pages(written)
+
+    async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
+        """Every page of a conversation, and whether it is in view."""
+        process = self._living(pid)
+        window = await self._transcript.open(process, process.turns + 1)
+        return window.pages()
+
+    async def draft(self, pid: int, text: str) -> None:
+        """Have what is being typed to an idle process computed ahead; wrong guesses cost idle time.
+
+        Raises:
+            ProcessEnded: The process has ended.
+        """
+        process = self._living(pid)
+        if process.task is None and text.strip() and not self._closing:
+            await self._transcript.draft(process, text)
 
     # --- children, for system calls ---------------------------------------------------------
 
@@ -377,6 +418,7 @@ class Kernel:
             "listeners": len(self.hub),
             "processes": {state.value: states.count(state.value) for state in State},
             "engine": self.backend.stats(),
+            "memory": self.memory.stats() if self.memory is not None else {},
         }
 
     @property
@@ -397,6 +439,7 @@ class Kernel:
         self._closing = True
         for process in self._processes.values():
             process.mailbox.clear()
+            process.stop_ahead()
             process.interrupt()
         tasks = [p.task for p in self._processes.values() if p.task is not None]
         if tasks:
@@ -416,6 +459,11 @@ class Kernel:
         self._processes[process.pid] = process
         self._changed(process)
         return process
+
+    def _memory(self) -> Memory:
+        if self.memory is None:
+            raise KernelError("This kernel has no memory.")
+        return self.memory
 
     def _require_open(self) -> None:
         if self._closing:
@@ -476,16 +524,33 @@ class Kernel:
             process.idle.clear()
             process.task = asyncio.create_task(self._run(process), name=f"process {process.pid}")
 
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Nothing is embedded in the background meanwhile; afterwards the index is fed."""
+        if self.memory is None:
+            yield
+            return
+        self.memory.index.pause()
+        try:
+            yield
+        finally:
+            self.memory.index.resume()
+            self.memory.feed.news()
+
     async def _run(self, process: Process) -> None:
         try:
             while process.mailbox and process.state not in (State.STOPPED, State.ENDED):
                 process.state = State.RUNNING
                 self._changed(process)
-                await self._agent.turn(process, process.mailbox.popleft())
+                process.stop_ahead()
+                with self._undisturbed():
+                    await self._agent.turn(process, process.mailbox.popleft())
                 if not self.backend.alive and not self._closing:
                     log.error("the engine has died: the kernel stops, the next one starts anew")
                     self.stopping.set()
                     break  # what waits is answered by the next kernel
+                if not (process.mailbox or self._closing or process.state is State.ENDED):
+                    await self._transcript.rest(process)
         except Exception:
             log.exception("process %d", process.pid)
         finally:

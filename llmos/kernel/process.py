@@ -17,8 +17,9 @@ from typing import Any
 
 from llmos.engine.backend import Generation, Priority
 from llmos.errors import BudgetExceeded, KernelError
-from llmos.events import Message, ProcessInfo, StoredMessage, ToolCall
+from llmos.events import ProcessInfo, StoredMessage, ToolCall
 from llmos.memory.journal import StoredProcess
+from llmos.memory.window import Window
 
 __all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named"]
 
@@ -156,7 +157,7 @@ class Process:
     state: State = State.READY
     reason: str = ""
     active: float = 0.0
-    history: list[Message] = field(default_factory=list)  # what the model is shown, oldest first
+    window: Window | None = None  # what the model is shown; made at the first turn
     mailbox: deque[StoredMessage] = field(default_factory=deque)  # journalled, not yet answered
     turns: int = 0
     tokens: int = 0
@@ -170,7 +171,7 @@ class Process:
     interrupted: bool = False  # the turn under way is to end
     out_of_time: bool = False  # the same, because its time is up
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
-    known: bool = True  # whether ``history`` is filled: after a restart the first turn does it
+    ahead: asyncio.Task[None] | None = None  # computes what its next turn will need
     planning: asyncio.Future[Any] | None = None  # what its turn is to do is being worked out
     paid_tokens: int = 0  # used by processes it started so
     paid_calls: int = 0
@@ -196,7 +197,6 @@ class Process:
             calls=stored.calls,
             seconds=stored.seconds,
             context_tokens=stored.context_tokens,
-            known=False,
         )
         if stored.ended is not None:
             process.state, process.reason = State.ENDED, stored.reason
@@ -239,6 +239,17 @@ class Process:
             above.paid_tokens += tokens
             above.paid_calls += calls
             above = above.employer
+
+    @property
+    def turn_number(self) -> int:
+        """The turn under way, or the last one."""
+        return self.live.number if self.live is not None else self.turns
+
+    def stop_ahead(self) -> None:
+        """Give up what is computed ahead of need."""
+        if self.ahead is not None:
+            self.ahead.cancel()
+            self.ahead = None
 
     def interrupt(self) -> None:
         """End the turn under way within one step; what was written is kept.

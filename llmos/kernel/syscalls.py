@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmos.errors import CallFailed, KernelError, UnknownCall
 from llmos.kernel.spans import Copied
+from llmos.labels import Label
 
 if TYPE_CHECKING:
     from llmos.kernel.kernel import Kernel
@@ -37,10 +38,12 @@ class Outcome:
     Args:
         text: For the model.
         said: Ways to say the same to a person, each a sentence without its full stop.
+        label: Where it came from; without one, from the call itself.
     """
 
     text: str
     said: tuple[str, ...] = ()
+    label: Label | None = None
 
 
 Run = Callable[["Process", Mapping[str, Any]], Awaitable[Outcome]]

@@ -69,4 +69,3 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     reply: Reply = field(default_factory=Reply)
     seen: Counter[str] = field(default_factory=Counter)  # calls, to notice a loop
-    began: int = 0  # length of the history before it

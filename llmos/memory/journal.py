@@ -73,7 +73,8 @@ _UNANSWERED = (
     AND NOT EXISTS (SELECT 1 FROM turns WHERE pid = m.pid AND turn = m.turn)
     AND NOT EXISTS (SELECT 1 FROM calls WHERE pid = m.pid AND turn = m.turn)
     AND NOT EXISTS (SELECT 1 FROM messages o
-        WHERE o.pid = m.pid AND o.turn = m.turn AND o.role <> 'user')
+        WHERE o.pid = m.pid AND o.turn = m.turn
+            AND o.role IN ('assistant', 'tool'))
     ORDER BY m.seq"""
 )
 
@@ -326,6 +327,28 @@ class Journal:
             return self._read(rows.record, f"{_MESSAGES} WHERE {tail}", values)
         join = "JOIN lineage l ON m.pid = l.pid AND m.seq <= l.upto"
         found = self._read(rows.record, f"{_LINEAGE} {_MESSAGES} {join} WHERE {tail}", values)
+        if not found:
+            self.process(pid)  # raises where there is none
+        return found
+
+    def record(self, seq: int) -> Record | None:
+        """The record at a place of the journal; None where there is none."""
+        found = self._read(rows.record, f"{_MESSAGES} WHERE m.seq = ?", (seq,))
+        return found[0] if found else None
+
+    def records_of(self, role: str) -> list[Record]:
+        """All records of a role, of all processes, oldest first."""
+        return self._read(rows.record, f"{_MESSAGES} WHERE m.role = ? ORDER BY m.seq", (role,))
+
+    def lineage(self, pid: int) -> list[int]:
+        """A process and those it was forked from.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+        found = self._read(
+            lambda row: int(row["pid"]), f"{_LINEAGE} SELECT pid FROM lineage", {"pid": pid}
+        )
         if not found:
             self.process(pid)  # raises where there is none
         return found

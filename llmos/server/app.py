@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 
 from llmos import __version__
-from llmos.server import chat, completions, errors, kernel_routes
+from llmos.server import chat, completions, errors, kernel_routes, memory_routes
 from llmos.server.auth import BodyLimit
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
@@ -87,6 +87,7 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(completions.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
+    app.include_router(memory_routes.router(kernel))
     described: list[dict[str, Any]] = []
 
     def openapi() -> dict[str, Any]:

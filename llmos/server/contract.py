@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
 from llmos.events import Event, ProcessInfo, StoredMessage
+from llmos.memory.pages import Page
+from llmos.memory.passages import Hit
 
 __all__ = ["ServedKernel"]
 
@@ -63,6 +65,26 @@ class ServedKernel(Protocol):
 
         The iterator raises a ``KernelError`` when its reader was too slow and lost events.
         """
+        ...
+
+    async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[Hit]:
+        """Passages by meaning and by words, best first; of one conversation, or (0) of all."""
+        ...
+
+    async def pages(self, written: str) -> Sequence[Page]:
+        """The page of that id, or all pages of the record.
+
+        Raises:
+            NotStored: There is none.
+        """
+        ...
+
+    async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
+        """Every page of a conversation, and whether it is in view."""
+        ...
+
+    async def draft(self, pid: int, text: str) -> None:
+        """Have what is being typed computed ahead."""
         ...
 
     async def shutdown(self) -> None: ...

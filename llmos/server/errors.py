@@ -46,6 +46,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.BudgetExceeded, 429),
     (errors.KernelError, 409),
     (errors.StoreFull, 507),
+    (errors.NotStored, 404),
     (errors.CallDenied, 403),
     (errors.SyscallError, 400),
 )

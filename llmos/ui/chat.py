@@ -23,11 +23,13 @@ from llmos.events import (
     CallStarted,
     Event,
     ProcessChanged,
+    Recalled,
     ReplyDelta,
     ReplyFinished,
     TurnFinished,
     TurnStarted,
     TurnState,
+    WindowChanged,
 )
 from llmos.ui.actions import TITLE_CHARS, ChatActions
 from llmos.ui.blocks import UserBlock
@@ -47,6 +49,8 @@ __all__ = ["ChatScreen"]
 
 PANEL_REFRESH_S = 2.0
 BUSY = ("running", "waiting")
+DRAFT_CHARS = 40  # of a message being typed, from which on it is worth computing ahead
+DRAFT_PAUSE_S = 0.5  # without a key until that is done
 
 
 class ChatScreen(ChatActions):
@@ -206,6 +210,10 @@ class ChatScreen(ChatActions):
                     self.status.window_tokens = event.window_tokens
                     self.status.context_tokens = event.context_tokens
                 await show.turn_finished(event)
+            case WindowChanged() if event.evicted:
+                await show.tell(_left(event.evicted))
+            case Recalled():
+                await show.tell(f"Brought back from memory: {', '.join(event.pages)}.")
 
     def _show_rate(self, rate: float) -> None:
         self.status.rate = float(round(rate))
@@ -219,6 +227,20 @@ class ChatScreen(ChatActions):
             self.notify("The kernel is away. Your message stays here until it is back.")
             return
         self._send(self.composer.take())
+
+    @on(Composer.Changed)
+    @work(group="draft", exclusive=True)
+    async def _drafting(self) -> None:
+        """Have what is being typed computed ahead, whenever the person pauses."""
+        text = self.composer.text
+        if not self.pid or self.status.running or len(text) < DRAFT_CHARS:
+            return
+        await asyncio.sleep(DRAFT_PAUSE_S)
+        try:
+            client = await self.link.wait_for(self.pid)
+            await client.draft(self.pid, text)
+        except LlmosError:
+            pass  # it is computed when the message is sent
 
     @on(Starter.Chosen)
     def _starter_chosen(self, event: Starter.Chosen) -> None:
@@ -292,6 +314,12 @@ class ChatScreen(ChatActions):
     def on_paste(self, event: ui_events.Paste) -> None:
         """A paste that no input took goes to the composer."""
         self.composer.post_message(ui_events.Paste(event.text))
+
+
+def _left(pages: tuple[str, ...]) -> str:
+    """What is told of pages that left the window."""
+    ids = pages[0] if len(pages) == 1 else f"{pages[0]} to {pages[-1]}"
+    return f"The window was full: {ids} left it. Nothing is lost; it comes back when it is needed."
 
 
 def _describe(status: dict[str, Any]) -> tuple[str, int, str]:

@@ -100,5 +100,5 @@ def said(kernel: Kernel, pid: int) -> list[tuple[str, str]]:
 async def shown(kernel: Kernel, pid: int) -> list[Message]:
     """What the model will be shown of a process before its next message."""
     process = kernel._processes[pid]
-    await kernel._agent._recall(process, process.turns + 1)
-    return list(process.history)
+    window = await kernel._transcript.open(process, process.turns + 1)
+    return window.conversation()

@@ -174,11 +174,14 @@ async def test_a_process_stopped_before_its_turn_has_begun_loses_no_time(home: P
         process = kernel._processes[pid]
         recalled, go_on = asyncio.Event(), asyncio.Event()
 
-        async def slowly(_process, _turn) -> None:
+        opened = kernel._transcript.open
+
+        async def slowly(process, number):
             recalled.set()
             await go_on.wait()
+            return await opened(process, number)
 
-        monkeypatch.setattr(kernel._agent, "_recall", slowly)
+        monkeypatch.setattr(kernel._transcript, "open", slowly)
         await kernel.send(pid, "Hello")
         await recalled.wait()
         await kernel.signal(pid, "stop")

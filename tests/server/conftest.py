@@ -27,8 +27,19 @@ from llmos.engine.backend import (
     SamplingParams,
     TokenLogprob,
 )
-from llmos.errors import BudgetExceeded, EngineError, KernelError, NoSuchProcess, PromptTooLong
+from llmos.errors import (
+    BudgetExceeded,
+    EngineError,
+    KernelError,
+    NoSuchProcess,
+    NotStored,
+    PromptTooLong,
+)
 from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
+from llmos.labels import Label, Origin
+from llmos.memory.pages import Page, pages_of
+from llmos.memory.passages import Hit, Passage
+from llmos.memory.records import Record
 from llmos.server import create_app, serve
 
 CHATML = (
@@ -138,6 +149,12 @@ class Speaker:
     def count(self, text: str) -> int:
         return len(text.split())
 
+    def size(self, prompt: Prompt) -> int:
+        return len(prompt.tokens)
+
+    def sizes(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
+        return [self.count(text) for text in texts]
+
     def stats(self) -> dict[str, Any]:
         return {}
 
@@ -158,6 +175,7 @@ class Kernel:
         self.subscribed = asyncio.Event()
         self.unsubscribed = asyncio.Event()
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self.drafts: list[tuple[int, str]] = []
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
 
@@ -237,6 +255,35 @@ class Kernel:
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         self.process(pid)
         return [message for message in self.stored[pid] if message.seq > after]
+
+    async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[Hit]:
+        if pid:
+            self.process(pid)
+        found = [p for p, _ in self._pages() if query.lower() in p.text.lower()]
+        passages = [Passage(p.id, "turn", p.pid, "process", p.time, p.text) for p in found]
+        return [Hit(passage, 0.1, 0.9, None) for passage in passages][:k]
+
+    async def pages(self, written: str) -> Sequence[Page]:
+        found = [p for p, _ in self._pages() if p.id == written]
+        if not found:
+            raise NotStored(f"There is no page {written!r}.")
+        return found
+
+    async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
+        self.process(pid)
+        return [(page, shown) for page, shown in self._pages() if page.pid == pid]
+
+    async def draft(self, pid: int, text: str) -> None:
+        self.process(pid)
+        self.drafts.append((pid, text))
+
+    def _pages(self) -> list[tuple[Page, bool]]:
+        return [
+            (page, True)
+            for pid, stored in self.stored.items()
+            for message in stored
+            for page in pages_of(Record(pid, message, Label(Origin.USER)))
+        ]
 
     @contextmanager
     def subscribe(self, pid: int = 0) -> Iterator[AsyncIterator[Event]]:

@@ -1,0 +1,149 @@
+"""The kernel's memory: the index, what feeds it, and what brings pages back.
+
+Joins the parts of ``llmos.memory`` for the kernel and the server. Everything in it but the journal
+can be deleted at any time and is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmos import limits
+from llmos.errors import CallFailed, LlmosError
+from llmos.kernel.process import Process
+from llmos.labels import Label, join
+from llmos.memory.facts import Block, Fact, Facts, passage_of
+from llmos.memory.feed import Feed
+from llmos.memory.index import Index
+from llmos.memory.journal import Journal
+from llmos.memory.pages import Page
+from llmos.memory.passages import Hit, Scope
+from llmos.memory.recall import Recall, Recalled
+
+__all__ = ["Memory"]
+
+log = logging.getLogger(__name__)
+
+
+class Memory:
+    """What a kernel remembers beyond its windows.
+
+    Args:
+        journal: The truth.
+        index: What can be searched; not started.
+        pages: Most pages that are brought into a turn unasked; small models are given one.
+    """
+
+    def __init__(self, journal: Journal, index: Index, *, pages: int = 1) -> None:
+        self.index = index
+        self.feed = Feed(journal, index)
+        self.recall = Recall(journal, index, self.feed)
+        self.facts = Facts(journal)
+        self._journal = journal
+        self._pages = pages
+        self._started = False
+
+    async def start(self) -> None:
+        """Open the index and read into it what it does not hold yet, in the background."""
+        await self.index.start()
+        self._started = True
+        await self._facts_changed()
+        self.feed.start()
+
+    @property
+    def core(self) -> str:
+        """What every conversation begins with."""
+        return self.facts.core()
+
+    async def _facts_changed(self) -> None:
+        """Read the facts anew, and have the index hold just them."""
+        await asyncio.to_thread(self.facts.load)
+        await self.index.put([passage_of(fact) for fact in self.facts.all()])
+
+    async def close(self) -> None:
+        if self._started:
+            self._started = False
+            await self.feed.close()
+            await self.index.close()
+
+    async def prefetch(
+        self, process: Process, text: str, *, window: int, count: Callable[[str], int]
+    ) -> Recalled | None:
+        """What belongs to a person's words and is not in view of ``process``.
+
+        Nothing where the index fails: a turn is answered without it.
+
+        Args:
+            process: Whose turn begins.
+            text: What the person said.
+            window: Of the model, in tokens.
+            count: Tokens of a text.
+        """
+        if process.window is None or not self._started:
+            return None
+        try:
+            pids = await asyncio.to_thread(self._journal.lineage, process.pid)
+            return await self.recall.prefetch(
+                process.window,
+                pids,
+                text,
+                most=self._pages,
+                room=int(window * limits.PREFETCH_SHARE),
+                count=count,
+            )
+        except LlmosError as error:
+            log.warning("nothing is recalled for process %d: %s", process.pid, error)
+        except Exception:
+            log.exception("nothing is recalled for process %d", process.pid)
+        return None
+
+    async def search(
+        self, query: str, *, k: int = 5, pid: int = 0, sources: tuple[str, ...] | None = None
+    ) -> list[Hit]:
+        """Passages by meaning and by words, best first.
+
+        Args:
+            query: What is looked for.
+            k: How many.
+            pid: Only what belongs to this conversation; 0 searches everything.
+            sources: Only from these: ``turn``, ``file``, ``fact``.
+
+        Raises:
+            NoSuchProcess: There is no ``pid``.
+        """
+        pids = None
+        if pid:
+            pids = tuple(await asyncio.to_thread(self._journal.lineage, pid))
+        return await self.recall.search(query, k=k, scope=Scope(pids=pids, sources=sources))
+
+    async def page(self, caller: Process, written: str) -> tuple[Sequence[Page], Label]:
+        """A page fault of ``caller``: what its id names, and the label of that.
+
+        Raises:
+            NotStored: There is no such page.
+            CallFailed: It belongs to another conversation.
+        """
+        pages = await self.recall.pages(written)
+        if pages[0].pid not in await asyncio.to_thread(self._journal.lineage, caller.pid):
+            raise CallFailed(f"The page {written} belongs to another conversation.")
+        for page in pages:
+            self.recall.counts.brought(caller.pid, page.id)
+        self.recall.counts.faults += len(pages)
+        return pages, join(*(page.label for page in pages))
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and gauges, JSON-ready."""
+        counts, progress = self.recall.counts, self.index.progress()
+        return {
+            "faults": counts.faults,
+            "prefetches": counts.prefetches,
+            "prefetched": counts.prefetched,
+            "returned": counts.returned,
+            "searches": counts.searches,
+            "passages": progress.total,
+            "embedded": progress.embedded,
+            "chroma": progress.chroma,
+        }

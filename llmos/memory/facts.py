@@ -1,0 +1,227 @@
+"""What a person had remembered: facts, and the core blocks every conversation begins with.
+
+Each change is a record of the journal, with its time, its label and the process it was made in;
+what is known is what they add up to. A changed fact keeps its older texts as its history. Only what
+a person says, or a call makes on their word, becomes one: never what was recalled, the system's
+text or the model's own words.
+
+Knows records; the index and the windows are told by the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from llmos import limits
+from llmos.errors import NotStored, StoreError
+from llmos.events import Message
+from llmos.labels import Label, Origin
+from llmos.memory.journal import Journal
+from llmos.memory.pages import Kind
+from llmos.memory.passages import Passage
+from llmos.memory.records import Record
+
+__all__ = ["BLOCKS", "Block", "Fact", "Facts", "passage_of"]
+
+Block: TypeAlias = Literal["fact", "user", "assistant"]
+
+#: A fact comes back when it is needed; the other two stand in the front of every conversation.
+BLOCKS: tuple[Block, ...] = ("fact", "user", "assistant")
+_HEADINGS = {"user": "About the person you talk with:", "assistant": "What you are for:"}
+_HOME = "memory"  # why the process ended that keeps what is said in none
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is remembered.
+
+    Args:
+        id: ``m12``.
+        text: What is remembered.
+        block: Where it stands.
+        time: When it was said last, in seconds since the epoch.
+        label: Where it came from.
+        pinned: Shown in every conversation, whatever its block.
+        history: Older texts with their times, oldest first.
+        records: Places in the journal of everything that made it.
+    """
+
+    id: str
+    text: str
+    block: Block
+    time: float
+    label: Label
+    pinned: bool = False
+    history: tuple[tuple[float, str], ...] = ()
+    records: tuple[int, ...] = ()
+
+
+class Facts:
+    """All facts of one journal.
+
+    Args:
+        journal: Where they are kept.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._facts: dict[str, Fact] = {}
+        self._home = 0
+
+    def load(self) -> None:
+        """Read them from the journal; call it in a thread, and again after an erasure."""
+        self._facts.clear()
+        for record in self._journal.records_of(Kind.MEMORY):
+            self._take(record)
+
+    def all(self) -> list[Fact]:
+        """What is remembered now, newest first."""
+        return sorted(self._facts.values(), key=lambda fact: -fact.time)
+
+    def get(self, id: str) -> Fact:
+        """The fact called ``id``.
+
+        Raises:
+            NotStored: There is none.
+        """
+        try:
+            return self._facts[id.strip().lower()]
+        except KeyError:
+            raise NotStored(f"There is no memory {id.strip()[:40]!r}.") from None
+
+    def core(self) -> str:
+        """What stands in the front of every conversation; empty where nothing does."""
+        parts = []
+        for block, heading in _HEADINGS.items():
+            facts = sorted(self._facts.values(), key=lambda fact: fact.id)
+            lines = [f"- {fact.text}" for fact in facts if _stands_in(fact) == block]
+            if lines:
+                parts.append("\n".join([heading, *lines]))
+        return "\n\n".join(parts)
+
+    async def remember(
+        self, text: str, *, block: Block = "fact", label: Label | None = None, pid: int = 0
+    ) -> Fact:
+        """Keep something new; what is known already to the letter is only renewed.
+
+        Args:
+            text: One or a few sentences.
+            block: Where it stands.
+            label: Where it came from; a person's own words where not given.
+            pid: The process it was said in; 0 for none.
+
+        Raises:
+            StoreError: It is empty or too long, or cannot be kept.
+        """
+        text = _checked(text)
+        if block not in BLOCKS:
+            raise StoreError(f"There is no block {block!r}; there are {', '.join(BLOCKS)}.")
+        same = [f for f in self._facts.values() if f.text == text and f.block == block]
+        if same:
+            return await self._change("update", same[0].id, pid, label, text=text)
+        if block != "fact" and len(self.core()) + len(text) > limits.CORE_CHARS:
+            raise StoreError(
+                f"What every conversation begins with would be longer than {limits.CORE_CHARS} "
+                "characters.",
+                remedy="Forget some of it, or remember this as a fact.",
+            )
+        return await self._change("remember", "", pid, label, text=text, block=block)
+
+    async def update(self, id: str, text: str, *, label: Label | None = None, pid: int = 0) -> Fact:
+        """Give a fact another text; the old one stays as its history.
+
+        Raises:
+            NotStored: There is no such fact.
+            StoreError: The text is empty or too long, or cannot be kept.
+        """
+        return await self._change("update", self.get(id).id, pid, label, text=_checked(text))
+
+    async def pin(self, id: str, pinned: bool = True) -> Fact:
+        """Have a fact stand in the front of every conversation, or no longer.
+
+        Raises:
+            NotStored: There is no such fact.
+        """
+        return await self._change("pin" if pinned else "unpin", self.get(id).id, 0, None)
+
+    async def _change(self, op: str, id: str, pid: int, label: Label | None, **given: str) -> Fact:
+        content = json.dumps({"op": op, "id": id, **given}, ensure_ascii=False)
+        label = label or Label(Origin.USER)
+        where = pid or await self._own_process()
+        stored = await self._journal.append(where, Message(Kind.MEMORY, content), label=label)
+        made = self._take(Record(where, stored, label))
+        assert made is not None
+        return made
+
+    async def _own_process(self) -> int:
+        """The process that keeps what was said in none. It has ended as soon as it began."""
+        if not self._home:
+            ended = [p.pid for p in self._journal.processes(ended=True) if p.reason == _HOME]
+            if ended:
+                self._home = ended[0]
+            else:
+                self._home = (await self._journal.create_process(title="Memory")).pid
+                await self._journal.end_process(self._home, _HOME)
+        return self._home
+
+    def _take(self, record: Record) -> Fact | None:
+        """Add a change up; None for one that makes no sense (it was erased, or names what was)."""
+        stored = record.stored
+        try:
+            data = json.loads(stored.message.content)
+            op, id = data["op"], data["id"] or f"m{stored.seq}"
+            old = self._facts.get(id)
+            seqs = (*(old.records if old else ()), stored.seq)
+            if op == "remember":
+                block = data["block"] if data["block"] in BLOCKS else "fact"
+                fact = Fact(id, data["text"], block, stored.time, record.label, records=seqs)
+            elif old is None:
+                return None
+            elif op == "update":
+                history = (*old.history, (old.time, old.text))
+                if old.text == data["text"]:
+                    history = old.history
+                fact = replace(
+                    old,
+                    text=data["text"],
+                    time=stored.time,
+                    label=record.label,
+                    history=history,
+                    records=seqs,
+                )
+            else:
+                fact = replace(old, pinned=op == "pin", records=seqs)
+        except (ValueError, KeyError, TypeError):
+            return None
+        self._facts[id] = fact
+        return fact
+
+
+def passage_of(fact: Fact) -> Passage:
+    """What is indexed of a fact."""
+    return Passage(
+        id=fact.id,
+        source="fact",
+        pid=0,
+        place="memory",
+        time=fact.time,
+        text=fact.text,
+        speaker="user" if fact.label.origin <= Origin.USER else "",
+    )
+
+
+def _stands_in(fact: Fact) -> str:
+    if fact.block != "fact":
+        return fact.block
+    return "user" if fact.pinned else ""
+
+
+def _checked(text: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise StoreError("There is nothing to remember.")
+    if len(text) > limits.FACT_CHARS:
+        raise StoreError(f"A memory has at most {limits.FACT_CHARS} characters.")
+    return text

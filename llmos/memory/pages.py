@@ -1,0 +1,135 @@
+"""A page: a stretch of a context, whole, with where it came from.
+
+Every record of the journal is one page, or several where it is long. Pages are cut by their text
+alone, so that a page's id means the same stretch under every model and for ever; joined again they
+are the record to the letter. Knows text, neither tokens nor what is in view.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmos import limits
+from llmos.labels import Label
+from llmos.memory.records import Record
+
+__all__ = ["CONVERSATION", "Kind", "Page", "page_id", "pages_of", "parse_id", "split"]
+
+
+class Kind(StrEnum):
+    """What a page holds: the role of its record."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    RECALLED = "recalled"  # pages that were brought back, at the tail of a person's message
+    NOTE = "note"  # that what every conversation begins with has changed
+    MEMORY = "memory"  # a change of what is remembered
+    WINDOW = "window"  # what left the window, and the front that was built then
+
+
+#: Records that people and the model wrote or a call answered; the others are the kernel's own.
+CONVERSATION = frozenset({Kind.USER, Kind.ASSISTANT, Kind.TOOL})
+
+#: Where a long text is cut, best first: between paragraphs, lines, sentences, words.
+_BORDERS = tuple(
+    re.compile(p) for p in (r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+|(?<=[。！？])", r"\s+")
+)
+_ID = re.compile(r"p([1-9]\d{0,17})(?:\.([1-9]\d{0,8}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page.
+
+    Args:
+        id: ``p12``, or ``p12.3`` for the third part of a long record.
+        seq: The record's place in the journal.
+        part / parts: Which part of how many; 1 of 1 for a whole record.
+        kind: What it holds.
+        pid / turn: Where it was said.
+        time: Seconds since the epoch.
+        text: The text, whole.
+        label: Where it came from.
+    """
+
+    id: str
+    seq: int
+    part: int
+    parts: int
+    kind: Kind
+    pid: int
+    turn: int
+    time: float
+    text: str
+    label: Label
+
+
+def page_id(seq: int, part: int = 1, parts: int = 1) -> str:
+    """The id of a page."""
+    return f"p{seq}" if parts == 1 else f"p{seq}.{part}"
+
+
+def parse_id(written: str) -> tuple[int, int] | None:
+    """The record's place and the part (0: the whole record) that ``written`` names, or None."""
+    found = _ID.fullmatch(written.strip().strip("[]()").lower())
+    return (int(found[1]), int(found[2] or 0)) if found else None
+
+
+def pages_of(record: Record) -> tuple[Page, ...]:
+    """The pages of a record; none of an erased one."""
+    if record.erased:
+        return ()
+    stored, message = record.stored, record.stored.message
+    texts = split(message.content)
+    return tuple(
+        Page(
+            id=page_id(stored.seq, part, len(texts)),
+            seq=stored.seq,
+            part=part,
+            parts=len(texts),
+            kind=Kind(message.role),
+            pid=record.pid,
+            turn=stored.turn,
+            time=stored.time,
+            text=text,
+            label=record.label,
+        )
+        for part, text in enumerate(texts, 1)
+    )
+
+
+def split(text: str, size: int = limits.PAGE_BYTES) -> Sequence[str]:
+    """``text`` in stretches of at most ``size`` bytes (UTF-8), cut where a reader would.
+
+    A stretch is at least half as long as it may be, but for the last. Joined they are ``text``.
+    Bytes bound the tokens in any script: there is no token without one.
+    """
+    out, start = [], 0
+    while len(text) - start > size // 4:  # no character has more than four
+        reach = _reach(text, start, size)
+        if reach == len(text):
+            break
+        cut = _cut(text, start, reach)
+        out.append(text[start:cut])
+        start = cut
+    return (*out, text[start:])
+
+
+def _reach(text: str, start: int, size: int) -> int:
+    """The end of the longest stretch from ``start`` on that has at most ``size`` bytes."""
+    raw = text[start : start + size].encode("utf-8", "replace")
+    return start + max(len(raw[:size].decode("utf-8", "ignore")), 1)
+
+
+def _cut(text: str, start: int, reach: int) -> int:
+    """Where the stretch that begins at ``start`` ends: behind the last best border in reach."""
+    half = start + (reach - start + 1) // 2
+    for border in _BORDERS:
+        ends = [found.end() for found in border.finditer(text, half, reach) if found.end() > half]
+        if ends:
+            return ends[-1]
+    return reach

@@ -1,0 +1,191 @@
+"""What left the window comes back: by its id (a page fault), by a search, or ahead of need.
+
+Prefetch: on each turn of a person the index is searched with their words, and what clears the
+threshold is brought in once, at the tail, with a line that says where it comes from. Little and
+well: a small model that is shown three pages finds less in them than in one.
+
+Knows the journal, the index and a window; not processes, not the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from llmos import limits
+from llmos.errors import NotStored
+from llmos.events import Message
+from llmos.labels import Label, join
+from llmos.memory.feed import Feed
+from llmos.memory.index import Index
+from llmos.memory.journal import Journal
+from llmos.memory.pages import Kind, Page, pages_of, parse_id
+from llmos.memory.passages import Hit, Scope
+from llmos.memory.window import Window
+
+__all__ = ["Counts", "Recall", "Recalled", "query_of"]
+
+_SPEAKERS = {"user": "the person", "assistant": "you", "tool": "a call's result"}
+
+
+@dataclass(slots=True)
+class Counts:
+    """How often memory was needed.
+
+    Args:
+        faults: Pages brought back by their id.
+        prefetches: Turns for which something was brought back ahead of need.
+        prefetched: Pages brought back so.
+        returned: Of all pages brought back, those that had been brought back before (thrashing).
+        searches: Searches made.
+    """
+
+    faults: int = 0
+    prefetches: int = 0
+    prefetched: int = 0
+    returned: int = 0
+    searches: int = 0
+    _seen: set[tuple[int, str]] = field(default_factory=set)
+
+    def brought(self, pid: int, page: str) -> None:
+        """A page came back into the window of ``pid``."""
+        if (pid, page) in self._seen:
+            self.returned += 1
+        self._seen.add((pid, page))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is brought back at the tail: a record's content and its label."""
+
+    message: Message
+    label: Label
+    pages: tuple[str, ...]
+
+
+class Recall:
+    """Brings pages back.
+
+    Args:
+        journal: Where every page is whole.
+        index: What can be searched.
+        feed: Brings the index up to date.
+    """
+
+    def __init__(self, journal: Journal, index: Index, feed: Feed) -> None:
+        self.counts = Counts()
+        self._journal = journal
+        self._index = index
+        self._feed = feed
+
+    async def pages(self, written: str) -> tuple[Page, ...]:
+        """The page that ``written`` names, or all pages of the record it names.
+
+        Raises:
+            NotStored: There is none; or it was forgotten.
+        """
+        named = parse_id(written)
+        found = await asyncio.to_thread(self._journal.record, named[0]) if named else None
+        pages = pages_of(found) if found is not None else ()
+        wanted = tuple(p for p in pages if named and named[1] in (0, p.part))
+        if not wanted:
+            raise NotStored(f"There is no page {written.strip()[:40]!r}.")
+        return wanted
+
+    async def search(self, query: str, *, k: int = 5, scope: Scope | None = None) -> list[Hit]:
+        """Passages by meaning and by words, best first."""
+        self.counts.searches += 1
+        await self._feed.catch_up()
+        return await self._index.search(query, k=k, scope=scope or Scope())
+
+    async def prefetch(
+        self,
+        window: Window,
+        pids: Sequence[int],
+        text: str,
+        *,
+        most: int,
+        room: int,
+        count: Callable[[str], int],
+    ) -> Recalled | None:
+        """What of everything out of view belongs to a person's words.
+
+        Args:
+            window: What is in view.
+            pids: The processes that make up this conversation.
+            text: What the person said.
+            most: Pages.
+            room: Tokens.
+            count: Tokens of a text.
+        """
+        query = query_of(text)
+        hidden = window.out_of_view()
+        if not query or not hidden:
+            return None
+        await self._feed.catch_up()
+        scope = Scope(pids=tuple(pids), only=frozenset(hidden))
+        hits = await self._index.search(query, k=most + limits.PREFETCH_BEYOND, scope=scope)
+        hits.sort(key=_weight, reverse=True)
+        told: list[str] = []
+        labels: list[Label] = []
+        ids: list[str] = []
+        for hit in hits:
+            if len(ids) == most or not belongs(hit):
+                continue
+            [page] = await self.pages(hit.passage.id)
+            block = shown(page)
+            size = count(block)
+            if size > room:
+                continue
+            room -= size
+            told.append(block)
+            ids.append(page.id)
+            record = await asyncio.to_thread(self._journal.record, page.seq)
+            assert record is not None
+            labels.append(Label(page.label.origin, (*page.label.sources, record.stored.id)))
+        if not ids:
+            return None
+        self.counts.prefetches += 1
+        self.counts.prefetched += len(ids)
+        for each in ids:
+            self.counts.brought(pids[0], each)
+        message = Message(Kind.RECALLED, "\n\n".join(told), name=" ".join(ids))
+        return Recalled(message, join(*labels), tuple(ids))
+
+
+def belongs(hit: Hit) -> bool:
+    """Whether a passage is near enough to a person's words to be shown unasked.
+
+    Near in meaning, or holding the rare words of the question and not far off in meaning.
+    """
+    similar, words = hit.similarity, hit.words or 0.0
+    if similar is None:  # its vector is still being made
+        return words >= limits.PREFETCH_WORDS
+    near = similar >= limits.PREFETCH_SIMILAR
+    return near or (words >= limits.PREFETCH_WORDS and similar >= limits.PREFETCH_RELATED)
+
+
+def _weight(hit: Hit) -> float:
+    """A hit's score; what the model itself said counts for less than what it was told."""
+    return hit.score * (limits.PREFETCH_ECHO if hit.passage.speaker == Kind.ASSISTANT else 1.0)
+
+
+def shown(page: Page) -> str:
+    """A page as the model is shown it again."""
+    day = time.strftime("%Y-%m-%d", time.localtime(page.time))
+    return f"[{page.id}, {_SPEAKERS.get(page.kind, page.kind)}, {day}]\n{page.text.strip()}"
+
+
+def query_of(text: str) -> str:
+    """What a message asks: all of it, or of a long one its last or first paragraph."""
+    text = text.strip()
+    if len(text) <= limits.QUERY_CHARS:
+        return text
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text)]
+    for paragraph in (paragraphs[-1], paragraphs[0]):
+        if len(paragraph) <= limits.QUERY_CHARS:
+            return paragraph
+    return text[-limits.QUERY_CHARS :].partition(" ")[2]
