@@ -15,10 +15,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from llmos import limits, paths
 from llmos.config import Config, EngineConfig
 from llmos.engine.backend import Backend, ModelInfo
 from llmos.engine.swapfile import SwapFiles
-from llmos.errors import ConfigError, KernelRunning, StoreError
+from llmos.errors import ConfigError
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.memory import Memory
@@ -38,6 +37,7 @@ from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, proce
 from llmos.memory.embed import CachedEmbedder, MiniLM
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
+from llmos.memory.lock import lock
 from llmos.sdk import Context
 
 __all__ = ["boot", "lock", "processor", "syscall_table"]
@@ -46,32 +46,6 @@ log = logging.getLogger(__name__)
 
 #: Models with fewer weights than this are helped to choose their calls.
 GUIDED_BELOW = 3_000_000_000
-
-
-@contextlib.contextmanager
-def lock(state: Path) -> Iterator[None]:
-    """Hold the state directory.
-
-    Raises:
-        KernelRunning: Another kernel holds it.
-        StoreError: The directory cannot be used.
-    """
-    try:
-        paths.private_dir(state)
-        handle = os.open(state / "kernel.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        sentence = f"The state directory {state} cannot be used: {error.strerror or error}."
-        raise StoreError(sentence, remedy="Free some space or set LLMOS_HOME.") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise KernelRunning(
-                f"A kernel is already running on {state}.", remedy="Stop it with: llmos stop"
-            ) from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def processor(config: Config) -> tuple[Backend, str]:

@@ -26,11 +26,19 @@ _ELSEWHERE = {  # command → module:object, imported when it is called or its h
     "models": "llmos.models.commands:models",
     "doctor": "llmos.doctor:doctor",
     "bench": "llmos.bench.commands:bench",
+    "memory": "llmos.memories:memory",
+    "export": "llmos.memory.commands:export",
+    "import": "llmos.memory.commands:import_",
+    "fsck": "llmos.fsck:fsck",
 }
 _SHORT_HELP = {
     "models": "List, pull, choose and remove models.",
     "doctor": "Check this machine and say what is missing.",
     "bench": "Measure every figure llmos claims, here.",
+    "memory": "See, search, change and forget what is remembered.",
+    "export": "Write conversations to a file.",
+    "import": "Make processes of conversations from a file.",
+    "fsck": "Check what is on the disk, and repair it.",
 }
 
 

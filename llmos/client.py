@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -220,7 +221,34 @@ class Client:
 
     async def pages(self, page: str) -> list[dict[str, Any]]:
         """A page by its id, or all pages of a long record."""
-        return (await self._call("GET", f"/kernel/v1/memory/pages/{page}"))["pages"]
+        return (await self._call("GET", f"/kernel/v1/memory/pages/{_segment(page)}"))["pages"]
+
+    async def facts(self) -> dict[str, Any]:
+        """What is remembered (``facts``), and what every conversation begins with (``core``)."""
+        return await self._call("GET", "/kernel/v1/memory/facts")
+
+    async def remember(self, text: str, *, block: str = "fact") -> dict[str, Any]:
+        """Remember something; ``user`` and ``assistant`` stand in front of every conversation."""
+        body = {"text": text, "block": block}
+        return await self._call("POST", "/kernel/v1/memory/facts", json=body)
+
+    async def change_fact(
+        self, id: str, *, text: str | None = None, pinned: bool | None = None
+    ) -> dict[str, Any]:
+        """Give something remembered another text, or pin or unpin it."""
+        given = {"text": text, "pinned": pinned}
+        body = {name: value for name, value in given.items() if value is not None}
+        return await self._call("PATCH", f"/kernel/v1/memory/facts/{_segment(id)}", json=body)
+
+    async def forget(self, id: str) -> int:
+        """Forget a fact (``m12``) or a page (``p12``) for good.
+
+        Returns:
+            How many records of the journal were erased.
+        """
+        kind = "pages" if id.startswith("p") else "facts"
+        path = f"/kernel/v1/memory/{kind}/{_segment(id)}"
+        return (await self._call("DELETE", path, timeout=limits.FORGET_SECONDS))["erased"]
 
     async def page_table(self, pid: int) -> list[dict[str, Any]]:
         """Every page of a process, and whether it is in view."""
@@ -276,6 +304,11 @@ class Client:
         if answer.is_success:
             return answer.json() if answer.content else {}
         raise _error(answer)
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, whatever a person typed."""
+    return urllib.parse.quote(name, safe="")
 
 
 def _known(cls: type, row: dict[str, Any], **values: Any) -> dict[str, Any]:

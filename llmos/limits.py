@@ -74,6 +74,7 @@ TEMPLATE_START_SECONDS = 20.0  # a worker starts in 0.1 s; a machine that swaps 
 CALL_CHARS = 256 * 1024  # of one call as the model writes it
 CALL_DEPTH = 64  # nesting of its arguments
 CALL_NAME_CHARS = 128
+ASKED_CHARS = 2000  # of a message that may ask for a call in so many words
 
 # --- agent ----------------------------------------------------------------------------------
 ROUNDS_MAX = 8  # model → calls → model, in one turn
@@ -121,6 +122,7 @@ FEED_RECORDS = 256  # read from the journal at once
 FEED_PASSAGES = 64  # indexed in one transaction
 CONTEXT_CHARS = 200  # of a neighbour, indexed along
 QUERY_CHARS = 400  # of a person's words, searched with
+FORGET_CHARS = 8  # a text this long is forgotten wherever it stands to the letter
 FACT_CHARS = 2000  # of one thing that is remembered
 CORE_CHARS = 2000  # of what every conversation begins with
 SEARCH_SHOWN = 5  # pages that a search shows the model
@@ -248,4 +250,5 @@ STOP_SECONDS = 30.0  # for a kernel to stop; what hangs longer is ended with the
 START_SECONDS = 60.0  # for a kernel that was started to say that it loads its model
 LOAD_SECONDS = 1800.0  # for another terminal's kernel that loads, or one that stops
 GONE_SECONDS = STOP_SECONDS + 5.0  # for a kernel that was asked to stop to be gone
+FORGET_SECONDS = 600.0  # for a large journal to be written anew without what was forgotten
 ANSWER_SECONDS = 30.0  # for an answer that waits for nothing but the kernel and its disk

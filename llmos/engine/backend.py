@@ -411,6 +411,14 @@ class Backend(Protocol):
         """
         ...
 
+    async def forget(self) -> None:
+        """Drop all that is kept of earlier prompts, in memory and on disk: it is computed anew.
+
+        Raises:
+            EngineError: Not all of it could be dropped.
+        """
+        ...
+
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""
         ...

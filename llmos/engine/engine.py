@@ -165,6 +165,23 @@ class Engine:
         """Run ``function`` on the engine's thread, between two steps. What it raises is logged."""
         self._send(self._guarded(function, []))
 
+    def forget(self) -> None:
+        """Drop idle cells and snapshots, also those on disk. Blocks until it is done."""
+        done = threading.Event()
+
+        def forget() -> None:
+            try:
+                self.admission.forget()
+            finally:
+                done.set()
+
+        self._send(self._guarded(forget, []))
+        while not done.wait(1.0):
+            if not self.alive:
+                return
+        if self.admission.files is not None:
+            self.admission.files.forget()
+
     def close(self) -> None:
         """Stop, and free the model: nobody may use its vocabulary any more. Safe to call twice."""
         self.stop()

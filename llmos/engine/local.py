@@ -151,6 +151,13 @@ class LocalBackend:
         ends = [*starts[1:], len(prompt.tokens)]
         return [end - start for start, end in zip(starts, ends, strict=True)]
 
+    async def forget(self) -> None:
+        self._known.clear()
+        self._known_tokens = 0
+        await asyncio.to_thread(self.engine.forget)
+        if self._known_file is not None:
+            self._known_file.unlink(missing_ok=True)
+
     def stats(self) -> dict[str, Any]:
         return self.engine.stats()
 

@@ -226,6 +226,9 @@ class RemoteBackend:
         """Estimates, as ``count``."""
         return [self.count(text) for text in texts]
 
+    async def forget(self) -> None:
+        """Nothing is kept here; what the server keeps is its own business."""
+
     def stats(self) -> dict[str, Any]:
         return {
             "running": len(self._running),

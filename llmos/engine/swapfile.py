@@ -31,13 +31,14 @@ from llmos import limits, paths
 from llmos.engine.cells import common_prefix
 from llmos.engine.swap import Snapshot
 
-__all__ = ["SwapFiles"]
+__all__ = ["SUFFIX", "SwapFiles", "unsound"]
 
 log = logging.getLogger(__name__)
 
 _MAGIC = b"llmossn1"
 _LENGTH = struct.Struct("<I")
-_SUFFIX = ".snapshot"
+#: Of the files' names.
+SUFFIX = ".snapshot"
 _READ, _WRITE, _END = 0, 1, 2  # in this order
 
 
@@ -219,7 +220,7 @@ class SwapFiles:
             self.dropped += 1
             return None
         name = hashlib.sha256(snapshot.fingerprint.encode() + tokens).hexdigest()[:32]
-        path = self._directory / f"{name}{_SUFFIX}"
+        path = self._directory / f"{name}{SUFFIX}"
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
         try:
@@ -270,7 +271,7 @@ class SwapFiles:
         paths.private_dir(self._directory)
         for part in self._directory.glob("*.part"):
             part.unlink(missing_ok=True)
-        found = [(p.stat().st_mtime, p) for p in self._directory.glob(f"*{_SUFFIX}")]
+        found = [(p.stat().st_mtime, p) for p in self._directory.glob(f"*{SUFFIX}")]
         for _, path in sorted(found):
             try:
                 with path.open("rb") as file:
@@ -283,6 +284,21 @@ class SwapFiles:
                 self.dropped += 1
                 continue
             self._entries[entry.fingerprint, entry.tokens] = entry
+
+
+def unsound(path: Path) -> str:
+    """Why a file is no whole snapshot; empty for one that is. Reads all of it."""
+    try:
+        with path.open("rb") as file:
+            header, tokens = _begin(file)
+            digest = hashlib.blake2b(tokens, digest_size=16)
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        return "" if header["digest"] == digest.hexdigest() else "its checksum is wrong"
+    except OSError as error:
+        return error.strerror or str(error)
+    except (ValueError, KeyError, TypeError) as error:
+        return str(error)
 
 
 def _begin(file: BinaryIO) -> tuple[dict[str, Any], bytes]:

@@ -224,7 +224,9 @@ class Guide:
         if self._folds is None:
             self._folds = await self._must_fold()
         message = history[-1].content if history and history[-1].role == "user" else ""
-        reading = await asyncio.to_thread(_understood, chooser, message, history)
+        reading = _asked(message, calls)
+        if reading is None:
+            reading = await asyncio.to_thread(_understood, chooser, message, history)
         return Steps(chooser, reading, folds=self._folds)
 
     def shown(self, messages: Sequence[Message]) -> list[Message]:
@@ -273,6 +275,14 @@ def folded(messages: Sequence[Message]) -> list[Message]:
         else:
             out.append(message)
     return out
+
+
+def _asked(message: str, calls: Sequence[Syscall]) -> Reading | None:
+    """The call that the message asks for in so many words."""
+    for call in calls:
+        if (arguments := call.literally(message)) is not None:
+            return Reading((Choice(call, message, ways=(arguments,)),))
+    return None
 
 
 def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> Reading:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -31,6 +31,9 @@ from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.transcript import Transcript
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
+from llmos.memory.append import Draft
+from llmos.memory.bulk import Conversation
+from llmos.memory.facts import Block, Fact
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Page
 from llmos.memory.passages import Hit
@@ -80,6 +83,7 @@ class Kernel:
         self._closing = False
         self._started = time.monotonic()
         self._processes: dict[int, Process] = {}
+        self._forgetting: asyncio.Task[int] | None = None  # no turn begins meanwhile
         publish = self.hub.publish
         self.memory = memory
         self._transcript = Transcript(backend, journal, publish, config.agent, memory)
@@ -326,6 +330,92 @@ class Kernel:
         window = await self._transcript.open(process, process.turns + 1)
         return window.pages()
 
+    async def facts(self) -> list[Fact]:
+        """What is remembered, newest first."""
+        return self._memory().facts.all()
+
+    async def remember(self, text: str, *, block: Block = "fact") -> Fact:
+        """Keep something a person says outside of any conversation."""
+        return await self._memory().remember(text, block=block)
+
+    async def change_fact(
+        self, id: str, *, text: str | None = None, pinned: bool | None = None
+    ) -> Fact:
+        """Give a fact another text, or pin or unpin it.
+
+        Raises:
+            NotStored: There is none.
+        """
+        memory = self._memory()
+        if text is not None:
+            await memory.update(id, text)
+        if pinned is not None:
+            await memory.facts.pin(id, pinned)
+        return memory.facts.get(id)
+
+    async def forget(self, written: str) -> int:
+        """Remove a fact (``m12``) or a page (``p12``) for good, and everything made of it.
+
+        Returns:
+            How many records were erased.
+
+        Raises:
+            NotStored: There is nothing of that name.
+            KernelError: A turn is under way, which may be reading it.
+        """
+        if any(process.task is not None for process in self._processes.values()):
+            raise KernelError("Something is being answered.", remedy="Forget it when that is done.")
+        self._forgetting = asyncio.create_task(self._forget(written))
+        return await asyncio.shield(self._forgetting)
+
+    def _forget_at_rest(self) -> None:
+        """Forget what a process was told to forget, once nothing is being answered."""
+        if self.memory is None or not self.memory.doomed or self._closing:
+            return
+        if not any(process.task is not None for process in self._processes.values()):
+            doomed, self.memory.doomed = self.memory.doomed, set()
+            self._forgetting = asyncio.create_task(self._forget_all(doomed))
+
+    async def _forget_all(self, doomed: Iterable[str]) -> int:
+        count = 0
+        for id in doomed:
+            try:
+                count += await self._forget(id)
+            except LlmosError as error:
+                log.warning("%s is not forgotten: %s", id, error)
+        return count
+
+    async def _forget(self, written: str) -> int:
+        count = await self._memory().forget(written)
+        for process in self._processes.values():
+            process.stop_ahead()
+            process.window = None  # made from the journal anew
+        await self.backend.forget()
+        return count
+
+    async def import_messages(
+        self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
+    ) -> ProcessInfo:
+        """A conversation that happened elsewhere, as a new process.
+
+        Args:
+            said: Role (``user`` or ``assistant``), text and time of each message, oldest first.
+            title: Its title; made of the first message where empty.
+            mine: Whether ``user`` is the person here; what others said is trusted by nobody.
+        """
+        self._require_open()
+        drafts, turn = [], 0
+        for role, text, moment in said:
+            turn += role == "user" or not turn
+            trusted = Origin.USER if mine and role == "user" else Origin.UNTRUSTED
+            drafts.append(Draft(Message(role, text), turn, moment, Label(trusted)))
+        title = (title or _title(said[0][1] if said else ""))[: limits.TITLE_CHARS]
+        past = Conversation(title=title, created=time.time(), items=drafts)
+        made = await self.journal.import_process(past)
+        if self.memory is not None:
+            self.memory.feed.news()
+        return self._info(self._add(Process.restored(self.journal.process(made.pid))))
+
     async def draft(self, pid: int, text: str) -> None:
         """Have what is being typed to an idle process computed ahead; wrong guesses cost idle time.
 
@@ -543,6 +633,8 @@ class Kernel:
                 process.state = State.RUNNING
                 self._changed(process)
                 process.stop_ahead()
+                if self._forgetting is not None and not self._forgetting.done():
+                    await asyncio.wait({self._forgetting})
                 with self._undisturbed():
                     await self._agent.turn(process, process.mailbox.popleft())
                 if not self.backend.alive and not self._closing:
@@ -555,6 +647,7 @@ class Kernel:
             log.exception("process %d", process.pid)
         finally:
             process.task = None
+            self._forget_at_rest()
             process.idle.set()
             if process.state in (State.RUNNING, State.WAITING):
                 process.state = State.READY

@@ -15,11 +15,12 @@ from llmos import limits
 from llmos.errors import CallFailed, LlmosError
 from llmos.kernel.process import Process
 from llmos.labels import Label, join
+from llmos.memory.erase import erase, holding
 from llmos.memory.facts import Block, Fact, Facts, passage_of
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
-from llmos.memory.pages import Page
+from llmos.memory.pages import CONVERSATION, Page, pages_of, parse_id
 from llmos.memory.passages import Hit, Scope
 from llmos.memory.recall import Recall, Recalled
 
@@ -40,8 +41,9 @@ class Memory:
     def __init__(self, journal: Journal, index: Index, *, pages: int = 1) -> None:
         self.index = index
         self.feed = Feed(journal, index)
-        self.recall = Recall(journal, index, self.feed)
         self.facts = Facts(journal)
+        self.recall = Recall(journal, index, self.feed, self.facts)
+        self.doomed: set[str] = set()  # facts to be forgotten at rest
         self._journal = journal
         self._pages = pages
         self._started = False
@@ -53,13 +55,8 @@ class Memory:
         await self._facts_changed()
         self.feed.start()
 
-    @property
-    def core(self) -> str:
-        """What every conversation begins with."""
-        return self.facts.core()
-
     async def _facts_changed(self) -> None:
-        """Read the facts anew, and have the index hold just them."""
+        """Have the index hold just the facts there are."""
         await asyncio.to_thread(self.facts.load)
         await self.index.put([passage_of(fact) for fact in self.facts.all()])
 
@@ -133,6 +130,61 @@ class Memory:
             self.recall.counts.brought(caller.pid, page.id)
         self.recall.counts.faults += len(pages)
         return pages, join(*(page.label for page in pages))
+
+    # --- what a person owns -----------------------------------------------------------------
+
+    async def remember(
+        self, text: str, *, block: Block = "fact", label: Label | None = None, pid: int = 0
+    ) -> Fact:
+        """Keep something; see ``Facts.remember``."""
+        return await self._indexed(
+            await self.facts.remember(text, block=block, label=label, pid=pid)
+        )
+
+    async def update(self, id: str, text: str, *, label: Label | None = None, pid: int = 0) -> Fact:
+        """Give a fact another text; see ``Facts.update``."""
+        return await self._indexed(await self.facts.update(id, text, label=label, pid=pid))
+
+    async def _indexed(self, fact: Fact) -> Fact:
+        await self.index.put([passage_of(fact)])
+        return fact
+
+    def forget_later(self, id: str) -> None:
+        """Have a fact forgotten when nobody is being answered: it may stand in a window."""
+        self.doomed.add(id.strip().lower())
+
+    async def forget(self, written: str) -> int:
+        """Remove a fact or a page for good, with everything that says the same to the letter.
+
+        Text, words, vectors, and what was derived of them go from the disk. The caller sees to
+        windows and snapshots.
+
+        Returns:
+            How many records were erased.
+
+        Raises:
+            NotStored: There is nothing of that name.
+            StoreError: Not all of it could be erased; the sentence says what is left.
+        """
+        if parse_id(written):
+            pages = await self.recall.pages(written)
+            seqs, texts = {page.seq for page in pages}, ["".join(page.text for page in pages)]
+        else:
+            fact = self.facts.get(written)
+            seqs, texts = set(fact.records), [fact.text, *(text for _, text in fact.history)]
+        for text in texts:
+            if len(text) >= limits.FORGET_CHARS:  # shorter, it would take others along
+                seqs |= set(await holding(self._journal, text))
+        gone = [page.id for seq in seqs for page in await self._pages_at(seq)]
+        erased = await erase(self._journal, seqs, "forgotten")
+        await self.index.forget([*gone, *(f"m{seq}" for seq in seqs)])
+        await self._facts_changed()
+        return len(erased.seqs)
+
+    async def _pages_at(self, seq: int) -> Sequence[Page]:
+        record = await asyncio.to_thread(self._journal.record, seq)
+        known = record is not None and record.stored.message.role in CONVERSATION
+        return pages_of(record) if record is not None and known else ()
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""

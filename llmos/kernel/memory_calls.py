@@ -1,4 +1,9 @@
-"""The system calls on memory: a page back by its id, and a search."""
+"""The system calls on memory: a page back by its id, a search, and what a person owns.
+
+What changes a person's memory is done on their word only: the text to remember, or the name of what
+is to be changed, must stand in what they said in this very turn. An instruction on a page that
+somebody else wrote changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmos import limits
-from llmos.errors import CallFailed
+from llmos.errors import CallDenied, CallFailed
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Outcome, Syscall
 from llmos.labels import Label, Origin
 
 __all__ = ["memory_calls"]
+
+_PLEASE = r"(?:please,? |can you |could you |i want you to )?"
+_REMEMBER = (
+    _PLEASE + r"(?:remember|note|keep in mind|don[’']?t forget)(?:,? please)?"
+    r"(?: that|[:,])\s+(?P<text>.+)",
+    _PLEASE + r"(?:remember|note|keep in mind|don[’']?t forget)\s+"
+    r"(?P<text>(?:my|i|i[’']m|we|our|the)\b.+)",
+)
+_UPDATE = (_PLEASE + r"(?:change|update|correct) (?P<id>m\d+) to:?\s+(?P<text>.+)",)
+_FORGET = (_PLEASE + r"(?:forget|delete) (?P<id>m\d+)",)
 
 
 def memory_calls(memory: Memory) -> list[Syscall]:
@@ -30,6 +45,21 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             raise CallFailed("Nothing like that is stored.")
         lines = [f"[{hit.passage.id}] {_line(hit.passage.text)}" for hit in hits]
         return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED))
+
+    async def remember(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        fact = await memory.remember(_said(caller, str(arguments["text"])), pid=caller.pid)
+        return Outcome(f"Remembered as {fact.id}.", ("I will remember that",))
+
+    async def update(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        id, text = _said(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
+        fact = await memory.update(id, text, pid=caller.pid)
+        return Outcome(f"{fact.id} is changed.", (f"I have changed {fact.id}",))
+
+    async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        id = _said(caller, str(arguments["id"]))
+        memory.facts.get(id)
+        memory.forget_later(id)
+        return Outcome(f"{id} is forgotten.", (f"I have forgotten {id}",))
 
     text = {"type": "string", "minLength": 1, "maxLength": limits.QUERY_CHARS}
     return [
@@ -57,7 +87,58 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             effect="read",
             run=search,
         ),
+        Syscall(
+            name="memory.remember",
+            description="Keep something the person asked you to remember, in their own words.",
+            schema=_schema(text={"maxLength": limits.FACT_CHARS, "description": "Their words."}),
+            effect="memory",
+            run=remember,
+            asked=_REMEMBER,
+        ),
+        Syscall(
+            name="memory.update",
+            description="Give something remembered another text, in the person's own words.",
+            schema=_schema(
+                id={"maxLength": 32, "description": "Its id, such as m12."},
+                text={"maxLength": limits.FACT_CHARS, "description": "Their words."},
+            ),
+            effect="memory",
+            run=update,
+            asked=_UPDATE,
+        ),
+        Syscall(
+            name="memory.forget",
+            description="Forget something remembered for good, which the person named by its id.",
+            schema=_schema(id={"maxLength": 32, "description": "Its id, such as m12."}),
+            effect="memory",
+            run=forget,
+            asked=_FORGET,
+        ),
     ]
+
+
+def _schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    text = {"type": "string", "minLength": 1}
+    return {
+        "type": "object",
+        "properties": {name: {**text, **about} for name, about in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _said(caller: Process, text: str) -> str:
+    """``text``, if the person said it in the turn under way.
+
+    Raises:
+        CallDenied: They did not.
+    """
+    assert caller.window is not None
+    wanted = " ".join(text.split()).casefold()
+    words = caller.window.words((caller.pid, caller.turn_number))
+    if wanted not in " ".join(words.split()).casefold():
+        raise CallDenied("Only what the person said themselves, in this turn, can change memory.")
+    return text
 
 
 def _line(text: str) -> str:

@@ -1,8 +1,9 @@
 """The reference monitor: every system call passes it before it is made.
 
-Plain code, no model. It checks budgets and the effects that calls declare: what computes, reads or
-concerns the caller's own processes is allowed, everything else is denied until there are
-capabilities to allow it. An unknown effect gets the strictest reading.
+Plain code, no model. It checks budgets and the effects that calls declare: what computes, reads,
+concerns the caller's own processes or a person's memory (which takes only their own words) is
+allowed, everything else is denied until there are capabilities to allow it. An unknown effect gets
+the strictest reading.
 
 It does not see what a tool's code really does: tools run inside the kernel and are trusted code
 until the sandbox exists.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
-_ALLOWED = frozenset({"pure", "read", "process"})
+_ALLOWED = frozenset({"pure", "read", "process", "memory"})
 
 
 class Monitor:

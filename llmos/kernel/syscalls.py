@@ -7,10 +7,12 @@ through the same door.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmos import limits
 from llmos.errors import CallFailed, KernelError, UnknownCall
 from llmos.kernel.spans import Copied
 from llmos.labels import Label
@@ -63,6 +65,8 @@ class Syscall:
         worked: Worked examples.
         timeout: Seconds; 0 leaves it to the call.
         copied: Arguments that are taken from the person's words.
+        asked: Regular expressions of whole messages that ask for it in so many words; their
+            named groups are its arguments.
     """
 
     name: str
@@ -74,6 +78,15 @@ class Syscall:
     worked: tuple[Example, ...] = ()
     timeout: float = 0.0
     copied: Mapping[str, Copied] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+
+    def literally(self, message: str) -> dict[str, str] | None:
+        """The arguments of a message that asks for this call in so many words, or None."""
+        said = message.strip().rstrip(".! ")
+        for pattern in self.asked if len(said) <= limits.ASKED_CHARS else ():
+            if found := re.fullmatch(pattern, said, re.IGNORECASE | re.DOTALL):
+                return {name: value.strip() for name, value in found.groupdict().items()}
+        return None
 
     @property
     def function_schema(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin, join
+from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind
 from llmos.memory.records import Record
@@ -88,7 +89,7 @@ class Transcript:
     async def begin(self, process: Process, message: StoredMessage) -> None:
         """Show the model a message that is in the journal already, and what belongs to it."""
         if self._memory is not None:
-            await self._tell_core(process, message.turn, self._memory.core)
+            await self._tell_core(process, message.turn, self._memory.facts)
         await self._show(process, Record(process.pid, message, Label(Origin.USER)))
         if self._memory is None:
             return
@@ -102,21 +103,29 @@ class Transcript:
             await self.keep(process, message.turn, found.message, label=found.label)
             self._publish(Recalled(pid=process.pid, turn=message.turn, pages=found.pages))
 
-    async def _tell_core(self, process: Process, turn: int, core: str) -> None:
+    def _core(self) -> dict[str, Any]:
+        """What is folded into a front, for ``Window.evict`` and ``Window.rebuilt``."""
+        if self._memory is None:
+            return {}
+        facts = self._memory.facts
+        return {"core": facts.core(), "core_sources": facts.core_sources()}
+
+    async def _tell_core(self, process: Process, turn: int, facts: Facts) -> None:
         """See that the model knows what every conversation begins with.
 
         It stands in the front of a conversation that begins; in one under way a change is told at
         the tail, and folded into the front when that is next built.
         """
-        window = self._window(process)
+        window, core = self._window(process), facts.core()
         if window.core == digest(core):
             return
         if window.held:
             text = f"(From now on this holds.)\n{core or 'What was noted before holds no more.'}"
             note = Message(Kind.NOTE, text, name=digest(core))
-            await self.keep(process, turn, note, label=Label(Origin.USER))
+            label = Label(Origin.USER, facts.core_sources())
+            await self.keep(process, turn, note, label=label)
         else:
-            await self._change(process, turn, window.rebuilt(core), ())
+            await self._change(process, turn, window.rebuilt(**self._core()), ())
 
     async def keep(
         self,
@@ -251,8 +260,7 @@ class Transcript:
         """Have turns leave until half of the window is free; False where nothing can."""
         window, size = self._window(process), self._backend.info.window
         window.measure(lambda texts: self._backend.sizes(prompt, texts))
-        core = self._memory.core if self._memory is not None else ""
-        change = window.evict(used - int(size * limits.LOW_SHARE), size, core=core)
+        change = window.evict(used - int(size * limits.LOW_SHARE), size, **self._core())
         if change is None:
             return False
         leaving = set(change.evicted)

@@ -11,7 +11,8 @@ Knows records; the index and the windows are told by the caller.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llmos import limits
@@ -23,7 +24,7 @@ from llmos.memory.pages import Kind
 from llmos.memory.passages import Passage
 from llmos.memory.records import Record
 
-__all__ = ["BLOCKS", "Block", "Fact", "Facts", "passage_of"]
+__all__ = ["BLOCKS", "Block", "Fact", "Facts", "core_of", "passage_of"]
 
 Block: TypeAlias = Literal["fact", "user", "assistant"]
 
@@ -45,7 +46,7 @@ class Fact:
         label: Where it came from.
         pinned: Shown in every conversation, whatever its block.
         history: Older texts with their times, oldest first.
-        records: Places in the journal of everything that made it.
+        records: What made it: places in the journal, and the ids of the records there.
     """
 
     id: str
@@ -55,7 +56,7 @@ class Fact:
     label: Label
     pinned: bool = False
     history: tuple[tuple[float, str], ...] = ()
-    records: tuple[int, ...] = ()
+    records: Mapping[int, str] = field(default_factory=dict)
 
 
 class Facts:
@@ -93,13 +94,11 @@ class Facts:
 
     def core(self) -> str:
         """What stands in the front of every conversation; empty where nothing does."""
-        parts = []
-        for block, heading in _HEADINGS.items():
-            facts = sorted(self._facts.values(), key=lambda fact: fact.id)
-            lines = [f"- {fact.text}" for fact in facts if _stands_in(fact) == block]
-            if lines:
-                parts.append("\n".join([heading, *lines]))
-        return "\n\n".join(parts)
+        return core_of(self._facts.values())
+
+    def core_sources(self) -> tuple[str, ...]:
+        """Ids of the records that ``core`` is made of."""
+        return tuple(id for f in self.all() if _stands_in(f) for id in f.records.values())
 
     async def remember(
         self, text: str, *, block: Block = "fact", label: Label | None = None, pid: int = 0
@@ -173,10 +172,10 @@ class Facts:
             data = json.loads(stored.message.content)
             op, id = data["op"], data["id"] or f"m{stored.seq}"
             old = self._facts.get(id)
-            seqs = (*(old.records if old else ()), stored.seq)
+            made = {**(old.records if old else {}), stored.seq: stored.id}
             if op == "remember":
-                block = data["block"] if data["block"] in BLOCKS else "fact"
-                fact = Fact(id, data["text"], block, stored.time, record.label, records=seqs)
+                block: Block = data["block"] if data["block"] in BLOCKS else "fact"
+                fact = Fact(id, data["text"], block, stored.time, record.label, records=made)
             elif old is None:
                 return None
             elif op == "update":
@@ -189,14 +188,25 @@ class Facts:
                     time=stored.time,
                     label=record.label,
                     history=history,
-                    records=seqs,
+                    records=made,
                 )
             else:
-                fact = replace(old, pinned=op == "pin", records=seqs)
+                fact = replace(old, pinned=op == "pin", records=made)
         except (ValueError, KeyError, TypeError):
             return None
         self._facts[id] = fact
         return fact
+
+
+def core_of(facts: Iterable[Fact]) -> str:
+    """What stands in the front of every conversation of these facts."""
+    parts = []
+    ordered = sorted(facts, key=lambda fact: int(fact.id[1:]))
+    for block, heading in _HEADINGS.items():
+        lines = [f"- {fact.text}" for fact in ordered if _stands_in(fact) == block]
+        if lines:
+            parts.append("\n".join([heading, *lines]))
+    return "\n\n".join(parts)
 
 
 def passage_of(fact: Fact) -> Passage:

@@ -19,6 +19,7 @@ from llmos import limits
 from llmos.errors import NotStored
 from llmos.events import Message
 from llmos.labels import Label, join
+from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
@@ -73,10 +74,12 @@ class Recall:
         journal: Where every page is whole.
         index: What can be searched.
         feed: Brings the index up to date.
+        facts: What is remembered.
     """
 
-    def __init__(self, journal: Journal, index: Index, feed: Feed) -> None:
+    def __init__(self, journal: Journal, index: Index, feed: Feed, facts: Facts) -> None:
         self.counts = Counts()
+        self._facts = facts
         self._journal = journal
         self._index = index
         self._feed = feed
@@ -122,30 +125,24 @@ class Recall:
             count: Tokens of a text.
         """
         query = query_of(text)
-        hidden = window.out_of_view()
-        if not query or not hidden:
+        if not query:
             return None
         await self._feed.catch_up()
-        scope = Scope(pids=tuple(pids), only=frozenset(hidden))
-        hits = await self._index.search(query, k=most + limits.PREFETCH_BEYOND, scope=scope)
-        hits.sort(key=_weight, reverse=True)
+        hits = await self._candidates(query, window.out_of_view(), pids, most)
         told: list[str] = []
         labels: list[Label] = []
         ids: list[str] = []
         for hit in hits:
             if len(ids) == most or not belongs(hit):
                 continue
-            [page] = await self.pages(hit.passage.id)
-            block = shown(page)
+            block, label = await self._block(hit)
             size = count(block)
             if size > room:
                 continue
             room -= size
             told.append(block)
-            ids.append(page.id)
-            record = await asyncio.to_thread(self._journal.record, page.seq)
-            assert record is not None
-            labels.append(Label(page.label.origin, (*page.label.sources, record.stored.id)))
+            ids.append(hit.passage.id)
+            labels.append(label)
         if not ids:
             return None
         self.counts.prefetches += 1
@@ -154,6 +151,31 @@ class Recall:
             self.counts.brought(pids[0], each)
         message = Message(Kind.RECALLED, "\n\n".join(told), name=" ".join(ids))
         return Recalled(message, join(*labels), tuple(ids))
+
+    async def _candidates(
+        self, query: str, hidden: set[str], pids: Sequence[int], most: int
+    ) -> list[Hit]:
+        """What might belong to ``query``: of this conversation what is out of view, and facts."""
+        k = most + limits.PREFETCH_BEYOND
+        hits: list[Hit] = []
+        if hidden:
+            scope = Scope(pids=tuple(pids), only=frozenset(hidden))
+            hits += await self._index.search(query, k=k, scope=scope)
+        hits += await self._index.search(query, k=k, scope=Scope(sources=("fact",)))
+        return sorted(hits, key=_weight, reverse=True)
+
+    async def _block(self, hit: Hit) -> tuple[str, Label]:
+        """A passage as the model is shown it, and its label with what it was made of."""
+        if hit.passage.source == "fact":
+            fact = self._facts.get(hit.passage.id)
+            sources = (*fact.label.sources, *fact.records.values())
+            return f"[{fact.id}, remembered, {_day(fact.time)}]\n{fact.text}", Label(
+                fact.label.origin, sources
+            )
+        [page] = await self.pages(hit.passage.id)
+        record = await asyncio.to_thread(self._journal.record, page.seq)
+        assert record is not None
+        return shown(page), Label(page.label.origin, (*page.label.sources, record.stored.id))
 
 
 def belongs(hit: Hit) -> bool:
@@ -175,8 +197,12 @@ def _weight(hit: Hit) -> float:
 
 def shown(page: Page) -> str:
     """A page as the model is shown it again."""
-    day = time.strftime("%Y-%m-%d", time.localtime(page.time))
-    return f"[{page.id}, {_SPEAKERS.get(page.kind, page.kind)}, {day}]\n{page.text.strip()}"
+    speaker = _SPEAKERS.get(page.kind, page.kind)
+    return f"[{page.id}, {speaker}, {_day(page.time)}]\n{page.text.strip()}"
+
+
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(moment))
 
 
 def query_of(text: str) -> str:

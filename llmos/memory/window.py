@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from llmos import limits
@@ -187,6 +187,11 @@ class Window:
                 held.shown.clear()
         self.front, self.core = change.front, change.core
 
+    def words(self, turn: Turn) -> str:
+        """What the person said in a turn, whole, in view or not."""
+        said = [held.record for held in self._turns.get(turn, ()) if held.kind == Kind.USER]
+        return "\n".join(record.stored.message.content for record in said)
+
     def pages(self) -> list[tuple[Page, bool]]:
         """The page table: every page of the conversation, and whether it is in view."""
         return [(page, page.part in held.shown) for held in self.held for page in held.pages]
@@ -259,6 +264,7 @@ class Window:
         *,
         relevance: Mapping[Turn, float] | None = None,
         core: str = "",
+        core_sources: Sequence[str] = (),
     ) -> Change | None:
         """Choose what leaves so that about ``excess`` tokens come free; ``apply`` does it.
 
@@ -269,6 +275,7 @@ class Window:
             size: The whole window, in tokens.
             relevance: How near each turn is to what is talked about, 0 to 1.
             core: What is folded into the new front before the handles.
+            core_sources: Ids of the records that it is made of.
 
         Returns:
             What is to leave; None where nothing can.
@@ -289,7 +296,7 @@ class Window:
             for held in self.held
             if id(held) in leaving and not held.pages
         )
-        return self._built(evicted, leaving, core)
+        return self._built(evicted, leaving, core, core_sources)
 
     def trim(self, held: Held, count: Callable[[str], int], room: int) -> tuple[str, ...]:
         """Which pages of a long record to leave out of view so that about ``room`` tokens stay.
@@ -320,20 +327,22 @@ class Window:
             front, back = (front, back - 1) if at == back else (front + 1, back)
         return tuple(page.id for at, page in enumerate(pages) if at not in keep)
 
-    def rebuilt(self, core: str = "") -> Change:
+    def rebuilt(self, core: str = "", core_sources: Sequence[str] = ()) -> Change:
         """The front as it would be built now, nothing else leaving."""
-        return self._built((), frozenset(), core)
+        return self._built((), frozenset(), core, core_sources)
 
     def _built(
-        self, evicted: tuple[str, ...], leaving: set[int] | frozenset[int], core: str
+        self,
+        evicted: tuple[str, ...],
+        leaving: Set[int],
+        core: str,
+        core_sources: Sequence[str],
     ) -> Change:
-        gone = [
-            h for h in self.held if h.kind in CONVERSATION and (id(h) in leaving or not h.shown)
-        ]
-        lines, sources = self._handles(gone)
+        said = [held for held in self.held if held.kind in CONVERSATION]
+        lines, sources = self._handles([h for h in said if id(h) in leaving or not h.shown])
         handles = "\n".join([_HEADING, *lines]) if lines else ""
         front = "\n\n".join(part for part in (core, handles) if part)
-        return Change(evicted, front, digest(core), sources)
+        return Change(evicted, front, digest(core), (*core_sources, *sources))
 
     def _units(self, relevance: Mapping[Turn, float]) -> list[_Unit]:
         """The turns that may leave, oldest first, each with its worth."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
 from llmos.events import Event, ProcessInfo, StoredMessage
+from llmos.memory.facts import Block, Fact
 from llmos.memory.pages import Page
 from llmos.memory.passages import Hit
 
@@ -81,6 +82,37 @@ class ServedKernel(Protocol):
 
     async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
         """Every page of a conversation, and whether it is in view."""
+        ...
+
+    async def facts(self) -> list[Fact]:
+        """What is remembered, newest first."""
+        ...
+
+    async def remember(self, text: str, *, block: Block = "fact") -> Fact: ...
+
+    async def change_fact(
+        self, id: str, *, text: str | None = None, pinned: bool | None = None
+    ) -> Fact:
+        """Give a fact another text, or pin or unpin it.
+
+        Raises:
+            NotStored: There is none.
+        """
+        ...
+
+    async def forget(self, written: str) -> int:
+        """Remove a fact or a page for good; returns how many records were erased.
+
+        Raises:
+            NotStored: There is nothing of that name.
+            KernelError: A turn is under way.
+        """
+        ...
+
+    async def import_messages(
+        self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
+    ) -> ProcessInfo:
+        """A conversation that happened elsewhere, as a new process."""
         ...
 
     async def draft(self, pid: int, text: str) -> None:

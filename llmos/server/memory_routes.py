@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from llmos import limits
+from llmos.events import ProcessInfo
+from llmos.memory.facts import Fact, core_of
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
-from llmos.server.errors import responses
+from llmos.server.errors import ApiError, responses
 from llmos.server.kernel_routes import Pid
 
 __all__ = ["router"]
@@ -66,12 +68,60 @@ class PageTexts(BaseModel):
     pages: list[PageText]
 
 
-class DraftBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+
+class DraftBody(_Body):
     text: Annotated[str, Field(max_length=limits.MESSAGE_CHARS)]
 
 
+class Older(BaseModel):
+    time: float
+    text: str
+
+
+class FactRow(BaseModel):
+    """Something that is remembered."""
+
+    id: str
+    text: str
+    block: Annotated[str, Field(description="``fact``, ``user`` or ``assistant``.")]
+    time: float
+    pinned: bool
+    origin: Annotated[str, Field(description="Who it came from.")]
+    history: Annotated[list[Older], Field(description="Older texts, oldest first.")]
+
+
+class FactList(BaseModel):
+    facts: list[FactRow]
+    core: Annotated[str, Field(description="What every conversation begins with.")]
+
+
+class RememberBody(_Body):
+    text: Annotated[str, Field(pattern=r"\S", max_length=limits.FACT_CHARS)]
+    block: Literal["fact", "user", "assistant"] = "fact"
+
+
+class ChangeBody(_Body):
+    text: Annotated[str | None, Field(pattern=r"\S", max_length=limits.FACT_CHARS)] = None
+    pinned: bool | None = None
+
+
+class Forgotten(BaseModel):
+    erased: Annotated[int, Field(description="Records of the journal.")]
+
+
+class PastMessage(_Body):
+    """A message that was said elsewhere."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Field(max_length=limits.MESSAGE_CHARS)]
+    time: Annotated[float, Field(ge=0, le=1e11)] = 0.0
+
+
+FactId = Annotated[str, Path(pattern=r"^m\d{1,18}$", description="Such as m12.")]
+_LINES = {"application/jsonl": {"schema": {"type": "string", "description": "JSON lines."}}}
 PageId = Annotated[str, Path(pattern=r"^p\d{1,18}(\.\d{1,9})?$", description="Such as p12.3.")]
 
 
@@ -124,6 +174,63 @@ def router(kernel: ServedKernel) -> APIRouter:
             ]
         )
 
+    @routes.delete("/memory/pages/{page}", responses=responses(400, 404, 409, 507))
+    async def forget_page(page: PageId) -> Forgotten:
+        """Forget a page for good, and everything made of it."""
+        return Forgotten(erased=await kernel.forget(page))
+
+    @routes.get("/memory/facts", responses=responses(409))
+    async def facts() -> FactList:
+        """What is remembered, newest first."""
+        known = await kernel.facts()
+        return FactList(facts=[_row(fact) for fact in known], core=core_of(known))
+
+    @routes.post("/memory/facts", status_code=201, responses=responses(400, 409, 413, 507))
+    async def remember(body: RememberBody) -> FactRow:
+        """Remember something."""
+        return _row(await kernel.remember(body.text, block=body.block))
+
+    @routes.patch("/memory/facts/{fact}", responses=responses(400, 404, 409, 413, 507))
+    async def change(fact: FactId, body: ChangeBody) -> FactRow:
+        """Give it another text, or pin or unpin it. The old text stays as its history."""
+        return _row(await kernel.change_fact(fact, text=body.text, pinned=body.pinned))
+
+    @routes.delete("/memory/facts/{fact}", responses=responses(400, 404, 409, 507))
+    async def forget_fact(fact: FactId) -> Forgotten:
+        """Forget it for good, and everything made of it."""
+        return Forgotten(erased=await kernel.forget(fact))
+
+    @routes.post(
+        "/import",
+        status_code=201,
+        responses=responses(400, 409, 413, 507),
+        openapi_extra={"requestBody": {"content": _LINES, "required": True}},
+    )
+    async def import_past(
+        request: Request,
+        title: Annotated[str, Query(max_length=limits.TITLE_CHARS)] = "",
+        mine: Annotated[bool, Query(description="Whether ``user`` is the person here.")] = False,
+    ) -> ProcessInfo:
+        """A conversation that happened elsewhere, as a new process; a message a line."""
+        said = []
+        for number, line in enumerate((await request.body()).splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                past = PastMessage.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or "it"
+                sentence = f"Line {number}: {where}: {first['msg']}."
+                raise ApiError(sentence, code="invalid_value") from error
+            said.append((past.role, past.content, past.time))
+            if len(said) > limits.MESSAGES_MAX:
+                sentence = f"There are more than {limits.MESSAGES_MAX:,} messages."
+                raise ApiError(sentence, code="invalid_value")
+        if not said:
+            raise ApiError("There is no message in it.", code="invalid_value")
+        return await kernel.import_messages(said, title=title, mine=mine)
+
     @routes.get("/processes/{pid}/pages", responses=responses(400, 404, 409))
     async def table(pid: Pid) -> PageTable:
         """The page table of a process: what is in view and what is only stored."""
@@ -152,3 +259,15 @@ def router(kernel: ServedKernel) -> APIRouter:
         await kernel.draft(pid, body.text)
 
     return routes
+
+
+def _row(fact: Fact) -> FactRow:
+    return FactRow(
+        id=fact.id,
+        text=fact.text,
+        block=fact.block,
+        time=fact.time,
+        pinned=fact.pinned,
+        origin=fact.label.origin.name.lower(),
+        history=[Older(time=time, text=text) for time, text in fact.history],
+    )

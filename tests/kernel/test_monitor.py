@@ -18,7 +18,7 @@ def process(**budget: float) -> Process:
     return Process(1, "", "", Priority.NORMAL, 0, 0.0, Budget(**budget))
 
 
-@pytest.mark.parametrize("effect", ["pure", "read", "process"])
+@pytest.mark.parametrize("effect", ["pure", "read", "process", "memory"])
 async def test_what_computes_or_reads_is_allowed(effect: str):
     Monitor().check(process(), row("t.c", run, effect=effect))
 

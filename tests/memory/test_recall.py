@@ -10,6 +10,7 @@ from llmos.errors import NotStored
 from llmos.events import Message
 from llmos.labels import Label, Origin
 from llmos.memory.embed import MiniLM
+from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
@@ -30,7 +31,7 @@ class Memory:
     def __init__(self, journal: Journal, index: Index) -> None:
         self.journal, self.index = journal, index
         self.feed = Feed(journal, index)
-        self.recall = Recall(journal, index, self.feed)
+        self.recall = Recall(journal, index, self.feed, Facts(journal))
         self.window = Window("Be kind.")
         self.pid = 0
 
@@ -150,7 +151,7 @@ async def test_the_index_is_made_anew_from_the_journal(memory, tmp_path, embedde
     index = Index(tmp_path / "index", embedder, chroma="off")
     await index.start()
     try:
-        recall = Recall(memory.journal, index, Feed(memory.journal, index))
+        recall = Recall(memory.journal, index, Feed(memory.journal, index), Facts(memory.journal))
         hits = await recall.search("Lisbon architect", k=1)
         assert [hit.passage.id for hit in hits] == ["p1"]
     finally:

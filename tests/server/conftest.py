@@ -37,6 +37,7 @@ from llmos.errors import (
 )
 from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
 from llmos.labels import Label, Origin
+from llmos.memory.facts import Block, Fact
 from llmos.memory.pages import Page, pages_of
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
@@ -176,6 +177,7 @@ class Kernel:
         self.unsubscribed = asyncio.Event()
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self.drafts: list[tuple[int, str]] = []
+        self.known: dict[str, Fact] = {}
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
 
@@ -272,6 +274,46 @@ class Kernel:
     async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
         self.process(pid)
         return [(page, shown) for page, shown in self._pages() if page.pid == pid]
+
+    async def facts(self) -> list[Fact]:
+        return list(self.known.values())
+
+    async def remember(self, text: str, *, block: Block = "fact") -> Fact:
+        fact = Fact(f"m{next(self._seqs)}", text, block, 1.0, Label(Origin.USER))
+        self.known[fact.id] = fact
+        return fact
+
+    async def change_fact(
+        self, id: str, *, text: str | None = None, pinned: bool | None = None
+    ) -> Fact:
+        fact = self._fact(id)
+        if text is not None:
+            fact = dataclasses.replace(fact, text=text, history=((1.0, fact.text),))
+        if pinned is not None:
+            fact = dataclasses.replace(fact, pinned=pinned)
+        self.known[id] = fact
+        return fact
+
+    async def forget(self, written: str) -> int:
+        if written.startswith("p"):
+            return len(await self.pages(written))
+        del self.known[self._fact(written).id]
+        return 1
+
+    def _fact(self, id: str) -> Fact:
+        if id not in self.known:
+            raise NotStored(f"There is no memory {id!r}.")
+        return self.known[id]
+
+    async def import_messages(
+        self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
+    ) -> ProcessInfo:
+        info = await self.create(title=title)
+        for role, text, moment in said:
+            seq = next(self._seqs)
+            message = StoredMessage(seq, f"m{seq}", 1, moment, Message(role, text))
+            self.stored[info.pid].append(message)
+        return info
 
     async def draft(self, pid: int, text: str) -> None:
         self.process(pid)

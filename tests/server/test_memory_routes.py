@@ -41,3 +41,33 @@ async def test_a_draft_is_taken_and_leaves_no_trace(http, kernel):
     assert (answer.status_code, answer.content) == (204, b"")
     assert kernel.drafts == [(pid, "What is")]
     assert len(kernel.stored[pid]) == 1
+
+
+async def test_facts_are_kept_changed_and_forgotten(http):
+    kept = await http.post("/kernel/v1/memory/facts", json={"text": "I live in Lisbon."})
+    assert kept.status_code == 201
+    fact = kept.json()
+    assert (fact["text"], fact["block"], fact["origin"]) == ("I live in Lisbon.", "fact", "user")
+    path = f"/kernel/v1/memory/facts/{fact['id']}"
+    changed = (await http.patch(path, json={"text": "I live in Porto.", "pinned": True})).json()
+    assert changed["history"] == [{"time": 1.0, "text": "I live in Lisbon."}]
+    listed = (await http.get("/kernel/v1/memory/facts")).json()
+    assert [f["text"] for f in listed["facts"]] == ["I live in Porto."]
+    assert "I live in Porto." in listed["core"]
+    assert (await http.delete(path)).json() == {"erased": 1}
+    assert (await http.delete(path)).status_code == 404
+
+
+async def test_a_past_conversation_is_taken_in(http, kernel):
+    lines = '{"role": "user", "content": "Hi", "time": 5}\n\n{"role": "assistant", "content": "Yo"}'
+    made = await http.post("/kernel/v1/import", content=lines, params={"title": "Old"})
+    assert made.status_code == 201
+    assert [m.message.content for m in kernel.stored[made.json()["pid"]]] == ["Hi", "Yo"]
+
+
+async def test_a_line_that_is_no_message_is_named(http, kernel):
+    for lines, where in (("{", "Line 1"), ('{"role": "user", "content": "x"}\n[]', "Line 2")):
+        answer = await http.post("/kernel/v1/import", content=lines)
+        assert answer.status_code == 400 and where in answer.json()["error"]["message"]
+    assert (await http.post("/kernel/v1/import", content=b"\n")).status_code == 400
+    assert not kernel.stored
