@@ -268,7 +268,8 @@ def _memory(
     index = Index(config.state / "index", embedder, chroma=config.memory.chroma)
     weights = backend.info.parameters
     small = 0 < weights < GUIDED_BELOW
-    return Memory(journal, index, pages=1 if small else limits.PREFETCH_PAGES)
+    pages = 1 if small else limits.PREFETCH_PAGES
+    return Memory(journal, index, mounts=config.state / "mounts.json", pages=pages)
 
 
 def _guide(config: Config, backend: Backend, embedder: CachedEmbedder | None) -> Any:

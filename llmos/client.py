@@ -250,6 +250,19 @@ class Client:
         path = f"/kernel/v1/memory/{kind}/{_segment(id)}"
         return (await self._call("DELETE", path, timeout=limits.FORGET_SECONDS))["erased"]
 
+    async def mounts(self) -> list[dict[str, Any]]:
+        """Mounted folders, and how far those are that are being read."""
+        return (await self._call("GET", "/kernel/v1/mounts"))["mounts"]
+
+    async def mount(self, folder: Path) -> dict[str, Any]:
+        """Mount a folder; it is read in the background."""
+        return await self._call("POST", "/kernel/v1/mounts", json={"folder": str(folder)})
+
+    async def umount(self, number: int) -> int:
+        """Take a mounted folder out; returns how many passages that were."""
+        path = f"/kernel/v1/mounts/{number}"
+        return (await self._call("DELETE", path, timeout=limits.FORGET_SECONDS))["passages"]
+
     async def page_table(self, pid: int) -> list[dict[str, Any]]:
         """Every page of a process, and whether it is in view."""
         return (await self._call("GET", f"/kernel/v1/processes/{pid}/pages"))["pages"]

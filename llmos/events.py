@@ -259,11 +259,13 @@ class Recalled(Event):
 
     Args:
         pages: Their ids.
+        places: Where each stands, for a person: a page's id, or a file with its lines or page.
     """
 
     type: ClassVar[str] = "recalled"
     turn: int
     pages: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 EVENTS: dict[str, type[Event]] = {
@@ -315,7 +317,7 @@ def from_json(data: dict[str, Any]) -> Event:
         values["call"] = _call(values["call"])
     if "calls" in values:
         values["calls"] = tuple(_call(call) for call in values["calls"])
-    for key in ("evicted", "pages"):
+    for key in ("evicted", "pages", "places"):
         if key in values:
             values[key] = tuple(values[key])
     if "usage" in values:

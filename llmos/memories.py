@@ -7,14 +7,19 @@ import json
 import sys
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 
 from llmos.client import Client
+from llmos.errors import LlmosError
 from llmos.visible import visible
 
-__all__ = ["memory"]
+__all__ = ["memory", "mount", "umount"]
+
+_LOOK_SECONDS = 0.2
+_SKIPPED = 10  # files not read that are named
 
 T = TypeVar("T")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -188,6 +193,85 @@ def forget(names: tuple[str, ...], yes: bool) -> None:
     click.echo(
         f"Forgotten: {count} record{'' if count == 1 else 's'} of the journal are empty now."
     )
+
+
+@click.command()
+@click.argument("folder", required=False)
+@_json_option
+def mount(folder: str | None, as_json: bool) -> None:
+    """Read FOLDER into memory and follow its changes; without one, list what is mounted.
+
+    Text, Markdown, code, HTML, PDF, Word and spreadsheets; ignore files are respected. Answers say
+    which file, page and lines they come from. Ctrl-C stops watching, not the reading.
+    """
+    if folder is None:
+        rows = _run(_mounted())
+        if as_json:
+            _print_json(rows)
+            return
+        for row in rows:
+            click.echo(_mount_line(row))
+        if not rows:
+            click.echo("No folder is mounted. Mount one with: llmos mount FOLDER")
+        return
+    row = _run(_read_in(Path(folder).expanduser().absolute(), quiet=as_json))
+    if as_json:
+        _print_json(row)
+        return
+    click.echo(_mount_line(row))
+    for each in row["skipped"][:_SKIPPED]:
+        click.echo(f"    not read: {visible(each['place'])}: {visible(each['reason'])}")
+    if row["skips"] > _SKIPPED:
+        click.echo(f"    and {row['skips'] - _SKIPPED} more; llmos mount --json lists them")
+
+
+async def _mounted() -> list[dict[str, Any]]:
+    async with await Client.connect() as client:
+        return await client.mounts()
+
+
+async def _read_in(folder: Path, *, quiet: bool) -> dict[str, Any]:
+    """Mount ``folder`` and show how far its reading is, until it is read."""
+    bar = sys.stderr.isatty() and not quiet
+    async with await Client.connect() as client:
+        number = (await client.mount(folder))["number"]
+        while True:
+            row = next((r for r in await client.mounts() if r["number"] == number), None)
+            if row is None:
+                raise LlmosError("It was umounted meanwhile.")
+            if row["state"] not in ("reading", "unread"):
+                break
+            if bar:
+                share = f"{row['done']} of {row['of']} files" if row["of"] else "looking"
+                told = f"{share}  {_one_line(row['reading'], 50)}"
+                click.echo(f"\r\x1b[K{told}", nl=False, err=True)
+            await asyncio.sleep(_LOOK_SECONDS)
+    if bar:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    return row
+
+
+def _mount_line(row: dict[str, Any]) -> str:
+    state = row["state"] if row["state"] != "ready" else f"followed: {row['following']}"
+    left = f", {row['skips']} not read" if row["skips"] else ""
+    read = f"{row['files']} files, {row['passages']} passages{left}"
+    return f"{row['number']:>3}  {visible(row['folder'])}  {read}; {state}"
+
+
+@click.command()
+@click.argument("folder")
+def umount(folder: str) -> None:
+    """Take a mounted FOLDER (or its number) out of memory, with all that was read of it."""
+
+    async def leave() -> int:
+        async with await Client.connect() as client:
+            wanted = str(Path(folder).expanduser().absolute())
+            for row in await client.mounts():
+                if folder == str(row["number"]) or wanted == row["folder"]:
+                    return await client.umount(row["number"])
+        raise LlmosError(f"{visible(folder)} is not mounted.", remedy="See: llmos mount")
+
+    click.echo(f"Umounted; {_run(leave())} passages are gone from the index.")
 
 
 @memory.command("export")

@@ -21,6 +21,7 @@ from llmos.engine.backend import Backend
 from llmos.errors import CallFailed, KernelError, LlmosError, ProcessEnded
 from llmos.events import Event, Message, ProcessChanged, ProcessInfo, StoredMessage, TurnState
 from llmos.kernel.agent import Agent
+from llmos.kernel.folders import Folders
 from llmos.kernel.guide import Guide
 from llmos.kernel.history import in_turns, settled
 from llmos.kernel.hub import Hub
@@ -34,6 +35,7 @@ from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
 from llmos.memory.facts import Block, Fact
+from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Page
 from llmos.memory.passages import Hit
@@ -392,6 +394,32 @@ class Kernel:
             process.window = None  # made from the journal anew
         await self.backend.forget()
         return count
+
+    def mounts(self) -> list[tuple[Mount, Progress | None]]:
+        """Mounted folders, and how far those are that are being read."""
+        return self._folders().list()
+
+    async def mount(self, folder: str) -> Mount:
+        """Mount a folder; it is read in the background.
+
+        Raises:
+            MountError: It is no folder that can be mounted.
+        """
+        return await self._folders().mount(folder)
+
+    async def umount(self, which: int | str) -> int:
+        """Take a mounted folder out; returns how many passages that were.
+
+        Raises:
+            MountError: It is not mounted.
+        """
+        return await self._folders().umount(which)
+
+    def _folders(self) -> Folders:
+        folders = self._memory().folders
+        if folders is None:
+            raise KernelError("This kernel mounts no folders.")
+        return folders
 
     async def import_messages(
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmos import limits
 from llmos.errors import CallFailed, LlmosError
+from llmos.kernel.folders import Folders
 from llmos.kernel.process import Process
 from llmos.labels import Label, join
 from llmos.memory.erase import erase, holding
@@ -35,13 +37,17 @@ class Memory:
     Args:
         journal: The truth.
         index: What can be searched; not started.
+        mounts: The file that lists mounted folders; None for none.
         pages: Most pages that are brought into a turn unasked; small models are given one.
     """
 
-    def __init__(self, journal: Journal, index: Index, *, pages: int = 1) -> None:
+    def __init__(
+        self, journal: Journal, index: Index, *, mounts: Path | None = None, pages: int = 1
+    ) -> None:
         self.index = index
         self.feed = Feed(journal, index)
         self.facts = Facts(journal)
+        self.folders = Folders(mounts, index) if mounts is not None else None
         self.recall = Recall(journal, index, self.feed, self.facts)
         self.doomed: set[str] = set()  # facts to be forgotten at rest
         self._journal = journal
@@ -52,8 +58,11 @@ class Memory:
         """Open the index and read into it what it does not hold yet, in the background."""
         await self.index.start()
         self._started = True
+        fresh = self.index.progress().total == 0
         await self._facts_changed()
         self.feed.start()
+        if self.folders is not None:
+            await self.folders.start(lost=fresh)
 
     async def _facts_changed(self) -> None:
         """Have the index hold just the facts there are."""
@@ -64,6 +73,8 @@ class Memory:
         if self._started:
             self._started = False
             await self.feed.close()
+            if self.folders is not None:
+                await self.folders.close()
             await self.index.close()
 
     async def prefetch(
@@ -177,6 +188,7 @@ class Memory:
                 seqs |= set(await holding(self._journal, text))
         gone = [page.id for seq in seqs for page in await self._pages_at(seq)]
         erased = await erase(self._journal, seqs, "forgotten")
+        await self.feed.without(erased.seqs)
         await self.index.forget([*gone, *(f"m{seq}" for seq in seqs)])
         await self._facts_changed()
         return len(erased.seqs)

@@ -47,7 +47,8 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED))
 
     async def remember(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        fact = await memory.remember(_said(caller, str(arguments["text"])), pid=caller.pid)
+        text = _said(caller, str(arguments["text"]))
+        fact = await memory.remember(text[0].upper() + text[1:], pid=caller.pid)
         return Outcome(f"Remembered as {fact.id}.", ("I will remember that",))
 
     async def update(caller: Process, arguments: Mapping[str, Any]) -> Outcome:

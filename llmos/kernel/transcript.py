@@ -28,6 +28,7 @@ from llmos.labels import Label, Origin, join
 from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind
+from llmos.memory.recall import Recalled as Brought
 from llmos.memory.records import Record
 from llmos.memory.window import Change, Window, digest
 
@@ -93,15 +94,13 @@ class Transcript:
         await self._show(process, Record(process.pid, message, Label(Origin.USER)))
         if self._memory is None:
             return
-        found = await self._memory.prefetch(
-            process,
-            message.message.content,
-            window=self._backend.info.window,
-            count=self._backend.count,
-        )
+        found = await self._belonging(process, message.message.content)
         if found is not None:
+            self._memory.recall.counts.prefetch(process.pid, found.pages)
             await self.keep(process, message.turn, found.message, label=found.label)
-            self._publish(Recalled(pid=process.pid, turn=message.turn, pages=found.pages))
+            self._publish(
+                Recalled(pid=process.pid, turn=message.turn, pages=found.pages, places=found.places)
+            )
 
     def _core(self) -> dict[str, Any]:
         """What is folded into a front, for ``Window.evict`` and ``Window.rebuilt``."""
@@ -109,6 +108,13 @@ class Transcript:
             return {}
         facts = self._memory.facts
         return {"core": facts.core(), "core_sources": facts.core_sources()}
+
+    async def _belonging(self, process: Process, text: str) -> Brought | None:
+        """What of everything out of view belongs to a person's words."""
+        if self._memory is None:
+            return None
+        window, count = self._backend.info.window, self._backend.count
+        return await self._memory.prefetch(process, text, window=window, count=count)
 
     async def _tell_core(self, process: Process, turn: int, facts: Facts) -> None:
         """See that the model knows what every conversation begins with.
@@ -221,7 +227,9 @@ class Transcript:
     async def draft(self, process: Process, text: str) -> None:
         """Have what is being typed computed ahead, as far as it will stay as it is."""
         window = await self.open(process, process.turns + 1)
-        shaped = self.shape([*window.messages(), Message("user", text.rstrip())])
+        found = await self._belonging(process, text)
+        said = [*([found.message.content] if found else []), text.rstrip()]
+        shaped = self.shape([*window.messages(), Message("user", "\n\n".join(said))])
         try:
             prompt = await self._rendered(shaped, generate=False)
         except LlmosError:

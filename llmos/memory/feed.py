@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llmos import limits
 from llmos.errors import LlmosError
@@ -75,6 +75,24 @@ class Feed:
                 for start in range(0, len(found), limits.FEED_PASSAGES):
                     await self._index.put(found[start : start + limits.FEED_PASSAGES])
                 await self._index.move(_CURSOR, records[-1].stored.seq)
+
+    async def without(self, gone: Iterable[int]) -> None:
+        """Take what was said at these places out of the context of what follows them."""
+        self._before.clear()
+        for seq in gone:
+            after = await asyncio.to_thread(self._following, seq)
+            if after is not None:
+                await self._index.put(passages_of(pages_of(after)))
+
+    def _following(self, seq: int) -> Record | None:
+        """What was said next in the same process."""
+        record = self._journal.record(seq)
+        if record is None:
+            return None
+        for after in self._journal.records(record.pid, seq):
+            if after.pid == record.pid and after.stored.message.role in CONVERSATION:
+                return after
+        return None
 
     def _passages(self, record: Record) -> Sequence[Passage]:
         if record.stored.message.role not in CONVERSATION:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from llmos import limits
 from llmos.errors import NotStored
 from llmos.events import Message
-from llmos.labels import Label, join
+from llmos.labels import Label, Origin, join
 from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
@@ -51,6 +51,13 @@ class Counts:
     searches: int = 0
     _seen: set[tuple[int, str]] = field(default_factory=set)
 
+    def prefetch(self, pid: int, pages: Sequence[str]) -> None:
+        """Pages were brought back ahead of need."""
+        self.prefetches += 1
+        self.prefetched += len(pages)
+        for page in pages:
+            self.brought(pid, page)
+
     def brought(self, pid: int, page: str) -> None:
         """A page came back into the window of ``pid``."""
         if (pid, page) in self._seen:
@@ -60,11 +67,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What is brought back at the tail: a record's content and its label."""
+    """What is brought back at the tail: a record's content and its label.
+
+    Args:
+        pages: Ids of what it is.
+        places: Where each stands, for a person.
+    """
 
     message: Message
     label: Label
     pages: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 class Recall:
@@ -132,6 +145,7 @@ class Recall:
         told: list[str] = []
         labels: list[Label] = []
         ids: list[str] = []
+        places: list[str] = []
         for hit in hits:
             if len(ids) == most or not belongs(hit):
                 continue
@@ -142,26 +156,23 @@ class Recall:
             room -= size
             told.append(block)
             ids.append(hit.passage.id)
+            places.append(_place(hit))
             labels.append(label)
         if not ids:
             return None
-        self.counts.prefetches += 1
-        self.counts.prefetched += len(ids)
-        for each in ids:
-            self.counts.brought(pids[0], each)
         message = Message(Kind.RECALLED, "\n\n".join(told), name=" ".join(ids))
-        return Recalled(message, join(*labels), tuple(ids))
+        return Recalled(message, join(*labels), tuple(ids), tuple(places))
 
     async def _candidates(
         self, query: str, hidden: set[str], pids: Sequence[int], most: int
     ) -> list[Hit]:
-        """What might belong to ``query``: of this conversation what is out of view, and facts."""
+        """What might belong to ``query``: what is out of view here, facts, mounted files."""
         k = most + limits.PREFETCH_BEYOND
         hits: list[Hit] = []
         if hidden:
             scope = Scope(pids=tuple(pids), only=frozenset(hidden))
             hits += await self._index.search(query, k=k, scope=scope)
-        hits += await self._index.search(query, k=k, scope=Scope(sources=("fact",)))
+        hits += await self._index.search(query, k=k, scope=Scope(sources=("fact", "file")))
         return sorted(hits, key=_weight, reverse=True)
 
     async def _block(self, hit: Hit) -> tuple[str, Label]:
@@ -169,9 +180,12 @@ class Recall:
         if hit.passage.source == "fact":
             fact = self._facts.get(hit.passage.id)
             sources = (*fact.label.sources, *fact.records.values())
-            return f"[{fact.id}, remembered, {_day(fact.time)}]\n{fact.text}", Label(
-                fact.label.origin, sources
-            )
+            block = _context(f"{fact.id}, {_day(fact.time)}", fact.text)
+            return block, Label(fact.label.origin, sources)
+        if hit.passage.source == "file":
+            passage = hit.passage
+            label = Label(Origin.UNTRUSTED, (f"file:{passage.place}",))
+            return _context(passage.place, passage.text), label
         [page] = await self.pages(hit.passage.id)
         record = await asyncio.to_thread(self._journal.record, page.seq)
         assert record is not None
@@ -190,6 +204,14 @@ def belongs(hit: Hit) -> bool:
     return near or (words >= limits.PREFETCH_WORDS and similar >= limits.PREFETCH_RELATED)
 
 
+def _place(hit: Hit) -> str:
+    """Where a passage stands, for a person."""
+    passage = hit.passage
+    if passage.source == "file":
+        return passage.place
+    return f"what is remembered ({passage.id})" if passage.source == "fact" else passage.id
+
+
 def _weight(hit: Hit) -> float:
     """A hit's score; what the model itself said counts for less than what it was told."""
     return hit.score * (limits.PREFETCH_ECHO if hit.passage.speaker == Kind.ASSISTANT else 1.0)
@@ -198,7 +220,12 @@ def _weight(hit: Hit) -> float:
 def shown(page: Page) -> str:
     """A page as the model is shown it again."""
     speaker = _SPEAKERS.get(page.kind, page.kind)
-    return f"[{page.id}, {speaker}, {_day(page.time)}]\n{page.text.strip()}"
+    return _context(f"{page.id}, {speaker}, {_day(page.time)}", page.text)
+
+
+def _context(source: str, text: str) -> str:
+    """A text that was brought back, as the starter model makes most of it (of six forms tried)."""
+    return f'Context ({source}): "{text.strip()}"'
 
 
 def _day(moment: float) -> str:

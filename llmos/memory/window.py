@@ -221,7 +221,7 @@ class Window:
             message = held.record.stored.message
             text = held.text()
             if held.kind == Kind.USER and not whole:
-                text = "\n\n".join([text, *(b.text() for b in self._brought(held))])
+                text = "\n\n".join([*(b.text() for b in self._brought(held)), text])
             out.append(Message(message.role, text, message.calls, message.call_id, message.name))
         return out
 
@@ -229,10 +229,7 @@ class Window:
         return (held for held in self.held if held.shown)
 
     def _brought(self, held: Held) -> list[Held]:
-        """What was brought into the turn of the person's message ``held``, in view.
-
-        It stands behind their words, which may be computed while they are still being typed.
-        """
+        """What was brought into the turn of the person's message ``held``, in view."""
         turn = self._turns[held.turn]
         first = next(h for h in turn if h.kind == Kind.USER)
         return [h for h in turn if h.kind not in CONVERSATION and h.shown] if held is first else []
@@ -249,7 +246,7 @@ class Window:
         placed: list[Held] = []
         for held in self._in_view():
             if held.kind in CONVERSATION:
-                placed += [held, *(self._brought(held) if held.kind == Kind.USER else ())]
+                placed += [*(self._brought(held) if held.kind == Kind.USER else ()), held]
         first, *rest = sizes([self._head(), *(held.text() for held in placed)])
         self.system_tokens = first
         for held, tokens in zip(placed, rest, strict=True):

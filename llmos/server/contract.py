@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from llmos.engine.backend import Backend
 from llmos.events import Event, ProcessInfo, StoredMessage
 from llmos.memory.facts import Block, Fact
+from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.pages import Page
 from llmos.memory.passages import Hit
 
@@ -108,6 +109,14 @@ class ServedKernel(Protocol):
             KernelError: A turn is under way.
         """
         ...
+
+    def mounts(self) -> list[tuple[Mount, Progress | None]]:
+        """Mounted folders, and how far those are that are being read."""
+        ...
+
+    async def mount(self, folder: str) -> Mount: ...
+
+    async def umount(self, which: int | str) -> int: ...
 
     async def import_messages(
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False

@@ -47,6 +47,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.KernelError, 409),
     (errors.StoreFull, 507),
     (errors.NotStored, 404),
+    (errors.MountError, 409),
     (errors.CallDenied, 403),
     (errors.SyscallError, 400),
 )

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from llmos import limits
 from llmos.events import ProcessInfo
 from llmos.memory.facts import Fact, core_of
+from llmos.memory.files.mounts import Mount, Progress
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import ApiError, responses
@@ -120,6 +121,40 @@ class PastMessage(_Body):
     time: Annotated[float, Field(ge=0, le=1e11)] = 0.0
 
 
+class SkippedFile(BaseModel):
+    place: str
+    reason: str
+
+
+class MountRow(BaseModel):
+    """A mounted folder."""
+
+    number: int
+    folder: str
+    files: int
+    passages: int
+    state: Annotated[str, Field(description="``unread``, ``reading``, ``ready``, ``gone`` …")]
+    following: Annotated[str, Field(description="How changes are noticed.")]
+    synced: float
+    skips: Annotated[int, Field(description="Files that were not read, or not to their end.")]
+    skipped: list[SkippedFile]
+    done: Annotated[int, Field(description="While it is read: files looked at so far.")] = 0
+    of: Annotated[int, Field(description="While it is read: files there are.")] = 0
+    reading: str = ""
+
+
+class MountList(BaseModel):
+    mounts: list[MountRow]
+
+
+class MountBody(_Body):
+    folder: Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+
+
+class Umounted(BaseModel):
+    passages: int
+
+
 FactId = Annotated[str, Path(pattern=r"^m\d{1,18}$", description="Such as m12.")]
 _LINES = {"application/jsonl": {"schema": {"type": "string", "description": "JSON lines."}}}
 PageId = Annotated[str, Path(pattern=r"^p\d{1,18}(\.\d{1,9})?$", description="Such as p12.3.")]
@@ -200,6 +235,24 @@ def router(kernel: ServedKernel) -> APIRouter:
         """Forget it for good, and everything made of it."""
         return Forgotten(erased=await kernel.forget(fact))
 
+    @routes.get("/mounts", responses=responses(409))
+    async def mounts() -> MountList:
+        """Mounted folders, and how far those are that are being read."""
+        rows = [_mount_row(mount, now) for mount, now in kernel.mounts()]
+        return MountList(mounts=rows)
+
+    @routes.post("/mounts", status_code=201, responses=responses(400, 409, 413, 507))
+    async def mount(body: MountBody) -> MountRow:
+        """Mount a folder; it is read in the background."""
+        return _mount_row(await kernel.mount(body.folder), None)
+
+    @routes.delete("/mounts/{number}", responses=responses(400, 409))
+    async def umount(
+        number: Annotated[int, Path(ge=1, le=2**31 - 1, description="A mount's number.")],
+    ) -> Umounted:
+        """Take a mounted folder out, with all that was read of it."""
+        return Umounted(passages=await kernel.umount(number))
+
     @routes.post(
         "/import",
         status_code=201,
@@ -270,4 +323,21 @@ def _row(fact: Fact) -> FactRow:
         pinned=fact.pinned,
         origin=fact.label.origin.name.lower(),
         history=[Older(time=time, text=text) for time, text in fact.history],
+    )
+
+
+def _mount_row(mount: Mount, now: Progress | None) -> MountRow:
+    return MountRow(
+        number=mount.number,
+        folder=str(mount.folder).encode("utf-8", "replace").decode(),
+        files=mount.files,
+        passages=mount.passages,
+        state=str(mount.state),
+        following=mount.following,
+        synced=mount.synced,
+        skips=mount.skips,
+        skipped=[SkippedFile(place=each.place, reason=each.reason) for each in mount.skipped],
+        done=now.done if now else 0,
+        of=now.files if now else 0,
+        reading=now.path if now else "",
     )

@@ -213,7 +213,9 @@ class ChatScreen(ChatActions):
             case WindowChanged() if event.evicted:
                 await show.tell(_left(event.evicted))
             case Recalled():
-                await show.tell(f"Brought back from memory: {', '.join(event.pages)}.")
+                await show.tell(
+                    f"Brought back from memory: {', '.join(event.places or event.pages)}."
+                )
 
     def _show_rate(self, rate: float) -> None:
         self.status.rate = float(round(rate))

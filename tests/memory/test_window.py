@@ -142,7 +142,7 @@ def test_what_was_brought_back_stands_in_the_turn_s_message_and_not_in_the_conve
     talk.say(1, Kind.RECALLED, "[p4] It was blue.")
     talk.say(1, "assistant", "Blue.")
     assert [m.content for m in talk.window.messages()][1:] == [
-        "What was it?\n\n[p4] It was blue.",
+        "[p4] It was blue.\n\nWhat was it?",
         "Blue.",
     ]
     assert [m.content for m in talk.window.conversation()] == ["What was it?", "Blue."]

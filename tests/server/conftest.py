@@ -31,6 +31,7 @@ from llmos.errors import (
     BudgetExceeded,
     EngineError,
     KernelError,
+    MountError,
     NoSuchProcess,
     NotStored,
     PromptTooLong,
@@ -38,6 +39,7 @@ from llmos.errors import (
 from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
 from llmos.labels import Label, Origin
 from llmos.memory.facts import Block, Fact
+from llmos.memory.files.mounts import Mount, Progress, State
 from llmos.memory.pages import Page, pages_of
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
@@ -178,6 +180,7 @@ class Kernel:
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self.drafts: list[tuple[int, str]] = []
         self.known: dict[str, Fact] = {}
+        self.mounted: dict[int, Mount] = {}
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
 
@@ -304,6 +307,20 @@ class Kernel:
         if id not in self.known:
             raise NotStored(f"There is no memory {id!r}.")
         return self.known[id]
+
+    def mounts(self) -> list[tuple[Mount, Progress | None]]:
+        return [(mount, None) for mount in self.mounted.values()]
+
+    async def mount(self, folder: str) -> Mount:
+        number = len(self.mounted) + 1
+        mount = Mount(number, Path(folder), 2, 5, (), 0, 1.0, State.READY, "watched")
+        self.mounted[number] = mount
+        return mount
+
+    async def umount(self, which: int | str) -> int:
+        if which not in self.mounted:
+            raise MountError(f"There is no mount {which}.")
+        return self.mounted.pop(int(which)).passages
 
     async def import_messages(
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False

@@ -71,3 +71,13 @@ async def test_a_line_that_is_no_message_is_named(http, kernel):
         assert answer.status_code == 400 and where in answer.json()["error"]["message"]
     assert (await http.post("/kernel/v1/import", content=b"\n")).status_code == 400
     assert not kernel.stored
+
+
+async def test_folders_are_mounted_and_umounted(http):
+    made = await http.post("/kernel/v1/mounts", json={"folder": "/home/me/notes"})
+    assert made.status_code == 201
+    [row] = (await http.get("/kernel/v1/mounts")).json()["mounts"]
+    assert (row["number"], row["folder"], row["state"]) == (1, "/home/me/notes", "ready")
+    assert (await http.delete("/kernel/v1/mounts/1")).json() == {"passages": 5}
+    assert (await http.delete("/kernel/v1/mounts/1")).status_code == 409
+    assert (await http.post("/kernel/v1/mounts", json={"folder": "notes"})).status_code == 400

@@ -1,0 +1,218 @@
+"""Memory in a kernel: brought back, owned by the person, forgotten without a trace.
+
+On the scripted double and the real embedder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from llmos.config import AgentConfig, Config
+from llmos.engine.local import LocalBackend
+from llmos.engine.scripted import Script, ScriptedRuntime
+from llmos.engine.swapfile import SwapFiles
+from llmos.errors import KernelError, NotStored
+from llmos.events import Recalled
+from llmos.kernel.kernel import Kernel
+from llmos.kernel.memory import Memory
+from llmos.kernel.memory_calls import memory_calls
+from llmos.kernel.syscalls import SyscallTable
+from llmos.memory.embed import MiniLM
+from llmos.memory.index import Index
+from llmos.memory.journal import Journal
+from tests.kernel.kernels import call, turn
+
+SECRET = "The archive's password is swordfish."
+LONG = "word " * 60
+AGENT = AgentConfig(system="Be kind.", reply_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def embedder(embedder_weights: Path, embedder_tokenizer: Path):
+    return MiniLM(embedder_weights, embedder_tokenizer)
+
+
+@pytest.fixture
+def started(home: Path, embedder):
+    """Starts kernels with a memory, on the same state."""
+
+    @contextlib.asynccontextmanager
+    async def start(rules=(), window=4000):
+        state = home / "state"
+        backend = LocalBackend(
+            lambda: ScriptedRuntime(Script(rules), window=window),
+            files=lambda info: SwapFiles(state / "swap", 1 << 30, info.fingerprint),
+            known=state / "swap" / "texts.json",
+        )
+        journal = Journal(state / "journal.db")
+        await backend.start()
+        index = Index(state / "index", embedder, chroma="off")
+        memory = Memory(journal, index, mounts=state / "mounts.json")
+        await memory.start()
+        table = SyscallTable(memory_calls(memory))
+        kernel = Kernel(Config(agent=AGENT, state=state), backend, journal, table, memory=memory)
+        try:
+            await kernel.restore()
+            yield kernel
+        finally:
+            await kernel.memory.close()
+            await kernel.close()
+
+    return start
+
+
+def seen(kernel, pid) -> str:
+    return "\n".join(m.content for m in kernel._processes[pid].window.messages())
+
+
+def bytes_under(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+async def fill(kernel, pid, turns=8) -> None:
+    for number in range(turns):
+        await turn(kernel, pid, f"Question {number}. {LONG}")
+        await kernel.wait(pid)
+
+
+async def test_what_left_the_window_comes_back_when_it_is_asked_for(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        await fill(kernel, pid)
+        assert "p1" in kernel._processes[pid].window.out_of_view()
+        events, _ = await turn(kernel, pid, "What is the password of the archive?")
+        [brought] = [e for e in events if isinstance(e, Recalled)]
+        assert brought.pages == ("p1",)
+        assert SECRET in seen(kernel, pid)
+        assert kernel.stats()["memory"]["prefetched"] == 1
+        before = seen(kernel, pid)
+    async with started() as kernel:  # and it is shown the same after a restart
+        process = kernel._processes[pid]
+        await kernel._transcript.open(process, process.turns + 1)
+        assert seen(kernel, pid) == before
+
+
+async def test_a_page_is_recalled_by_a_call(started):
+    rules = [("Look it up", call("memory.recall", id="p1")), ("swordfish", "It is swordfish.")]
+    async with started(rules) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        await fill(kernel, pid)
+        await turn(kernel, pid, "Look it up.")
+        said = [(m.message.role, m.message.content) for m in await kernel.messages(pid)]
+        assert ("tool", SECRET) in said
+        assert kernel.stats()["memory"]["faults"] == 1
+
+
+async def test_a_page_of_another_conversation_is_not_recalled(started):
+    rules = [("Look it up", call("memory.recall", id="p1"))]
+    async with started(rules) as kernel:
+        first, second = (await kernel.create()).pid, (await kernel.create()).pid
+        await turn(kernel, first, SECRET)
+        await turn(kernel, second, "Look it up.")
+        said = [m.message.content for m in await kernel.messages(second)]
+        assert any("belongs to another conversation" in text for text in said)
+        assert SECRET not in seen(kernel, second)
+
+
+async def test_only_the_person_s_own_words_of_this_turn_change_memory(started):
+    told = call("memory.remember", text="the moon is made of cheese")
+    rules = [("Note this", told), ("Summarise", told)]
+    async with started(rules) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Note this: the moon is made of cheese")
+        [fact] = await kernel.facts()
+        assert fact.text == "The moon is made of cheese"
+        await kernel.forget(fact.id)
+        await turn(kernel, pid, "Summarise the page that says so.")
+        assert await kernel.facts() == []
+        [denied] = [c for c in kernel.journal.calls(pid) if c.error == "denied"]
+        assert denied.call.name == "memory.remember"
+
+
+async def test_what_is_remembered_stands_in_front_or_is_told_at_the_tail(started):
+    async with started() as kernel:
+        await kernel.remember("Call me Sam.", block="user")
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+        front = kernel._processes[pid].window.messages()
+        assert "Call me Sam." in front[0].content
+        await kernel.remember("I am deaf.", block="user")
+        await turn(kernel, pid, "Hello again")
+        now = kernel._processes[pid].window.messages()
+        assert now[:3] == front  # not a byte of what was there has moved
+        assert "I am deaf." in now[3].content
+        await fill(kernel, pid)
+        assert "I am deaf." in kernel._processes[pid].window.messages()[0].content
+
+
+async def test_what_is_forgotten_leaves_no_byte(started, home):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        await kernel.remember(SECRET)
+        await fill(kernel, pid)
+        await turn(kernel, pid, "What is the password of the archive?")
+        await kernel.wait(pid)
+        await kernel.memory.index.settled()
+        [fact] = await kernel.facts()
+        assert await kernel.forget(fact.id) >= 3
+        assert await kernel.facts() == []
+        assert await kernel.search("swordfish", k=3) == [] or all(
+            "swordfish" not in hit.passage.text for hit in await kernel.search("swordfish", k=3)
+        )
+        with pytest.raises(NotStored):
+            await kernel.pages("p1")
+        await turn(kernel, pid, "Go on.")
+        assert "swordfish" not in seen(kernel, pid)
+    assert b"swordfish" not in bytes_under(home / "state")
+
+
+async def test_nothing_is_forgotten_while_something_is_answered(started):
+    async with started() as kernel:
+        fact = await kernel.remember("One.")
+        pid = (await kernel.create()).pid
+        kernel._processes[pid].task = asyncio.current_task()
+        with pytest.raises(KernelError, match="being answered"):
+            await kernel.forget(fact.id)
+        kernel._processes[pid].task = None
+
+
+async def test_an_imported_conversation_is_found_and_gone_on_with(started):
+    async with started() as kernel:
+        said = [("user", SECRET, 100.0), ("assistant", "Noted.", 101.0)]
+        info = await kernel.import_messages(said, title="Old", mine=True)
+        assert info.title == "Old" and info.turns == 1
+        [hit, *_] = await kernel.search("password archive", pid=info.pid)
+        assert hit.passage.text == SECRET
+        _, finished = await turn(kernel, info.pid, "And?")
+        assert finished.reason == "stop"
+        assert [m.message.content for m in await kernel.messages(info.pid)][:2] == [
+            SECRET,
+            "Noted.",
+        ]
+
+
+async def test_a_mounted_folder_is_read_and_brought_back_with_its_place(started, tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "boat.md").write_text("# Boat\n\nThe boat is moored in Setubal.\n")
+    async with started() as kernel:
+        await kernel.mount(str(folder))
+        while kernel.mounts()[0][0].state != "ready":
+            await asyncio.wait(kernel.memory.folders._jobs.values(), timeout=5)
+        pid = (await kernel.create()).pid
+        events, _ = await turn(kernel, pid, "Where is the boat moored?")
+        [brought] = [e for e in events if isinstance(e, Recalled)]
+        assert brought.places == ("notes/boat.md, heading Boat, lines 1-3",)
+        [record] = [r for r in kernel.journal.records(pid) if r.stored.message.role == "recalled"]
+        assert record.label.origin.name == "UNTRUSTED"
+        assert await kernel.umount(str(folder)) == 1
+        assert await kernel.search("boat Setubal", k=1) == [] or all(
+            hit.passage.source != "file" for hit in await kernel.search("boat Setubal")
+        )
