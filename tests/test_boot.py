@@ -162,7 +162,7 @@ async def test_work_in_the_background_ends_with_the_kernel(
             return self.fitting
 
     guide = Guide()
-    monkeypatch.setattr(boot_module, "_guide", lambda _config, _backend: guide)
+    monkeypatch.setattr(boot_module, "_guide", lambda _config, _backend, _embedder: guide)
     async with boot(config(script)):
         pass
     await asyncio.wait([guide.fitting])

@@ -129,7 +129,7 @@ def completed(line: str, word: int) -> list[str]:
 
 
 def test_names_are_completed(home: Path):
-    assert completed("llmos mo", 1) == ["models"]
+    assert completed("llmos mod", 1) == ["models"]
     assert completed("llmos models use sta", 3) == ["starter"]
     assert "qwen3-4b" in completed("llmos models pull qw", 3)
     assert completed("llmos kill ", 2) == []  # no kernel runs

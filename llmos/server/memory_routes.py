@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from llmos import limits
@@ -14,7 +14,7 @@ from llmos.memory.facts import Fact, core_of
 from llmos.memory.files.mounts import Mount, Progress
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
-from llmos.server.errors import ApiError, responses
+from llmos.server.errors import responses
 from llmos.server.kernel_routes import Pid
 
 __all__ = ["router"]
@@ -155,8 +155,13 @@ class Umounted(BaseModel):
     passages: int
 
 
+class ImportBody(_Body):
+    messages: Annotated[list[PastMessage], Field(min_length=1, max_length=limits.MESSAGES_MAX)]
+    title: Annotated[str, Field(max_length=limits.TITLE_CHARS)] = ""
+    mine: Annotated[bool, Field(description="Whether ``user`` is the person here.")] = False
+
+
 FactId = Annotated[str, Path(pattern=r"^m\d{1,18}$", description="Such as m12.")]
-_LINES = {"application/jsonl": {"schema": {"type": "string", "description": "JSON lines."}}}
 PageId = Annotated[str, Path(pattern=r"^p\d{1,18}(\.\d{1,9})?$", description="Such as p12.3.")]
 
 
@@ -253,36 +258,11 @@ def router(kernel: ServedKernel) -> APIRouter:
         """Take a mounted folder out, with all that was read of it."""
         return Umounted(passages=await kernel.umount(number))
 
-    @routes.post(
-        "/import",
-        status_code=201,
-        responses=responses(400, 409, 413, 507),
-        openapi_extra={"requestBody": {"content": _LINES, "required": True}},
-    )
-    async def import_past(
-        request: Request,
-        title: Annotated[str, Query(max_length=limits.TITLE_CHARS)] = "",
-        mine: Annotated[bool, Query(description="Whether ``user`` is the person here.")] = False,
-    ) -> ProcessInfo:
-        """A conversation that happened elsewhere, as a new process; a message a line."""
-        said = []
-        for number, line in enumerate((await request.body()).splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                past = PastMessage.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "it"
-                sentence = f"Line {number}: {where}: {first['msg']}."
-                raise ApiError(sentence, code="invalid_value") from error
-            said.append((past.role, past.content, past.time))
-            if len(said) > limits.MESSAGES_MAX:
-                sentence = f"There are more than {limits.MESSAGES_MAX:,} messages."
-                raise ApiError(sentence, code="invalid_value")
-        if not said:
-            raise ApiError("There is no message in it.", code="invalid_value")
-        return await kernel.import_messages(said, title=title, mine=mine)
+    @routes.post("/import", status_code=201, responses=responses(400, 409, 413, 507))
+    async def import_past(body: ImportBody) -> ProcessInfo:
+        """A conversation that happened elsewhere, as a new process."""
+        said = [(past.role, past.content, past.time) for past in body.messages]
+        return await kernel.import_messages(said, title=body.title, mine=body.mine)
 
     @routes.get("/processes/{pid}/pages", responses=responses(400, 404, 409))
     async def table(pid: Pid) -> PageTable:

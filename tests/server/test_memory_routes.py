@@ -59,18 +59,14 @@ async def test_facts_are_kept_changed_and_forgotten(http):
 
 
 async def test_a_past_conversation_is_taken_in(http, kernel):
-    lines = '{"role": "user", "content": "Hi", "time": 5}\n\n{"role": "assistant", "content": "Yo"}'
-    made = await http.post("/kernel/v1/import", content=lines, params={"title": "Old"})
+    said = [{"role": "user", "content": "Hi", "time": 5}, {"role": "assistant", "content": "Yo"}]
+    made = await http.post("/kernel/v1/import", json={"messages": said, "title": "Old"})
     assert made.status_code == 201
     assert [m.message.content for m in kernel.stored[made.json()["pid"]]] == ["Hi", "Yo"]
-
-
-async def test_a_line_that_is_no_message_is_named(http, kernel):
-    for lines, where in (("{", "Line 1"), ('{"role": "user", "content": "x"}\n[]', "Line 2")):
-        answer = await http.post("/kernel/v1/import", content=lines)
-        assert answer.status_code == 400 and where in answer.json()["error"]["message"]
-    assert (await http.post("/kernel/v1/import", content=b"\n")).status_code == 400
-    assert not kernel.stored
+    for wrong in ([], [{"role": "tool", "content": "x"}], [{"content": "x"}]):
+        answer = await http.post("/kernel/v1/import", json={"messages": wrong})
+        assert answer.status_code == 400
+    assert len(kernel.stored) == 1
 
 
 async def test_folders_are_mounted_and_umounted(http):

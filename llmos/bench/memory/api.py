@@ -6,7 +6,6 @@ Over the socket and not through ``llmos.client``: the bench measures what leaves
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,11 +84,10 @@ class Memory:
 
     async def import_past(self, messages: Iterable[Past], title: str = "") -> int:
         """A process with a past conversation, given as role, content and time; its pid."""
-        lines = "\n".join(
-            json.dumps({"role": role, "content": content, "time": said})
-            for role, content, said in messages
-        )
-        told = await self._ask("POST", "import", content=lines.encode(), params={"title": title})
+        said = [
+            {"role": role, "content": content, "time": moment} for role, content, moment in messages
+        ]
+        told = await self._ask("POST", "import", json={"messages": said, "title": title})
         return int(told["pid"])
 
     async def counters(self) -> dict[str, Any]:
