@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from llmos.bench.figures import FIGURES
+from llmos.bench.memory.command import memory
 
 __all__ = ["bench"]
 
@@ -47,6 +48,9 @@ def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: i
     else:
         click.echo(table(report, FIGURES))
     sys.exit(1 if report["missed"] or report["broken"] else 0)
+
+
+bench.add_command(memory)
 
 
 @bench.command()

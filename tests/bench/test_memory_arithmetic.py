@@ -167,19 +167,24 @@ def test_a_mark_is_found_as_text_in_any_case_and_as_tokens(tmp_path):
     forms = written("brontelquix", [70_000, 513, 7])
     (tmp_path / "deep").mkdir()
     (tmp_path / "a.txt").write_text("It is BRONTELQUIX, BrontelQuix.")
-    (tmp_path / "index").write_bytes(b"\x00\x04ntelquix\x01")
+    (tmp_path / "index").write_bytes(b"\x00\x04ontelquix\x01")
     (tmp_path / "deep" / "tokens").write_bytes(array("i", [5, 70_000, 513, 7]).tobytes())
     (tmp_path / "texts.json").write_text(json.dumps([1, 70_000, 513, 7, 2]))
     (tmp_path / "other").write_text("nothing of the kind")
-    assert traces(tmp_path, forms) == {"a.txt": 2, "deep/tokens": 1, "index": 1, "texts.json": 1}
+    assert traces(tmp_path, forms) == {
+        "a.txt: brontelquix, text": 2,
+        "deep/tokens: brontelquix, tokens": 1,
+        "index: brontelquix, text": 1,
+        "texts.json: brontelquix, list of tokens": 1,
+    }
 
 
 def test_a_mark_across_two_pieces_of_a_file_is_found_once(tmp_path, monkeypatch):
     monkeypatch.setattr("llmos.bench.memory.forget._READ_BYTES", 16)
-    forms = [b"telquix", b"quagga"]
+    forms = {"one": b"telquix", "two": b"quagga"}
     for before in range(40):
         (tmp_path / "file").write_bytes(b"." * before + b"telquix..quagga" + b"." * 20)
-        assert traces(tmp_path, forms) == {"file": 2}, before
+        assert traces(tmp_path, forms) == {"file: one": 1, "file: two": 1}, before
 
 
 # --- the table --------------------------------------------------------------------------------

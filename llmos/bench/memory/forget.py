@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ async def measure(bench: MemoryBench) -> None:
     """The group's figure."""
     if not bench.wants(KEY):
         return
-    forms = [form for mark in MARKS for form in written(mark, await _tokens(bench, mark))]
+    forms: dict[str, bytes] = {}
+    for mark in MARKS:
+        forms |= written(mark, await _tokens(bench, mark))
     settings: dict[str, Any] = {
         "engine_window": WINDOW,
         "engine_swap_bytes": 0,  # so that snapshots lie on disk
@@ -68,7 +70,7 @@ async def measure(bench: MemoryBench) -> None:
         "pages_forgotten": forgotten,
         **said,
     }
-    say(f"  {sum(before.values())} traces before, in {len(before)} files")
+    say(f"  {sum(before.values())} traces before")
     leaves = max(sum(running.values()), sum(stopped.values()))
     bench.found(KEY, leaves, marks=len(MARKS), window=WINDOW)
 
@@ -118,45 +120,49 @@ async def _forget(memory: Memory) -> int:
     raise KernelError("What was forgotten is found again and again.")
 
 
-def written(mark: str, tokens: Sequence[int]) -> list[bytes]:
-    """How a mark may lie in a file: its tail, and its tokens as bytes and as JSON."""
-    forms = [mark[-_TAIL:].lower().encode()]
+def written(mark: str, tokens: Sequence[int]) -> dict[str, bytes]:
+    """How a mark may lie in a file, by name: its tail, and its tokens as bytes and as JSON."""
+    forms = {f"{mark}, text": mark[-_TAIL:].lower().encode()}
     if len(tokens) > 2:  # fewer occur by chance
-        forms.append(array("i", tokens).tobytes())
-        forms.append(json.dumps(list(tokens))[1:-1].encode())
+        forms[f"{mark}, tokens"] = array("i", tokens).tobytes()
+        forms[f"{mark}, list of tokens"] = json.dumps(list(tokens))[1:-1].encode()
     return forms
 
 
-def traces(folder: Path, forms: Sequence[bytes]) -> dict[str, int]:
-    """How often ``forms`` occur in the files below ``folder``, by file; letters in any case."""
+def traces(folder: Path, forms: Mapping[str, bytes]) -> dict[str, int]:
+    """How often ``forms`` occur in the files below ``folder``; letters in any case.
+
+    Returns:
+        File and form to number, where there are any.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and (count := _occurrences(path, forms)):
-            found[str(path.relative_to(folder))] = count
+        if not path.is_file() or path.is_symlink():
+            continue
+        counts = _occurrences(path, list(forms.values()))
+        for form, count in zip(forms, counts, strict=True):
+            if count:
+                found[f"{path.relative_to(folder)}: {form}"] = count
     return found
 
 
-def _occurrences(path: Path, forms: Sequence[bytes]) -> int:
+def _occurrences(path: Path, forms: Sequence[bytes]) -> list[int]:
     """Reads in pieces: snapshots may be larger than memory. A file that goes meanwhile has none."""
     longest = max(len(form) for form in forms)
-    count, kept = 0, b""
+    counts, kept = [0] * len(forms), b""
     try:
         with path.open("rb") as file:
             while piece := file.read(_READ_BYTES):
                 data = kept + piece
                 lower = data.lower()
-                # What begins in ``kept`` was counted with the piece before it if it ended there.
-                count += sum(
-                    _count(data if _binary(form) else lower, form, len(kept)) for form in forms
-                )
+                for at, form in enumerate(forms):
+                    # What ends within ``kept`` was counted with the piece before.
+                    text = lower if form.isalnum() else data
+                    counts[at] += _count(text, form, len(kept))
                 kept = data[-(longest - 1) :] if longest > 1 else b""
     except FileNotFoundError:
-        return 0
-    return count
-
-
-def _binary(form: bytes) -> bool:
-    return not form.isascii() or b"\0" in form
+        pass
+    return counts
 
 
 def _count(data: bytes, form: bytes, kept: int) -> int:
