@@ -390,8 +390,8 @@ class Admission:
         def arrived(snapshot: Snapshot | None) -> None:
             def take() -> None:
                 sequence.fetching = False
-                if snapshot is not None:
-                    self.swap.put(snapshot)
+                if snapshot is not None and not self.swap.put(snapshot):
+                    sequence.fetched = snapshot  # no room for it: it goes straight into cells
 
             self._post(take)
 
@@ -405,7 +405,13 @@ class Admission:
 
     def _kept(self, sequence: Sequence) -> tuple[Snapshot | None, int]:
         """The snapshot with the longest usable prefix."""
-        return self.swap.match(sequence.tokens[:-1], whole=self._whole)
+        snapshot, kept = self.swap.match(sequence.tokens[:-1], whole=self._whole)
+        if sequence.fetched is not None:
+            length = len(sequence.fetched.tokens)
+            shared = common_prefix(sequence.fetched.tokens, tuple(sequence.tokens[:-1]))
+            if shared > kept and (not self._whole or shared == length):
+                return sequence.fetched, shared
+        return snapshot, kept
 
     def _prefix_in_flight(self, sequence: Sequence) -> bool:
         """Whether a running prefill will soon hold more of our prompt than anybody does now."""
@@ -469,5 +475,6 @@ class Admission:
 
     def _filled(self, sequence: Sequence, length: int) -> None:
         sequence.filled = length
+        sequence.fetched = None
         if not sequence.admitted:
             sequence.cached_tokens = min(length, sequence.prompt_tokens)

@@ -14,6 +14,7 @@ from enum import Enum
 
 from llmos.engine.backend import Chunk, Priority, Sampler, SamplingParams, TokenLogprob
 from llmos.engine.output import Output
+from llmos.engine.swap import Snapshot
 from llmos.errors import EngineError
 from llmos.events import Usage
 
@@ -65,6 +66,7 @@ class Sequence:
         self.followers: list[Sequence] = []
         self.suspended = False
         self.fetching = False  # its beginning is being read from disk
+        self.fetched: Snapshot | None = None  # that beginning, where the swap store has no room
 
         self.submitted = time.monotonic()
         self.admitted = 0.0

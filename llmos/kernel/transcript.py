@@ -94,6 +94,7 @@ class Transcript:
         await self._show(process, Record(process.pid, message, Label(Origin.USER)))
         if self._memory is None:
             return
+        await self._fit(process, message.message.content)  # first: only what left can come back
         found = await self._belonging(process, message.message.content)
         if found is not None:
             self._memory.recall.counts.prefetch(process.pid, found.pages)
@@ -108,6 +109,13 @@ class Transcript:
             return {}
         facts = self._memory.facts
         return {"core": facts.core(), "core_sources": facts.core_sources()}
+
+    async def _fit(self, process: Process, text: str) -> None:
+        """Make room for a new message, if it may be needed."""
+        size = self._backend.info.window
+        known = process.context_tokens or size  # nobody has counted what was imported
+        if known + len(text.encode()) > self._room:  # there is no token without a byte
+            await self.prompt(process, self.shape)
 
     async def _belonging(self, process: Process, text: str) -> Brought | None:
         """What of everything out of view belongs to a person's words."""
@@ -199,13 +207,17 @@ class Transcript:
             process: Whose.
             shape: Makes what is rendered of the messages in view.
         """
-        size = self._backend.info.window
-        room = size - min(self._config.reply_tokens, int(size * limits.REPLY_SHARE))
         while True:
             prompt = await self._rendered(shape(self._window(process).messages()))
             used = self._backend.size(prompt)
-            if used <= room or not await self._make_room(process, prompt, used):
+            if used <= self._room or not await self._make_room(process, prompt, used):
                 return prompt
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a prompt that leave room for a reply."""
+        size = self._backend.info.window
+        return size - min(self._config.reply_tokens, int(size * limits.REPLY_SHARE))
 
     async def rest(self, process: Process) -> None:
         """Between two turns: make room while nobody waits, and have the new front computed."""

@@ -29,6 +29,7 @@ from llmos.memory.window import Window
 
 __all__ = ["Counts", "Recall", "Recalled", "query_of"]
 
+_ASKS = re.compile(r"[^.!:\n]{0,300}\?")  # a question and nothing else
 _SPEAKERS = {"user": "the person", "assistant": "you", "tool": "a call's result"}
 
 
@@ -195,8 +196,11 @@ class Recall:
 def belongs(hit: Hit) -> bool:
     """Whether a passage is near enough to a person's words to be shown unasked.
 
-    Near in meaning, or holding the rare words of the question and not far off in meaning.
+    Near in meaning, or holding the rare words of the question and not far off in meaning. A mere
+    question tells nothing, however near it is.
     """
+    if _ASKS.fullmatch(hit.passage.text.strip()):
+        return False
     similar, words = hit.similarity, hit.words or 0.0
     if similar is None:  # its vector is still being made
         return words >= limits.PREFETCH_WORDS

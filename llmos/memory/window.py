@@ -390,8 +390,12 @@ def digest(core: str) -> str:
 
 
 def _quote(text: str) -> str:
+    """The beginning of a text, in whole words: half a number would be another number."""
     line = " ".join(text[: 4 * _QUOTE].split())
-    return line if len(line) <= _QUOTE else f"{line[: _QUOTE - 1].rstrip()}…"
+    if len(line) <= _QUOTE:
+        return line
+    words = line[:_QUOTE].rpartition(" ")[0]
+    return f"{words or line[: _QUOTE - 1]}…"
 
 
 def _cheapest(units: Sequence[_Unit], excess: int, size: int) -> list[_Unit]:

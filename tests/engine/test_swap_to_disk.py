@@ -63,6 +63,8 @@ def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
     engine.call(lambda: done.put(engine.admission.files.wait(10)))
     assert done.get(timeout=20)
     assert engine.stats()["cells_used"] == 0
+    _, sequence = asked(engine, [*LONG, 7])
+    assert sequence.cached_tokens == 600  # straight into the cells: the store has no room for it
     engine.close()
 
 

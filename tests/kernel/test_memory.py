@@ -216,3 +216,25 @@ async def test_a_mounted_folder_is_read_and_brought_back_with_its_place(started,
         assert await kernel.search("boat Setubal", k=1) == [] or all(
             hit.passage.source != "file" for hit in await kernel.search("boat Setubal")
         )
+
+
+async def test_of_an_imported_conversation_beyond_the_window_the_first_question_finds_its_page(
+    started,
+):
+    said = [(("user", "assistant")[n % 2], f"Line {n}. {LONG}", 100.0 + n) for n in range(60)]
+    said[20] = ("user", SECRET, 120.0)
+    async with started() as kernel:
+        info = await kernel.import_messages(said, mine=True)
+        events, finished = await turn(kernel, info.pid, "What is the password of the archive?")
+        assert finished.reason == "stop"
+        [brought] = [e for e in events if isinstance(e, Recalled)]
+        assert SECRET in seen(kernel, info.pid) and len(brought.pages) == 1
+
+
+async def test_a_mere_question_is_not_brought_back(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "What is the password of the archive?")
+        await fill(kernel, pid)
+        events, _ = await turn(kernel, pid, "What is the password of the archive?")
+        assert not [e for e in events if isinstance(e, Recalled)]

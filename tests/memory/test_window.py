@@ -69,7 +69,7 @@ def test_the_oldest_turns_leave_together_and_a_line_in_the_front_names_them(talk
     assert change.evicted == ("p1", "p2", "p3", "p4", "p5", "p6")
     front, *rest = talk.window.messages()
     assert front.role == "system" and front.content.startswith("Be kind.\n\nEarlier turns")
-    assert "- p1 to p6 (3 turns, 2026-11-03): “Question 1?" in front.content
+    assert "- p1 to p6 (3 turns, 2026-11-03): “Question…” … “Question…”" in front.content
     assert rest[0].content.startswith("Question 4?")
     assert talk.window.out_of_view() == set(change.evicted)
 
