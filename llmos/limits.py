@@ -133,6 +133,7 @@ PREFETCH_RELATED = 0.35  # the same for one that holds the question's rare words
 PREFETCH_WORDS = 0.4  # share of them, weighted by rarity
 PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not belong or fit
 PREFETCH_ECHO = 0.9  # weight of what the model itself said
+EXCERPT_CHARS = 300  # of a page, for a small model
 PREFETCH_PAGES = 4  # brought back in one turn for a model that is not small
 PREFETCH_SHARE = 0.25  # of the window, for what is brought back in one turn
 

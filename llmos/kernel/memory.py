@@ -38,7 +38,8 @@ class Memory:
         journal: The truth.
         index: What can be searched; not started.
         mounts: The file that lists mounted folders; None for none.
-        pages: Most pages that are brought into a turn unasked; small models are given one.
+        pages: Most pages that are brought into a turn unasked; with one, for small models, only the
+            part of it that matters.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Memory:
                 most=self._pages,
                 room=int(window * limits.PREFETCH_SHARE),
                 count=count,
+                brief=self._pages == 1,
             )
         except LlmosError as error:
             log.warning("nothing is recalled for process %d: %s", process.pid, error)

@@ -29,6 +29,8 @@ from llmos.memory.window import Window
 
 __all__ = ["Counts", "Recall", "Recalled", "query_of"]
 
+_SENTENCES = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？])|\n+")
+_STEM = 6  # characters
 _ASKS = re.compile(r"[^.!:\n]{0,300}\?")  # a question and nothing else
 _SPEAKERS = {"user": "the person", "assistant": "you", "tool": "a call's result"}
 
@@ -127,6 +129,7 @@ class Recall:
         most: int,
         room: int,
         count: Callable[[str], int],
+        brief: bool = False,
     ) -> Recalled | None:
         """What of everything out of view belongs to a person's words.
 
@@ -137,6 +140,7 @@ class Recall:
             most: Pages.
             room: Tokens.
             count: Tokens of a text.
+            brief: Bring back only the part of a page that the words are about.
         """
         query = query_of(text)
         if not query:
@@ -150,7 +154,8 @@ class Recall:
         for hit in hits:
             if len(ids) == most or not belongs(hit):
                 continue
-            block, label = await self._block(hit)
+            about = (lambda text: excerpt(text, query)) if brief else str
+            block, label = await self._block(hit, about)
             size = count(block)
             if size > room:
                 continue
@@ -176,8 +181,12 @@ class Recall:
         hits += await self._index.search(query, k=k, scope=Scope(sources=("fact", "file")))
         return sorted(hits, key=_weight, reverse=True)
 
-    async def _block(self, hit: Hit) -> tuple[str, Label]:
-        """A passage as the model is shown it, and its label with what it was made of."""
+    async def _block(self, hit: Hit, about: Callable[[str], str]) -> tuple[str, Label]:
+        """A passage as the model is shown it, and its label with what it was made of.
+
+        Args:
+            about: What is shown of its text.
+        """
         if hit.passage.source == "fact":
             fact = self._facts.get(hit.passage.id)
             sources = (*fact.label.sources, *fact.records.values())
@@ -186,11 +195,13 @@ class Recall:
         if hit.passage.source == "file":
             passage = hit.passage
             label = Label(Origin.UNTRUSTED, (f"file:{passage.place}",))
-            return _context(passage.place, passage.text), label
+            return _context(passage.place, about(passage.text)), label
         [page] = await self.pages(hit.passage.id)
         record = await asyncio.to_thread(self._journal.record, page.seq)
         assert record is not None
-        return shown(page), Label(page.label.origin, (*page.label.sources, record.stored.id))
+        return shown(page, about(page.text)), Label(
+            page.label.origin, (*page.label.sources, record.stored.id)
+        )
 
 
 def belongs(hit: Hit) -> bool:
@@ -221,10 +232,42 @@ def _weight(hit: Hit) -> float:
     return hit.score * (limits.PREFETCH_ECHO if hit.passage.speaker == Kind.ASSISTANT else 1.0)
 
 
-def shown(page: Page) -> str:
-    """A page as the model is shown it again."""
+def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:
+    """The part of a text that holds most of a question's words, the rarer the more.
+
+    Whole sentences, with as many of their neighbours as fit; an ellipsis stands where text is left
+    out. A text that is hardly longer comes back as it is.
+    """
+    parts = [part for part in _SENTENCES.split(text.strip()) if part.strip()]
+    if len(text) <= size * 1.25 or len(parts) < 2:
+        return text
+    held = [_stems(part) for part in parts]
+    weights = {
+        stem: 1 / among for stem in _stems(query) if (among := sum(stem in stems for stems in held))
+    }
+    best = max(range(len(parts)), key=lambda at: sum(weights.get(s, 0.0) for s in held[at]))
+    first = last = best
+    length = len(parts[best])
+    while True:
+        before = len(parts[first - 1]) if first else size
+        after = len(parts[last + 1]) if last + 1 < len(parts) else size
+        if length + min(before, after) > size:
+            break
+        length += min(before, after)
+        first, last = (first - 1, last) if before <= after else (first, last + 1)
+    chosen = " ".join(part.strip() for part in parts[first : last + 1])
+    return f"{'… ' if first else ''}{chosen}{' …' if last + 1 < len(parts) else ''}"
+
+
+def _stems(text: str) -> set[str]:
+    """The words of a text, cut to what their forms share."""
+    return {word[:_STEM] for word in re.findall(r"\w+", text.lower()) if len(word) > 2}
+
+
+def shown(page: Page, text: str = "") -> str:
+    """A page, or the part of it that is given, as the model is shown it again."""
     speaker = _SPEAKERS.get(page.kind, page.kind)
-    return _context(f"{page.id}, {speaker}, {_day(page.time)}", page.text)
+    return _context(f"{page.id}, {speaker}, {_day(page.time)}", text or page.text)
 
 
 def _context(source: str, text: str) -> str:
@@ -237,12 +280,16 @@ def _day(moment: float) -> str:
 
 
 def query_of(text: str) -> str:
-    """What a message asks: all of it, or of a long one its last or first paragraph."""
+    """What a message asks: all of a short one, of a long one the paragraph that is a question.
+
+    Empty where a long message asks nothing: what somebody pastes or tells at length is like much
+    that was said before, and needs none of it.
+    """
     text = text.strip()
     if len(text) <= limits.QUERY_CHARS:
         return text
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text)]
     for paragraph in (paragraphs[-1], paragraphs[0]):
-        if len(paragraph) <= limits.QUERY_CHARS:
+        if len(paragraph) <= limits.QUERY_CHARS and re.search(r"[?？]", paragraph):
             return paragraph
-    return text[-limits.QUERY_CHARS :].partition(" ")[2]
+    return ""

@@ -58,6 +58,7 @@ def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
     engine = started(scripted, tmp_path, swap_bytes=1)
     asked(engine, LONG)
     asked(engine, LONG[::-1])
+    engine.call(lambda: engine.admission.persist())
     engine.call(lambda: engine.admission.forget())
     done = queue.Queue()
     engine.call(lambda: done.put(engine.admission.files.wait(10)))

@@ -14,7 +14,7 @@ from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
-from llmos.memory.recall import Recall, query_of
+from llmos.memory.recall import Recall, excerpt, query_of
 from llmos.memory.window import Change, Window
 
 SAID = [
@@ -173,4 +173,15 @@ def test_of_a_long_message_the_question_is_searched_for():
     assert query_of(f"{long}\n\nWhat is it?") == "What is it?"
     assert query_of(f"What is it?\n\n{long}") == "What is it?"
     assert query_of("\n\n".join([long, "Between.", long, "What is it?"])) == "What is it?"
-    assert len(query_of(long)) <= 400
+    assert query_of(long) == query_of(f"{long}\n\nPlease read this.") == ""
+
+
+def test_an_excerpt_is_the_part_that_holds_the_question_s_rarest_words():
+    filler = "The harvest was good and the winter mild in the village. "
+    text = filler * 6 + "The key of the archive is under the third stone. " + filler * 6
+    found = excerpt(text, "Where is the key of the archive in the village?", 120)
+    assert "under the third stone" in found and len(found) <= 130
+    assert found.startswith("… ") and found.endswith(" …")
+    assert excerpt("Short. Text.", "Anything?", 120) == "Short. Text."
+    assert excerpt("x" * 500, "Anything?", 120) == "x" * 500
+    assert excerpt(text, "👍", 120).startswith("The harvest")
