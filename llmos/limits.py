@@ -135,7 +135,7 @@ PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not b
 PREFETCH_ECHO = 0.9  # weight of what the model itself said
 EXCERPT_CHARS = 300  # of a page, for a small model
 PREFETCH_PAGES = 4  # brought back in one turn for a model that is not small
-PREFETCH_SHARE = 0.25  # of the window, for what is brought back in one turn
+PREFETCH_SHARE = 0.125  # of the window, for what is brought back in one turn
 
 # --- files ----------------------------------------------------------------------------------
 FILE_TEXT_BYTES = 32 * 1024 * 1024  # of a text; what follows is not read, and that is said

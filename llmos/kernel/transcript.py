@@ -111,11 +111,15 @@ class Transcript:
         return {"core": facts.core(), "core_sources": facts.core_sources()}
 
     async def _fit(self, process: Process, text: str) -> None:
-        """Make room for a new message, if it may be needed."""
+        """Make room for a new message and what may be brought back for it, if there is too little.
+
+        Now, since what is in view is not brought back; it must not leave later in this turn.
+        """
         size = self._backend.info.window
+        spare = int(size * limits.PREFETCH_SHARE)
         known = process.context_tokens or size  # nobody has counted what was imported
-        if known + len(text.encode()) > self._room:  # there is no token without a byte
-            await self.prompt(process, self.shape)
+        if known + spare + len(text.encode()) > self._room:  # there is no token without a byte
+            await self.prompt(process, self.shape, spare=spare)
 
     async def _belonging(self, process: Process, text: str) -> Brought | None:
         """What of everything out of view belongs to a person's words."""
@@ -200,17 +204,18 @@ class Transcript:
 
     # --- room -------------------------------------------------------------------------------
 
-    async def prompt(self, process: Process, shape: Shape) -> Prompt:
+    async def prompt(self, process: Process, shape: Shape, *, spare: int = 0) -> Prompt:
         """What the model is shown of ``process``, with room for a reply.
 
         Args:
             process: Whose.
             shape: Makes what is rendered of the messages in view.
+            spare: Tokens of room that must be left besides.
         """
         while True:
             prompt = await self._rendered(shape(self._window(process).messages()))
             used = self._backend.size(prompt)
-            if used <= self._room or not await self._make_room(process, prompt, used):
+            if used + spare <= self._room or not await self._make_room(process, prompt, used):
                 return prompt
 
     @property
