@@ -110,6 +110,7 @@ STORE_PROBLEMS = 100  # problems that one check of the journal lists
 
 # --- window ---------------------------------------------------------------------------------
 PAGE_BYTES = 800  # of one page, about 200 tokens of English: the embedder reads 256
+WEIGHED_TURNS = 200  # with more in view, what leaves is not weighed
 REFILL_COST = 0.5  # of computing a whole window again, in the worth of the newest turn
 REPLY_SHARE = 0.25  # of the window, kept free for a reply at most
 LOW_SHARE = 0.4  # of the window, left in view by a batch that leaves
@@ -131,6 +132,7 @@ SEARCH_MOST = 100  # pages that a client may ask for
 PREFETCH_SIMILAR = 0.5  # cosine from which a passage is brought back unasked
 PREFETCH_RELATED = 0.35  # the same for one that holds the question's rare words
 PREFETCH_WORDS = 0.4  # share of them, weighted by rarity
+PREFETCH_WAIT_S = 0.5  # for what was just said to be indexed
 PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not belong or fit
 PREFETCH_ECHO = 0.9  # weight of what the model itself said
 EXCERPT_CHARS = 300  # of a page, for a small model

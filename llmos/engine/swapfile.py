@@ -127,7 +127,15 @@ class SwapFiles:
 
         It gets None where the file is gone or not what it should be; it is dropped then.
         """
-        self._do(_READ, lambda: done(self._read(tokens)))
+
+        def read() -> None:
+            snapshot = None
+            try:
+                snapshot = self._read(tokens)
+            finally:  # whatever happens: somebody waits for it
+                done(snapshot)
+
+        self._do(_READ, read)
 
     def forget(self) -> None:
         """Drop every file, those being written too."""

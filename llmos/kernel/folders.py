@@ -99,12 +99,13 @@ class Folders:
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if began.done() and began.exception() is not None:
             raise began.exception() or MountError("The folder cannot be mounted.")
-        new = [mount for mount in mounts.list() if mount.number not in known]
-        if not new:
-            raise MountError("The folder was umounted at once.")
-        self._jobs[new[-1].number] = job
-        job.add_done_callback(lambda _: self._done(new[-1].number))
-        return mounts.get(new[-1].number)
+        if began.done():
+            number = began.result()
+        else:  # it was read before anybody heard of it: an empty folder
+            number = next(m.number for m in mounts.list() if m.number not in known)
+        self._jobs[number] = job
+        job.add_done_callback(lambda _: self._done(number))
+        return mounts.get(number)
 
     async def umount(self, which: int | str) -> int:
         """Take a folder out, with all that was read of it.

@@ -31,7 +31,7 @@ def settled(records: Sequence[Record], pid: int, running: int | None) -> list[Re
     """
     first = math.inf if running is None else running
     while True:
-        own = [r.stored for r in records if r.pid == pid]
+        own = [r.stored for r in records if r.pid == pid and r.stored.message.role != Kind.MEMORY]
         cut = min((m.seq for m in own if m.turn >= first), default=math.inf)
         late = [m.turn for m in own if m.turn < first and m.seq > cut]
         if not late:
@@ -50,6 +50,6 @@ def before(
     return [
         r
         for r in in_turns(records)
-        if (r.pid != pid or r.stored.turn < turn)
-        and ((r.pid, r.stored.turn) not in unseen or r.stored.message.role == Kind.WINDOW)
+        if r.stored.message.role == Kind.WINDOW
+        or ((r.pid != pid or r.stored.turn < turn) and (r.pid, r.stored.turn) not in unseen)
     ]

@@ -329,7 +329,8 @@ class Kernel:
     async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
         """Every page of a conversation, and whether it is in view."""
         process = self._living(pid)
-        window = await self._transcript.open(process, process.turns + 1)
+        await self._forgotten()
+        window = await self._transcript.open(process, process.first_open_turn or process.turns + 1)
         return window.pages()
 
     async def facts(self) -> list[Fact]:
@@ -367,6 +368,7 @@ class Kernel:
         """
         if any(process.task is not None for process in self._processes.values()):
             raise KernelError("Something is being answered.", remedy="Forget it when that is done.")
+        await self._forgotten()
         self._forgetting = asyncio.create_task(self._forget(written))
         return await asyncio.shield(self._forgetting)
 
@@ -383,17 +385,28 @@ class Kernel:
         for id in doomed:
             try:
                 count += await self._forget(id)
-            except LlmosError as error:
+            except Exception as error:
                 log.warning("%s is not forgotten: %s", id, error)
         return count
 
     async def _forget(self, written: str) -> int:
-        count = await self._memory().forget(written)
+        aheads = [p.ahead for p in self._processes.values() if p.ahead is not None]
         for process in self._processes.values():
             process.stop_ahead()
-            process.window = None  # made from the journal anew
-        await self.backend.forget()
-        return count
+        if aheads:
+            await asyncio.wait(aheads)  # or it would be kept after all
+        try:
+            return await self._memory().forget(written)
+        finally:
+            for process in self._processes.values():
+                process.window = None  # made from the journal anew
+                process.context_tokens = 0  # and counted anew
+            await self.backend.forget()
+
+    async def _forgotten(self) -> None:
+        """Wait until what is being forgotten is."""
+        if self._forgetting is not None and not self._forgetting.done():
+            await asyncio.wait({self._forgetting})
 
     def mounts(self) -> list[tuple[Mount, Progress | None]]:
         """Mounted folders, and how far those are that are being read."""
@@ -451,7 +464,9 @@ class Kernel:
             ProcessEnded: The process has ended.
         """
         process = self._living(pid)
-        if process.task is None and text.strip() and not self._closing:
+        await self._forgotten()
+        idle = process.task is None and not process.mailbox and process.state is State.READY
+        if idle and text.strip() and not self._closing:
             await self._transcript.draft(process, text)
 
     # --- children, for system calls ---------------------------------------------------------
@@ -555,6 +570,7 @@ class Kernel:
         Messages that wait are answered when a kernel starts again.
         """
         self._closing = True
+        await self._forgotten()
         for process in self._processes.values():
             process.mailbox.clear()
             process.stop_ahead()
@@ -661,8 +677,7 @@ class Kernel:
                 process.state = State.RUNNING
                 self._changed(process)
                 process.stop_ahead()
-                if self._forgetting is not None and not self._forgetting.done():
-                    await asyncio.wait({self._forgetting})
+                await self._forgotten()
                 with self._undisturbed():
                     await self._agent.turn(process, process.mailbox.popleft())
                 if not self.backend.alive and not self._closing:

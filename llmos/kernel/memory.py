@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,26 +137,50 @@ class Memory:
             CallFailed: It belongs to another conversation.
         """
         pages = await self.recall.pages(written)
-        if pages[0].pid not in await asyncio.to_thread(self._journal.lineage, caller.pid):
+        assert caller.window is not None
+        known = {page.id for page, _ in caller.window.pages()}
+        if any(page.id not in known for page in pages):
             raise CallFailed(f"The page {written} belongs to another conversation.")
         for page in pages:
             self.recall.counts.brought(caller.pid, page.id)
         self.recall.counts.faults += len(pages)
-        return pages, join(*(page.label for page in pages))
+        label = join(*(page.label for page in pages))
+        sources = await self.record_ids(page.id for page in pages)
+        return pages, Label(label.origin, (*label.sources, *sources))
+
+    async def record_ids(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Ids of the records that pages belong to; for what is no page, nothing."""
+        seqs = {named[0] for name in names if (named := parse_id(name))}
+
+        def read() -> tuple[str, ...]:
+            found = (self._journal.record(seq) for seq in sorted(seqs))
+            return tuple(record.stored.id for record in found if record is not None)
+
+        return await asyncio.to_thread(read)
 
     # --- what a person owns -----------------------------------------------------------------
 
     async def remember(
-        self, text: str, *, block: Block = "fact", label: Label | None = None, pid: int = 0
+        self,
+        text: str,
+        *,
+        block: Block = "fact",
+        label: Label | None = None,
+        pid: int = 0,
+        turn: int = 0,
     ) -> Fact:
         """Keep something; see ``Facts.remember``."""
         return await self._indexed(
-            await self.facts.remember(text, block=block, label=label, pid=pid)
+            await self.facts.remember(text, block=block, label=label, pid=pid, turn=turn)
         )
 
-    async def update(self, id: str, text: str, *, label: Label | None = None, pid: int = 0) -> Fact:
+    async def update(
+        self, id: str, text: str, *, label: Label | None = None, pid: int = 0, turn: int = 0
+    ) -> Fact:
         """Give a fact another text; see ``Facts.update``."""
-        return await self._indexed(await self.facts.update(id, text, label=label, pid=pid))
+        return await self._indexed(
+            await self.facts.update(id, text, label=label, pid=pid, turn=turn)
+        )
 
     async def _indexed(self, fact: Fact) -> Fact:
         await self.index.put([passage_of(fact)])
@@ -188,10 +212,12 @@ class Memory:
         for text in texts:
             if len(text) >= limits.FORGET_CHARS:  # shorter, it would take others along
                 seqs |= set(await holding(self._journal, text))
-        gone = [page.id for seq in seqs for page in await self._pages_at(seq)]
-        erased = await erase(self._journal, seqs, "forgotten")
-        await self.feed.without(erased.seqs)
-        await self.index.forget([*gone, *(f"m{seq}" for seq in seqs)])
+        async with self.feed.reading:  # nothing of it comes into the index meanwhile
+            gone = [page.id for seq in seqs for page in await self._pages_at(seq)]
+            erased = await erase(self._journal, seqs, "forgotten")
+            await self.feed.without(erased.seqs)
+            made = [name for seq in set(erased.seqs) - seqs for name in _names_at(seq)]
+            await self.index.forget([*gone, *made, *(f"m{seq}" for seq in erased.seqs)])
         await self._facts_changed()
         return len(erased.seqs)
 
@@ -213,3 +239,9 @@ class Memory:
             "embedded": progress.embedded,
             "chroma": progress.chroma,
         }
+
+
+def _names_at(seq: int) -> list[str]:
+    """Every name that a page of the record at a place may have; most of them there are not."""
+    most = 2 * limits.CALL_RESULT_CHARS // limits.PAGE_BYTES
+    return [f"p{seq}", *(f"p{seq}.{part}" for part in range(1, most + 1))]

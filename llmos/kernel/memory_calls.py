@@ -7,6 +7,7 @@ somebody else wrote changes nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,20 +45,25 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         if not hits:
             raise CallFailed("Nothing like that is stored.")
         lines = [f"[{hit.passage.id}] {_line(hit.passage.text)}" for hit in hits]
-        return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED))
+        sources = await memory.record_ids(hit.passage.id for hit in hits)
+        return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED, sources))
 
     async def remember(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
         text = _said(caller, str(arguments["text"]))
-        fact = await memory.remember(text[0].upper() + text[1:], pid=caller.pid)
+        label = Label(Origin.USER, _turn_records(caller))
+        fact = await memory.remember(
+            text[0].upper() + text[1:], label=label, pid=caller.pid, turn=caller.turn_number
+        )
         return Outcome(f"Remembered as {fact.id}.", ("I will remember that",))
 
     async def update(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        id, text = _said(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
-        fact = await memory.update(id, text, pid=caller.pid)
+        id, text = _named(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
+        label = Label(Origin.USER, _turn_records(caller))
+        fact = await memory.update(id, text, label=label, pid=caller.pid, turn=caller.turn_number)
         return Outcome(f"{fact.id} is changed.", (f"I have changed {fact.id}",))
 
     async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        id = _said(caller, str(arguments["id"]))
+        id = _named(caller, str(arguments["id"]))
         memory.facts.get(id)
         memory.forget_later(id)
         return Outcome(f"{id} is forgotten.", (f"I have forgotten {id}",))
@@ -126,6 +132,25 @@ def _schema(**properties: dict[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _turn_records(caller: Process) -> tuple[str, ...]:
+    """Ids of the records in which the person said what is remembered."""
+    assert caller.window is not None
+    return caller.window.said_in((caller.pid, caller.turn_number))
+
+
+def _named(caller: Process, id: str) -> str:
+    """An id that the person wrote, whole, in the turn under way.
+
+    Raises:
+        CallDenied: They did not.
+    """
+    assert caller.window is not None
+    words = caller.window.words((caller.pid, caller.turn_number))
+    if not re.search(rf"(?<!\w){re.escape(id.strip())}(?!\w)", words, re.IGNORECASE):
+        raise CallDenied("Only what the person named themselves, in this turn, can be changed.")
+    return id
 
 
 def _said(caller: Process, text: str) -> str:

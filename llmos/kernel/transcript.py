@@ -135,11 +135,12 @@ class Transcript:
         the tail, and folded into the front when that is next built.
         """
         window, core = self._window(process), facts.core()
-        if window.core == digest(core):
+        now = digest(facts.core_sources())
+        if window.core == now:
             return
         if window.held:
             text = f"(From now on this holds.)\n{core or 'What was noted before holds no more.'}"
-            note = Message(Kind.NOTE, text, name=digest(core))
+            note = Message(Kind.NOTE, text, name=now)
             label = Label(Origin.USER, facts.core_sources())
             await self.keep(process, turn, note, label=label)
         else:
@@ -193,13 +194,16 @@ class Transcript:
     async def _show(self, process: Process, record: Record) -> None:
         """Put a record into view: of a long one, its beginning and its end."""
         window = self._window(process)
-        held = window.add(record)
+        if len(record.stored.message.content) > limits.ASIDE_CHARS:  # cutting it takes long
+            held = await asyncio.to_thread(window.add, record)
+        else:
+            held = window.add(record)
         if held is None:
             return
         room = int(self._backend.info.window * limits.MESSAGE_SHARE)
         evicted = window.trim(held, self._backend.count, room)
         if evicted:
-            change = Change(evicted, window.front, window.core)
+            change = Change(evicted, window.front, window.core, window.sources)
             await self._change(process, held.turn[1], change, ())
 
     # --- room -------------------------------------------------------------------------------
@@ -255,7 +259,8 @@ class Transcript:
         *tokens, _ = self._backend.sizes(prompt, [*(m.content for m in shaped[0]), ""])
         kept = replace(prompt, tokens=prompt.tokens[: sum(tokens) - limits.DRAFT_TAIL])
         size = self._backend.info.window
-        if len(kept.tokens) > limits.SHARE_MIN and len(kept.tokens) < size * limits.REST_SHARE:
+        idle = process.task is None and process.window is window
+        if idle and limits.SHARE_MIN < len(kept.tokens) < size * limits.REST_SHARE:
             self.ahead(process, kept)
 
     def ahead(self, process: Process, prompt: Prompt) -> None:

@@ -79,29 +79,35 @@ async def erase(journal: Journal, seqs: Iterable[int], reason: str) -> Erased:
 
 
 async def holding(journal: Journal, text: str) -> list[int]:
-    """Places of the records whose content, or whose calls, hold ``text`` to the letter.
+    """Places of the records whose content, or whose calls, hold ``text``, whatever its case.
 
     Reads the whole journal, on a connection of its own.
 
     Raises:
         StoreError: It cannot be read.
     """
-    return await asyncio.to_thread(_holding, journal.path, text) if text else []
+    worn = _worn(text)
+    return await asyncio.to_thread(_holding, journal.path, worn) if worn else []
 
 
-def _holding(path: Path, text: str) -> list[int]:
+def _holding(path: Path, worn: str) -> list[int]:
     with closing(connect(path)) as db:
         try:
             rows = db.execute("SELECT seq, body FROM contents ORDER BY seq")
-            return [row["seq"] for row in rows if _holds(json.loads(row["body"]), text)]
+            return [row["seq"] for row in rows if _holds(json.loads(row["body"]), worn)]
         except sqlite3.Error as error:
             raise translate(error, path) from error
 
 
+def _worn(text: str) -> str:
+    """A text without what tells two writings of it apart: case, and how it is spaced."""
+    return " ".join(text.split()).casefold()
+
+
 def _holds(value: Any, text: str) -> bool:
-    """Whether a string somewhere in the JSON value holds ``text``."""
+    """Whether a string somewhere in the JSON value holds ``text``, a worn one."""
     if isinstance(value, str):
-        return text in value
+        return text in _worn(value)
     if isinstance(value, dict):
         return any(_holds(item, text) for pair in value.items() for item in pair)
     return isinstance(value, list) and any(_holds(item, text) for item in value)

@@ -101,7 +101,13 @@ class Facts:
         return tuple(id for f in self.all() if _stands_in(f) for id in f.records.values())
 
     async def remember(
-        self, text: str, *, block: Block = "fact", label: Label | None = None, pid: int = 0
+        self,
+        text: str,
+        *,
+        block: Block = "fact",
+        label: Label | None = None,
+        pid: int = 0,
+        turn: int = 0,
     ) -> Fact:
         """Keep something new; what is known already to the letter is only renewed.
 
@@ -109,7 +115,7 @@ class Facts:
             text: One or a few sentences.
             block: Where it stands.
             label: Where it came from; a person's own words where not given.
-            pid: The process it was said in; 0 for none.
+            pid / turn: Where it was said; 0 for nowhere.
 
         Raises:
             StoreError: It is empty or too long, or cannot be kept.
@@ -119,37 +125,55 @@ class Facts:
             raise StoreError(f"There is no block {block!r}; there are {', '.join(BLOCKS)}.")
         same = [f for f in self._facts.values() if f.text == text and f.block == block]
         if same:
-            return await self._change("update", same[0].id, pid, label, text=text)
-        if block != "fact" and len(self.core()) + len(text) > limits.CORE_CHARS:
-            raise StoreError(
-                f"What every conversation begins with would be longer than {limits.CORE_CHARS} "
-                "characters.",
-                remedy="Forget some of it, or remember this as a fact.",
-            )
-        return await self._change("remember", "", pid, label, text=text, block=block)
+            return await self._change("update", same[0].id, (pid, turn), label, text=text)
+        if block != "fact":
+            self._require_core(len(text))
+        return await self._change("remember", "", (pid, turn), label, text=text, block=block)
 
-    async def update(self, id: str, text: str, *, label: Label | None = None, pid: int = 0) -> Fact:
+    async def update(
+        self, id: str, text: str, *, label: Label | None = None, pid: int = 0, turn: int = 0
+    ) -> Fact:
         """Give a fact another text; the old one stays as its history.
 
         Raises:
             NotStored: There is no such fact.
             StoreError: The text is empty or too long, or cannot be kept.
         """
-        return await self._change("update", self.get(id).id, pid, label, text=_checked(text))
+        fact, text = self.get(id), _checked(text)
+        if _stands_in(fact):
+            self._require_core(len(text) - len(fact.text))
+        return await self._change("update", fact.id, (pid, turn), label, text=text)
 
     async def pin(self, id: str, pinned: bool = True) -> Fact:
         """Have a fact stand in the front of every conversation, or no longer.
 
         Raises:
             NotStored: There is no such fact.
+            StoreError: The front would be too long.
         """
-        return await self._change("pin" if pinned else "unpin", self.get(id).id, 0, None)
+        fact = self.get(id)
+        if pinned and not _stands_in(fact):
+            self._require_core(len(fact.text))
+        return await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
 
-    async def _change(self, op: str, id: str, pid: int, label: Label | None, **given: str) -> Fact:
+    def _require_core(self, more: int) -> None:
+        """See that what every conversation begins with stays short enough for any window."""
+        if len(self.core()) + more > limits.CORE_CHARS:
+            raise StoreError(
+                f"What every conversation begins with would be longer than {limits.CORE_CHARS} "
+                "characters.",
+                remedy="Forget some of it, or remember this as a fact.",
+            )
+
+    async def _change(
+        self, op: str, id: str, place: tuple[int, int], label: Label | None, **given: str
+    ) -> Fact:
         content = json.dumps({"op": op, "id": id, **given}, ensure_ascii=False)
         label = label or Label(Origin.USER)
+        pid, turn = place
         where = pid or await self._own_process()
-        stored = await self._journal.append(where, Message(Kind.MEMORY, content), label=label)
+        message = Message(Kind.MEMORY, content)
+        stored = await self._journal.append(where, message, turn=turn, label=label)
         made = self._take(Record(where, stored, label))
         assert made is not None
         return made

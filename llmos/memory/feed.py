@@ -38,7 +38,7 @@ class Feed:
     def __init__(self, journal: Journal, index: Index) -> None:
         self._journal = journal
         self._index = index
-        self._reading = asyncio.Lock()
+        self.reading = asyncio.Lock()
         self._before: dict[int, str] = {}  # by process, what was said last
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Feed:
         Raises:
             StoreError: The journal or the index cannot be read or written.
         """
-        async with self._reading:
+        async with self.reading:
             while True:
                 after = self._index.cursor(_CURSOR)
                 records = await asyncio.to_thread(

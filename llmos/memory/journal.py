@@ -55,7 +55,10 @@ _LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
     WHERE p.fork_seq IS NOT NULL AND p.parent < p.pid
 ) """
 _MESSAGES = "SELECT m.*, c.body FROM messages m LEFT JOIN contents c USING (seq) "
-_PROCESSES = """SELECT p.*, coalesce(own.turn, shared.turn, 0) AS turns,
+# The number of the last turn is the highest, not the newest record's: a message may wait for its
+# turn while the one before is answered.
+_PROCESSES = """SELECT p.*, coalesce(
+        (SELECT max(turn) FROM messages WHERE pid = p.pid), shared.turn, 0) AS turns,
     coalesce(own.time, p.created) AS active,
     (SELECT total(tokens) FROM turns WHERE pid = p.pid) AS tokens,
     (SELECT total(seconds) FROM turns WHERE pid = p.pid) AS seconds,

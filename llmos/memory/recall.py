@@ -145,7 +145,8 @@ class Recall:
         query = query_of(text)
         if not query:
             return None
-        await self._feed.catch_up()
+        news = asyncio.ensure_future(self._feed.catch_up())
+        await asyncio.wait({news}, timeout=limits.PREFETCH_WAIT_S)
         hits = await self._candidates(query, window.out_of_view(), pids, most)
         told: list[str] = []
         labels: list[Label] = []
@@ -155,7 +156,10 @@ class Recall:
             if len(ids) == most or not belongs(hit):
                 continue
             about = (lambda text: excerpt(text, query)) if brief else str
-            block, label = await self._block(hit, about)
+            try:
+                block, label = await self._block(hit, about)
+            except NotStored:  # forgotten since it was indexed
+                continue
             size = count(block)
             if size > room:
                 continue

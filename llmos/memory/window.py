@@ -17,12 +17,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmos import limits
 from llmos.errors import StoreCorrupt
 from llmos.events import Message
-from llmos.memory.pages import CONVERSATION, Kind, Page, page_id, pages_of
+from llmos.memory.pages import CONVERSATION, Kind, Page, page_id, pages_of, parse_id
 from llmos.memory.records import Record
 
 __all__ = ["Change", "Held", "Window", "closed", "digest"]
@@ -149,6 +149,7 @@ class Window:
     def __init__(self, system: str) -> None:
         self.system = system
         self.front = ""
+        self.sources: tuple[str, ...] = ()  # ids of the records that the front quotes
         self.core = ""  # a digest of what the model was told every conversation begins with
         self.held: list[Held] = []
         self.system_tokens = 0  # of system prompt and front, of the last measurement
@@ -161,7 +162,8 @@ class Window:
         kind = record.stored.message.role
         if kind == Kind.WINDOW:
             if not record.erased:
-                self.apply(Change.from_json(record.stored.message.content))
+                change = Change.from_json(record.stored.message.content)
+                self.apply(replace(change, sources=record.label.sources))
             return None
         if kind == Kind.MEMORY:
             return None
@@ -181,16 +183,22 @@ class Window:
     def apply(self, change: Change) -> None:
         """Take pages out of view and put up a new front."""
         gone = set(change.evicted)
+        erased = {named[0] for id in gone if (named := parse_id(id))}
         for held in self.held if gone else ():
             held.shown -= {page.part for page in held.pages if page.id in gone}
-            if page_id(held.record.stored.seq) in gone:  # also one that was erased since
+            if not held.pages and held.record.stored.seq in erased:
                 held.shown.clear()
-        self.front, self.core = change.front, change.core
+        self.front, self.core, self.sources = change.front, change.core, change.sources
 
     def words(self, turn: Turn) -> str:
         """What the person said in a turn, whole, in view or not."""
         said = [held.record for held in self._turns.get(turn, ()) if held.kind == Kind.USER]
         return "\n".join(record.stored.message.content for record in said)
+
+    def said_in(self, turn: Turn) -> tuple[str, ...]:
+        """Ids of the records that hold a person's words of a turn."""
+        held = self._turns.get(turn, ())
+        return tuple(h.record.stored.id for h in held if h.kind == Kind.USER)
 
     def pages(self) -> list[tuple[Page, bool]]:
         """The page table: every page of the conversation, and whether it is in view."""
@@ -339,7 +347,7 @@ class Window:
         lines, sources = self._handles([h for h in said if id(h) in leaving or not h.shown])
         handles = "\n".join([_HEADING, *lines]) if lines else ""
         front = "\n\n".join(part for part in (core, handles) if part)
-        return Change(evicted, front, digest(core), (*core_sources, *sources))
+        return Change(evicted, front, digest(core_sources), (*core_sources, *sources))
 
     def _units(self, relevance: Mapping[Turn, float]) -> list[_Unit]:
         """The turns that may leave, oldest first, each with its worth."""
@@ -384,9 +392,12 @@ class Window:
         return f"- {ids} ({count}, {day}): {said}".rstrip(": "), [r.stored.id for r in quoted]
 
 
-def digest(core: str) -> str:
-    """What a front is known to have been built with; empty for nothing."""
-    return hashlib.sha256(core.encode("utf-8", "replace")).hexdigest()[:16] if core else ""
+def digest(sources: Sequence[str]) -> str:
+    """Tells what a front was built with from what it would be built with now; empty for nothing.
+
+    Made of the records' ids, not of their texts: it stays when these are erased.
+    """
+    return hashlib.sha256(" ".join(sources).encode()).hexdigest()[:16] if sources else ""
 
 
 def _quote(text: str) -> str:
@@ -404,6 +415,8 @@ def _cheapest(units: Sequence[_Unit], excess: int, size: int) -> list[_Unit]:
     For every unit that could be the first to go: the least worth a token among it and those
     behind it, until enough is free.
     """
+    if len(units) > limits.WEIGHED_TURNS:  # an import: the oldest go without much ado
+        return _oldest(units, excess)
     best, least = list(units), float("inf")
     total = sum(unit.tokens for unit in units)
     before = 0
@@ -421,6 +434,16 @@ def _cheapest(units: Sequence[_Unit], excess: int, size: int) -> list[_Unit]:
             best, least = victims, loss
         before += unit.tokens
     return best
+
+
+def _oldest(units: Sequence[_Unit], excess: int) -> list[_Unit]:
+    freed, victims = 0, []
+    for unit in units:
+        if freed >= excess:
+            break
+        victims.append(unit)
+        freed += unit.tokens
+    return victims
 
 
 def closed(history: Sequence[Message]) -> list[Message]:

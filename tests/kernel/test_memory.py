@@ -15,8 +15,8 @@ from llmos.config import AgentConfig, Config
 from llmos.engine.local import LocalBackend
 from llmos.engine.scripted import Script, ScriptedRuntime
 from llmos.engine.swapfile import SwapFiles
-from llmos.errors import KernelError, NotStored
-from llmos.events import Recalled
+from llmos.errors import KernelError, NotStored, StoreError
+from llmos.events import Message, Recalled
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.memory import Memory
 from llmos.kernel.memory_calls import memory_calls
@@ -238,3 +238,39 @@ async def test_a_mere_question_is_not_brought_back(started):
         await fill(kernel, pid)
         events, _ = await turn(kernel, pid, "What is the password of the archive?")
         assert not [e for e in events if isinstance(e, Recalled)]
+
+
+async def test_a_longer_name_does_not_stand_for_a_shorter_one(started):
+    rules = [("Forget m12", call("memory.forget", id="m1"))]
+    async with started(rules) as kernel:
+        await kernel.remember("One.")
+        [fact] = await kernel.facts()
+        rules[0] = ("Forget", call("memory.forget", id=fact.id))
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Forget m12, please, if there is one")
+        assert [c.error for c in kernel.journal.calls(pid)] == ["denied"]
+        assert len(await kernel.facts()) == 1
+
+
+async def test_a_message_that_waited_does_not_number_the_turns_anew(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        journal = kernel.journal
+        for turn_number, role in ((1, "user"), (2, "user"), (1, "assistant"), (2, "assistant")):
+            if role == "user":
+                await journal.append(pid, Message(role, f"{turn_number}?"), turn=turn_number)
+            else:
+                await journal.append(pid, Message(role, f"{turn_number}!"), turn=turn_number)
+        await journal.append(pid, Message("assistant", "late"), turn=1)
+        assert journal.process(pid).turns == 2
+
+
+async def test_what_is_pinned_stays_short_enough_for_every_conversation(started):
+    async with started() as kernel:
+        first = await kernel.remember("a" * 1500)
+        second = await kernel.remember("b" * 1500)
+        await kernel.change_fact(first.id, pinned=True)
+        with pytest.raises(StoreError, match="begins with"):
+            await kernel.change_fact(second.id, pinned=True)
+        with pytest.raises(StoreError, match="begins with"):
+            await kernel.change_fact(first.id, text="a" * 1999)
