@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -21,6 +22,7 @@ from llmos.visible import visible
 __all__ = ["main"]
 
 T = TypeVar("T")
+_LOOK_SECONDS = 0.05
 
 _ELSEWHERE = {  # command → module:object, imported when it is called or its help is asked for
     "models": "llmos.models.commands:models",
@@ -290,15 +292,31 @@ def serve(model: str | None, port: int | None, window: int | None, background: b
     run_kernel(given, background=background)
 
 
+async def _released(state: Path) -> None:
+    """Wait until the state directory is free: the last snapshots are written after the goodbye."""
+    from llmos import limits
+    from llmos.errors import KernelRunning
+    from llmos.memory.lock import lock
+
+    for _ in range(int(limits.GONE_SECONDS / _LOOK_SECONDS)):
+        try:
+            with lock(state):
+                return
+        except KernelRunning:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
 @cli.command()
 def stop() -> None:
     """Stop the kernel; running replies are cut and kept."""
+    from llmos import paths
     from llmos.client import Client
 
     async def shutdown() -> None:
         async with await Client.connect(start=False) as client:
             await client.shutdown()
             await client.gone()
+            await _released(paths.state_dir())
 
     try:
         _run(shutdown())

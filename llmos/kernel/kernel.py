@@ -401,6 +401,7 @@ class Kernel:
             for process in self._processes.values():
                 process.window = None  # made from the journal anew
                 process.context_tokens = 0  # and counted anew
+                process.title = self.journal.process(process.pid).title
             await self.backend.forget()
 
     async def _forgotten(self) -> None:

@@ -59,11 +59,22 @@ class Memory:
         """Open the index and read into it what it does not hold yet, in the background."""
         await self.index.start()
         self._started = True
+        await self._reconcile()
         fresh = self.index.progress().total == 0
         await self._facts_changed()
         self.feed.start()
         if self.folders is not None:
             await self.folders.start(lost=fresh)
+
+    async def _reconcile(self) -> None:
+        """Take out of the index what was erased without it: a kill may come in between."""
+        erased = await asyncio.to_thread(self._journal.erased)
+        first = {name: seq for seq in erased for name in (f"p{seq}", f"p{seq}.1", f"m{seq}")}
+        left = await self.index.held(first)
+        if left:
+            log.warning("%d things that were forgotten are taken out of the index", len(left))
+            names = [name for held in left for name in _names_at(first[held])]
+            await self.index.forget([*left, *names])
 
     async def _facts_changed(self) -> None:
         """Have the index hold just the facts there are."""

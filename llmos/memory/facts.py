@@ -11,6 +11,7 @@ Knows records; the index and the windows are told by the caller.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -31,6 +32,7 @@ Block: TypeAlias = Literal["fact", "user", "assistant"]
 #: A fact comes back when it is needed; the other two stand in the front of every conversation.
 BLOCKS: tuple[Block, ...] = ("fact", "user", "assistant")
 _HEADINGS = {"user": "About the person you talk with:", "assistant": "What you are for:"}
+_ID = re.compile(r"m[1-9]\d{0,17}")
 _HOME = "memory"  # why the process ended that keeps what is said in none
 
 
@@ -195,6 +197,8 @@ class Facts:
         try:
             data = json.loads(stored.message.content)
             op, id = data["op"], data["id"] or f"m{stored.seq}"
+            if not _ID.fullmatch(id) or not isinstance(data.get("text", ""), str):
+                return None
             old = self._facts.get(id)
             made = {**(old.records if old else {}), stored.seq: stored.id}
             if op == "remember":

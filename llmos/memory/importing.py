@@ -179,7 +179,11 @@ class _Ours:
                 return
 
     def _record(self, value: Value) -> Draft | None:
-        """A record, verified; None for what left a window: it names places in another journal."""
+        """A record, verified; None for what names places in another journal.
+
+        That is what left a window, and what is remembered: memory is a person's own, and no file
+        that somebody wrote changes it.
+        """
         row = self._fields(value)
         kind = row.choice("role", Kind)
         known = {int(origin) for origin in Origin}
@@ -211,7 +215,7 @@ class _Ours:
             erased=erased,
         )
         self._verify(value, row, message)
-        return None if kind is Kind.WINDOW else draft
+        return None if kind in (Kind.WINDOW, Kind.MEMORY) else draft
 
     def _calls(self, row: Fields) -> tuple[ToolCall, ...]:
         made = row.data.get("calls")

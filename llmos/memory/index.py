@@ -209,6 +209,16 @@ class Index:
         best = sorted(scores, key=lambda n: (-scores[n], -n))[:k]
         return await asyncio.to_thread(self._hits, file, terms, vector, best, scores)
 
+    async def held(self, ids: Iterable[str]) -> set[str]:
+        """Of these ids, those that are in the index."""
+        file, wanted = self._words, list(ids)
+
+        def read() -> set[str]:
+            with file.reading() as db:
+                return set(lists.numbers(db, wanted).values())
+
+        return await asyncio.to_thread(read)
+
     async def similar(self, query: str, ids: Sequence[str]) -> dict[str, float]:
         """Cosine of the query and each text that has a vector, exact, by id."""
         file, vector = self._words, await self._vector(query)

@@ -343,6 +343,10 @@ class Journal:
         """All records of a role, of all processes, oldest first."""
         return self._read(rows.record, f"{_MESSAGES} WHERE m.role = ? ORDER BY m.seq", (role,))
 
+    def erased(self) -> list[int]:
+        """Places of all records that were erased."""
+        return self._read(lambda row: int(row["seq"]), "SELECT seq FROM erasures ORDER BY seq")
+
     def lineage(self, pid: int) -> list[int]:
         """A process and those it was forked from.
 

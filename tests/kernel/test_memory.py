@@ -22,6 +22,7 @@ from llmos.kernel.memory import Memory
 from llmos.kernel.memory_calls import memory_calls
 from llmos.kernel.syscalls import SyscallTable
 from llmos.memory.embed import MiniLM
+from llmos.memory.erase import erase
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from tests.kernel.kernels import call, turn
@@ -274,3 +275,40 @@ async def test_what_is_pinned_stays_short_enough_for_every_conversation(started)
             await kernel.change_fact(second.id, pinned=True)
         with pytest.raises(StoreError, match="begins with"):
             await kernel.change_fact(first.id, text="a" * 1999)
+
+
+async def test_what_a_kill_left_in_the_index_after_it_was_forgotten_goes_at_the_next_start(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        fact = await kernel.remember(SECRET)
+        await kernel.memory.feed.catch_up()
+        assert await kernel.search("swordfish")
+        await erase(kernel.journal, [1, *fact.records], "killed before the index heard of it")
+    async with started() as kernel:
+        assert not [h for h in await kernel.search("swordfish") if "swordfish" in h.passage.text]
+        assert await kernel.facts() == []
+
+
+async def test_a_title_made_of_what_is_forgotten_goes_with_it(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        await kernel.wait(pid)
+        assert "swordfish" in kernel.process(pid).title
+        await kernel.forget("p1")
+        assert "swordfish" not in kernel.process(pid).title
+
+
+async def test_records_that_make_no_sense_change_nothing_that_is_remembered(started):
+    async with started() as kernel:
+        fact = await kernel.remember("One.")
+        for content in (
+            '{"op": "remember", "id": "hello", "text": "x", "block": "user"}',
+            '{"op": "remember", "id": "", "text": ["a", "list"], "block": "user"}',
+            '{"op": "update", "id": 5, "text": "x"}',
+            "{",
+        ):
+            await kernel.journal.append(1, Message("memory", content))
+        kernel.memory.facts.load()
+        assert await kernel.facts() == [fact]

@@ -28,6 +28,7 @@ __all__ = ["Found", "Stamp", "Unread", "Walk", "open_inside", "shown", "why"]
 _TOOLS = frozenset({b"node_modules", b"bower_components", b"__pycache__", b"__pypackages__"})
 #: Files that mark a folder as a cache (bford.info/cachedir) or a Python environment.
 _TAGS = frozenset({b"CACHEDIR.TAG", b"pyvenv.cfg"})
+_FAR = (1 << 63) - 1  # nanoseconds; what SQLite can count to
 _ALWAYS_HIDDEN = frozenset({b".git", b".hg", b".svn"})
 
 
@@ -42,7 +43,9 @@ class Stamp:
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
         inode = status.st_ino & ((1 << 63) - 1)  # SQLite's integers have a sign
-        return cls(status.st_size, status.st_mtime_ns, inode)
+        # A time beyond what SQLite counts in is a time like any other.
+        moment = max(-_FAR, min(status.st_mtime_ns, _FAR))
+        return cls(status.st_size, moment, inode)
 
 
 @dataclass(frozen=True, slots=True)

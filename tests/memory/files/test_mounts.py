@@ -18,6 +18,7 @@ from llmos import limits
 from llmos.errors import LlmosError, MountError
 from llmos.memory.files import sync as syncing
 from llmos.memory.files.mounts import Mounts, Progress, State
+from llmos.memory.files.walk import Stamp
 from llmos.memory.passages import Passage
 
 
@@ -641,3 +642,10 @@ async def test_changes_of_a_mount_are_told(home, index, folder):
     await mounts.umount(1)
     assert told == [State.READING, State.READY, State.LEAVING]
     await mounts.close()
+
+
+def test_a_file_from_the_end_of_time_is_a_file_like_any_other(tmp_path):
+    file = tmp_path / "late.txt"
+    file.write_text("Late.")
+    os.utime(file, (0, 1.5e10))  # the year 2445, in nanoseconds more than SQLite can count
+    assert -(2**63) < Stamp.of(file.stat()).mtime_ns < 2**63
