@@ -287,7 +287,7 @@ class Transcript:
         return await self._backend.prompt(messages, tools=tools, generate=generate)
 
     async def _make_room(self, process: Process, prompt: Prompt, used: int) -> bool:
-        """Have turns leave until half of the window is free; False where nothing can."""
+        """Have turns leave down to ``limits.LOW_SHARE`` of the window; False where nothing can."""
         window, size = self._window(process), self._backend.info.window
         window.measure(lambda texts: self._backend.sizes(prompt, texts))
         change = window.evict(used - int(size * limits.LOW_SHARE), size, **self._core())

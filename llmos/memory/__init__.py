@@ -1,1 +1,1 @@
-"""The disk: the journal, and the embedder. Knows messages, not cells."""
+"""RAM and disk: pages and windows, the journal, the index. Knows pages, not cells."""

@@ -147,6 +147,8 @@ class Recall:
             return None
         news = asyncio.ensure_future(self._feed.catch_up())
         await asyncio.wait({news}, timeout=limits.PREFETCH_WAIT_S)
+        if news.done():
+            news.result()  # why it failed is told where it is asked for
         hits = await self._candidates(query, window.out_of_view(), pids, most)
         told: list[str] = []
         labels: list[Label] = []

@@ -5,8 +5,9 @@ the turns in their order. Appending never changes what precedes it. Where the wi
 full, one batch of turns leaves together, and a line in the new front names each run of them: after
 that the front stands still until the next batch.
 
-Which turns go: every turn is worth something (how recent it is, how near to what is being talked
-about), and everything behind the first that goes must be computed again. Both are weighed.
+Which turns go: every turn is worth something (how recent it is and, where the caller can tell, how
+near to what is being talked about), and everything behind the first that goes must be computed
+again. Both are weighed.
 
 Knows records, pages and their sizes as it is told them; not the template, the tokenizer, cells.
 """

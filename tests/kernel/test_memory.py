@@ -245,8 +245,6 @@ async def test_a_longer_name_does_not_stand_for_a_shorter_one(started):
     rules = [("Forget m12", call("memory.forget", id="m1"))]
     async with started(rules) as kernel:
         await kernel.remember("One.")
-        [fact] = await kernel.facts()
-        rules[0] = ("Forget", call("memory.forget", id=fact.id))
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Forget m12, please, if there is one")
         assert [c.error for c in kernel.journal.calls(pid)] == ["denied"]
@@ -257,12 +255,8 @@ async def test_a_message_that_waited_does_not_number_the_turns_anew(started):
     async with started() as kernel:
         pid = (await kernel.create()).pid
         journal = kernel.journal
-        for turn_number, role in ((1, "user"), (2, "user"), (1, "assistant"), (2, "assistant")):
-            if role == "user":
-                await journal.append(pid, Message(role, f"{turn_number}?"), turn=turn_number)
-            else:
-                await journal.append(pid, Message(role, f"{turn_number}!"), turn=turn_number)
-        await journal.append(pid, Message("assistant", "late"), turn=1)
+        for number, role in ((1, "user"), (2, "user"), (1, "assistant")):  # the second waits
+            await journal.append(pid, Message(role, "x"), turn=number)
         assert journal.process(pid).turns == 2
 
 
