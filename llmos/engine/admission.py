@@ -55,7 +55,11 @@ class Admission:
     ) -> None:
         self.cells = Cells(runtime)
         self.files = files
-        spill = files.put if files is not None else lambda snapshot: None
+
+        def spill(snapshot: Snapshot) -> None:
+            if files is not None:
+                files.put(snapshot)
+
         self.swap = SwapStore(swap_bytes, rewinds=runtime.info.can_rewind, spill=spill)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
@@ -367,15 +371,26 @@ class Admission:
 
     # --- disk -------------------------------------------------------------------------------
 
-    def persist(self) -> None:
-        """Have all that is worth it written to disk: snapshots, and idle slots without a copy."""
+    def persist(self, seconds: float = 0.0) -> bool:
+        """Have all that is worth it written to disk: snapshots, and idle slots without a copy.
+
+        Args:
+            seconds: To wait, in all, where too much waits to be written already.
+
+        Returns:
+            False where some of it was not taken for that reason.
+        """
         if self.files is None:
-            return
+            return True
         for slot in self._idle:
             if not self._clean(slot) and self._worth_saving(slot):
                 self._save(slot)
-        for snapshot in self.swap:
-            self.files.put(snapshot)
+        until = time.monotonic() + seconds
+        taken = [
+            self.files.put(snapshot, seconds=max(until - time.monotonic(), 0.0))
+            for snapshot in self.swap
+        ]
+        return all(taken)
 
     def _fetch(self, sequence: Sequence) -> None:
         """If the longest known beginning of ``sequence`` is on disk, have it read; it waits."""

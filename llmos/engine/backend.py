@@ -32,10 +32,14 @@ __all__ = [
     "Runtime",
     "Sampler",
     "SamplingParams",
+    "State",
     "TokenLogprob",
 ]
 
 Logits: TypeAlias = npt.NDArray[np.float32]
+
+#: A slot's state, as bytes.
+State: TypeAlias = bytes | bytearray | memoryview
 
 
 class Priority(IntEnum):
@@ -81,6 +85,11 @@ class ModelInfo:
     fingerprint: str = ""
     path: str = ""
     native_calls: bool = False
+
+    @property
+    def small(self) -> bool:
+        """Whether it needs help with what larger models do by themselves."""
+        return 0 < self.parameters < limits.SMALL_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +302,11 @@ class Runtime(Protocol):
         """Tokens that ``slot`` holds, by the runtime's own account."""
         ...
 
-    def save(self, slot: int) -> bytes | bytearray:
+    def save(self, slot: int) -> State:
         """The slot's state, to be given to ``restore``."""
         ...
 
-    def restore(self, slot: int, state: bytes | bytearray) -> bool:
+    def restore(self, slot: int, state: State) -> bool:
         """Load ``state`` into the empty ``slot``; False where it does not fit."""
         ...
 

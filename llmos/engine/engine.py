@@ -309,20 +309,22 @@ class Engine:
 
     def _wait_long(self) -> Callable[[], None]:
         """The next command; when it is long in coming, snapshots are written to disk meanwhile."""
-        if self.admission.files is not None:
+        written = self.admission.files is None
+        while not written:
             try:
                 return self._commands.get(timeout=limits.SWAP_FILE_REST_S)
             except queue.Empty:
-                self.admission.persist()
+                written = self.admission.persist()
         return self._commands.get()
 
     def _put_away(self) -> None:
         """Nothing runs any more: write to disk what is worth it. May take a few seconds."""
         if self.admission.files is None:
             return
+        until = time.monotonic() + limits.SWAP_FILE_CLOSE_S
         try:
-            self.admission.persist()
-            self.admission.files.close()
+            self.admission.persist(limits.SWAP_FILE_CLOSE_S)
+            self.admission.files.close(max(until - time.monotonic(), 0.0))
         except Exception:
             log.exception("snapshots could not be written and will be computed again")
 

@@ -23,8 +23,9 @@ import numpy as np
 
 from llmos import limits
 from llmos.config import EngineConfig
-from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams
+from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams, State
 from llmos.engine.llama_sampler import LlamaSampler
+from llmos.engine.swap import blank
 from llmos.errors import EngineError, ModelCorrupt, ModelMissing, ModelTooLarge
 from llmos.models import hardware
 
@@ -263,9 +264,9 @@ class LlamaRuntime:
     def length(self, slot: int) -> int:
         return int(C.llama_memory_seq_pos_max(self._memory, slot)) + 1
 
-    def save(self, slot: int) -> bytearray:
+    def save(self, slot: int) -> memoryview:
         size = C.llama_state_seq_get_size(self._context, slot)
-        state = bytearray(size)
+        state = blank(size)
         buffer = (ctypes.c_uint8 * size).from_buffer(state)
         written = C.llama_state_seq_get_data(self._context, buffer, size, slot)
         del buffer
@@ -273,8 +274,8 @@ class LlamaRuntime:
             raise EngineError("A sequence's state could not be saved.")
         return state
 
-    def restore(self, slot: int, state: bytes | bytearray) -> bool:
-        held = state if isinstance(state, bytearray) else bytearray(state)
+    def restore(self, slot: int, state: State) -> bool:
+        held = bytearray(state) if isinstance(state, bytes) else state
         buffer = (ctypes.c_uint8 * len(held)).from_buffer(held)
         return bool(C.llama_state_seq_set_data(self._context, buffer, len(held), slot))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams
+from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams, State
 from llmos.errors import EngineError, ModelCorrupt, ModelMissing
 
 __all__ = ["Script", "ScriptedRuntime"]
@@ -157,7 +157,7 @@ class ScriptedRuntime:
     def save(self, slot: int) -> bytes:
         return json.dumps(self._held[slot]).encode()
 
-    def restore(self, slot: int, state: bytes | bytearray) -> bool:
+    def restore(self, slot: int, state: State) -> bool:
         self._held[slot] = json.loads(bytes(state))
         return True
 

@@ -13,9 +13,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from llmos.engine.backend import State
 from llmos.engine.cells import common_prefix
 
-__all__ = ["Snapshot", "SwapStore"]
+__all__ = ["Snapshot", "SwapStore", "blank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +26,13 @@ class Snapshot:
     """The state of one slot. ``fingerprint`` names the model and context it belongs to."""
 
     tokens: tuple[int, ...]
-    state: bytes | bytearray
+    state: State
     fingerprint: str
+
+
+def blank(size: int) -> memoryview:
+    """Memory for a state that is about to be written: nobody fills it with zeros first."""
+    return np.empty(size, np.uint8).data
 
 
 class SwapStore:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos import limits
 from llmos.config import EngineConfig
 from llmos.engine.backend import ModelInfo, Runtime, SamplingParams
 from llmos.engine.engine import Engine
@@ -66,6 +67,20 @@ def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
     assert engine.stats()["cells_used"] == 0
     _, sequence = asked(engine, [*LONG, 7])
     assert sequence.cached_tokens == 600  # straight into the cells: the store has no room for it
+    engine.close()
+
+
+def test_all_that_memory_holds_is_written_when_the_engine_ends_however_little_may_wait(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(limits, "SWAP_FILE_QUEUE_BYTES", 1)
+    prompts = [[1 + (i * step) % 200 for i in range(600)] for step in (1, 3, 7, 11)]
+    engine = started(scripted, tmp_path)
+    for prompt in prompts:
+        asked(engine, prompt)
+    engine.close()
+    engine = started(scripted, tmp_path)
+    assert engine.stats()["snapshot_files"] == len(prompts)
     engine.close()
 
 

@@ -202,6 +202,81 @@ def test_a_full_disk_costs_the_snapshot_and_nothing_else(tmp_path, monkeypatch):
     files.close()
 
 
+def test_a_disk_that_fails_to_read_costs_the_snapshot_and_nothing_else(tmp_path, monkeypatch):
+    files = opened(tmp_path)
+    files.put(snapshot(1))
+    files.put(snapshot(2))
+    assert files.wait(10)
+    path_open = Path.open
+
+    def failing(path: Path, *args, **more):
+        if path.suffix == ".snapshot":
+            raise OSError(5, "Input/output error")
+        return path_open(path, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing)
+        assert fetched(files, tokens(1)) is None
+    assert files.match(tokens(1))[1] == 0
+    assert fetched(files, tokens(2)) is not None
+    files.close()
+
+
+class _Slow:
+    """A disk that writes nothing until it is let."""
+
+    def __init__(self, files: SwapFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.began = threading.Event(), threading.Event()
+        save = files._save
+
+        def saved(snapshot: Snapshot):
+            self.began.set()
+            assert self.go.wait(20)
+            return save(snapshot)
+
+        monkeypatch.setattr(files, "_save", saved)
+
+
+def test_what_waits_for_a_slow_disk_is_bounded_and_may_be_put_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "SWAP_FILE_QUEUE_BYTES", 12_000)
+    files = opened(tmp_path)
+    disk = _Slow(files, monkeypatch)
+    assert [files.put(snapshot(seed)) for seed in range(6)] == [True, True, *[False] * 4]
+    assert files.put(snapshot(0))  # it is being written
+    assert files.waiting == 10_000
+    disk.go.set()
+    assert files.wait(10)
+    assert (len(files), files.waiting) == (2, 0)
+    assert all(files.put(snapshot(seed), seconds=10) for seed in range(6))
+    assert files.wait(10)
+    assert len(files) == 6
+    files.close()
+
+
+def test_one_snapshot_larger_than_what_may_wait_is_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "SWAP_FILE_QUEUE_BYTES", 100)
+    files = opened(tmp_path)
+    assert files.put(snapshot(1))
+    assert files.wait(10) and len(files) == 1
+    files.close()
+
+
+def test_a_write_that_fails_in_whatever_way_makes_room_for_the_next(tmp_path, monkeypatch):
+    files = opened(tmp_path)
+
+    def fails(_snapshot: Snapshot):
+        raise ValueError("of a kind nobody thought of")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_save", fails)
+        assert files.put(snapshot(1))
+        assert files.wait(10)
+    assert files.waiting == 0 and not files.holds(tokens(1))
+    assert files.put(snapshot(1))
+    assert files.wait(10) and len(files) == 1
+    files.close()
+
+
 def test_what_is_forgotten_leaves_no_byte(tmp_path):
     files = opened(tmp_path)
     files.put(snapshot(1))
