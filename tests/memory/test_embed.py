@@ -13,7 +13,8 @@ import pytest
 
 from llmos import limits
 from llmos.errors import ModelCorrupt, ModelMissing
-from llmos.memory.embed import CachedEmbedder, Embedder, MiniLM, Vectors
+from llmos.memory.embed import CachedEmbedder, Embedder, Vectors
+from llmos.memory.embed_onnx import MiniLM
 
 LONG = "The harbour master wrote down every ship that came in. " * 60
 
