@@ -6,41 +6,40 @@ The kernel is spoken to in workers; a refusal becomes a notification.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from textual import on, work
 from textual.actions import SkipAction
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Markdown
 
 from llmos.errors import LlmosError
+from llmos.events import Recalled
+from llmos.ui.asking import AskingScreen
+from llmos.ui.blocks import RecallNotice
 from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
 from llmos.ui.dialogs import Choose, Confirm, Help, Prompt
-from llmos.ui.link import KernelLink
+from llmos.ui.memory import MemoryScreen
 from llmos.ui.processes import ProcessPanel
 from llmos.ui.status import StatusLine
 from llmos.ui.text import one_line, visible
 
-if TYPE_CHECKING:
-    from llmos.client import Client
-
 __all__ = ["ChatActions"]
 
 TITLE_CHARS = 40
-T = TypeVar("T")
 
 
-class ChatActions(Screen[None]):
+class ChatActions(AskingScreen[None]):
     """Actions on one chat. The subclass composes the widgets and opens processes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "new_chat", "New chat", priority=True),
         Binding("ctrl+o,f2", "toggle_panel", "Chats", priority=True),
         Binding("ctrl+t", "fork", "Fork", priority=True),
+        Binding("ctrl+r,f3", "memory", "Memory", priority=True),
         Binding("f4", "rename", "Rename", priority=True),
         Binding("ctrl+y", "copy_answer", "Copy the answer", priority=True),
         Binding("ctrl+g", "copy_code", "Copy code", priority=True),
@@ -51,7 +50,6 @@ class ChatActions(Screen[None]):
 
     pid: int
     process_title: str
-    link: KernelLink
     conversation: Conversation
     composer: Composer
     status: StatusLine
@@ -61,10 +59,15 @@ class ChatActions(Screen[None]):
         """Show process ``pid``, or an empty chat for 0."""
         raise NotImplementedError
 
+    def reload(self) -> None:
+        """Show the process anew, as the journal has it now."""
+        raise NotImplementedError
+
     def commands(self) -> Iterable[SystemCommand]:
         """Everything the keys do, for the command palette."""
         yield SystemCommand("New chat", "Ctrl+N", self.action_new_chat)
         yield SystemCommand("Chats", "Show or hide the list (Ctrl+O)", self.action_toggle_panel)
+        yield SystemCommand("Memory", "What is remembered (Ctrl+R)", self.action_memory)
         yield SystemCommand("Continue the last chat", "", self.action_resume)
         yield SystemCommand("Stop the reply", "Esc", self.action_stop)
         yield SystemCommand("Fork this chat", "Ctrl+T", self.action_fork)
@@ -235,13 +238,39 @@ class ChatActions(Screen[None]):
                 self.open(0)
             self.refresh_panel()
 
-    async def _ask(self, request: Callable[[Client], Awaitable[T]]) -> T | None:
-        """What the kernel answers; None and a notification when it refuses or is away."""
+    # --- memory -----------------------------------------------------------------------------
+
+    def action_memory(self) -> None:
+        self._remember(None)
+
+    @on(RecallNotice.Opened)
+    def _recall_opened(self, event: RecallNotice.Opened) -> None:
+        self._remember(event.recalled)
+
+    @work(exclusive=True, group="memory")
+    async def _remember(self, recalled: Recalled | None) -> None:
+        """Show the memory screen; go where the person wants to from there."""
+        memory = MemoryScreen(self.link, self.pid, recalled)
+        place = await self.app.push_screen_wait(memory)
+        if memory.forgot:
+            self.reload()
+        if place is not None:
+            self._go(*place)
+
+    @work(exclusive=True, group="go")
+    async def _go(self, pid: int, turn: int) -> None:
+        if pid != self.pid:
+            self.open(pid)
+        if pid != self.pid:
+            return  # a message is still on its way
         try:
-            return await request(self.link.client)
+            client = await self.link.wait_for(pid)
+            stored = await client.messages(pid)
         except LlmosError as error:
             self.notify(visible(str(error)), severity="error", markup=False)
-            return None
+            return
+        if not await self.conversation.show_turn(stored, turn) and turn:
+            self.notify(f"Turn {turn} is too far back to be shown here.")
 
     # --- copying and help -------------------------------------------------------------------
 

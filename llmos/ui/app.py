@@ -18,6 +18,8 @@ from textual.theme import Theme
 from llmos.ui import clipboard
 from llmos.ui.chat import ChatScreen
 from llmos.ui.link import ClientFactory
+from llmos.ui.memory_actions import MemoryActions
+from llmos.ui.memory_dialogs import Writing
 
 if TYPE_CHECKING:
     from llmos.client import Client
@@ -124,7 +126,7 @@ class LlmosApp(App[None]):
         return screen
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from self.chat.commands()
+        yield from (screen if isinstance(screen, MemoryActions) else self.chat).commands()
         for command in super().get_system_commands(screen):
             if command.title in ("Theme", "Quit", "Screenshot"):
                 yield command
@@ -133,6 +135,13 @@ class LlmosApp(App[None]):
         super().copy_to_clipboard(text)
         if not self.is_headless:
             self.run_worker(lambda: clipboard.copy(text), thread=True, exit_on_error=False)
+
+    async def action_quit(self) -> None:
+        screen = self.screen
+        if isinstance(screen, Writing) and screen.unsaved:
+            screen.action_close()  # it asks first
+        else:
+            await super().action_quit()
 
     def action_help_quit(self) -> None:
         now = time.monotonic()

@@ -6,18 +6,23 @@ Each knows how it looks and which journal record it shows; their order is the co
 from __future__ import annotations
 
 import time
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
+from llmos.events import Recalled
 from llmos.ui.call_card import SPINNER, SPINNER_S
 from llmos.ui.markdown import StreamedMarkdown
 from llmos.ui.text import MUTED, duration, visible
 
-__all__ = ["Notice", "ReplyBlock", "Thinking", "UserBlock"]
+__all__ = ["Notice", "RecallNotice", "ReplyBlock", "Thinking", "UserBlock"]
 
 
 class UserBlock(Static):
@@ -84,6 +89,30 @@ class Notice(Static):
 
     def __init__(self, line: str, kind: Literal["error", "warning", "info"] = "info") -> None:
         super().__init__(Content(visible(line)), classes=f"-{kind}")
+
+
+class RecallNotice(Static, can_focus=True):
+    """What was brought back from memory for a turn, with its places; Enter or a click opens it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "open", "Show it")]
+
+    @dataclass
+    class Opened(Message):
+        """The person wants to see it."""
+
+        recalled: Recalled
+
+    def __init__(self, recalled: Recalled) -> None:
+        self.recalled = recalled
+        places = ", ".join(visible(place) for place in recalled.places or recalled.pages)
+        super().__init__(Content.assemble(("↩ ", "$accent"), f"Brought back from memory: {places}"))
+
+    def action_open(self) -> None:
+        self.post_message(self.Opened(self.recalled))
+
+    def on_click(self, event: events.Click) -> None:
+        if self.screen.get_selected_text() is None:
+            self.action_open()
 
 
 class Thinking(Static):

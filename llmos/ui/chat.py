@@ -37,6 +37,7 @@ from llmos.ui.call_card import SPINNER
 from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
 from llmos.ui.link import ClientFactory, KernelLink, LinkState
+from llmos.ui.memory import MemoryScreen
 from llmos.ui.processes import ProcessPanel
 from llmos.ui.status import RateMeter, StatusLine
 from llmos.ui.text import one_line, visible
@@ -142,6 +143,13 @@ class ChatScreen(ChatActions):
             self._given_back = ""
         self.status.window_tokens = window
         self.refresh_panel()
+        for memory in self._memories:
+            memory.refresh_all()
+
+    @property
+    def _memories(self) -> list[MemoryScreen]:
+        """The memory screen, where it lies over this one."""
+        return [screen for screen in self.app.screen_stack if isinstance(screen, MemoryScreen)]
 
     def _link_changed(self, state: LinkState, sentence: str) -> None:
         if state != self.status.link:
@@ -177,6 +185,8 @@ class ChatScreen(ChatActions):
             self.refresh_panel()
         if event.pid != self.pid:
             return
+        for memory in self._memories:
+            memory.heard(event)
         self._seen = max(self._seen, event.seq)
         show = self.conversation
         match event:
@@ -213,9 +223,7 @@ class ChatScreen(ChatActions):
             case WindowChanged() if event.evicted:
                 await show.tell(_left(event.evicted))
             case Recalled():
-                await show.tell(
-                    f"Brought back from memory: {', '.join(event.places or event.pages)}."
-                )
+                await show.recalled(event)
 
     def _show_rate(self, rate: float) -> None:
         self.status.rate = float(round(rate))
@@ -300,6 +308,12 @@ class ChatScreen(ChatActions):
         self.composer.focus()
         self._show_welcome(pid == 0)
         self._follow(reset=True)
+
+    def reload(self) -> None:
+        if self.pid and not self.conversation.pending:
+            self._seen = 0
+            self.link.leave()
+            self._follow(reset=True)
 
     def _show_welcome(self, empty: bool) -> None:
         self.query_one(Welcome).display = empty

@@ -20,6 +20,7 @@ from textual.widgets import Static
 from llmos.events import (
     CallFinished,
     CallStarted,
+    Recalled,
     ReplyDelta,
     ReplyFinished,
     StoredMessage,
@@ -28,7 +29,7 @@ from llmos.events import (
     TurnStarted,
     TurnState,
 )
-from llmos.ui.blocks import Notice, ReplyBlock, Thinking, UserBlock
+from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock
 from llmos.ui.call_card import CallCard
 from llmos.ui.status import usage_line
 
@@ -37,6 +38,8 @@ __all__ = ["Conversation"]
 PAGE = 60  # messages shown at once from the journal
 TURNS_KEPT = 60  # turns on the screen, after which ...
 TURNS_LEFT = 30  # ... only so many stay
+FAR_PAGES = 20  # fetched at most to come to a turn far back
+POINT_S = 2.0  # for which a turn that was gone to is marked
 _REASONS = {
     "length": "The reply reached its length limit. Say “go on” for the rest.",
     "interrupted": "Stopped.",
@@ -105,6 +108,10 @@ class Conversation(VerticalScroll, can_focus=True):
         """Show a remark."""
         await self._add(Notice(line, kind))
 
+    async def recalled(self, event: Recalled) -> None:
+        """Show what was brought back for a turn."""
+        await self._add(RecallNotice(event))
+
     @property
     def pending(self) -> list[UserBlock]:
         """Messages not taken up yet, oldest first."""
@@ -159,6 +166,35 @@ class Conversation(VerticalScroll, can_focus=True):
             )
         )
 
+    async def show_turn(self, stored: Sequence[StoredMessage], turn: int) -> bool:
+        """Bring a turn into view, from the journal where it is not on the screen.
+
+        Args:
+            stored: All there is.
+            turn: Its number; 0 leaves the place as it is.
+
+        Returns:
+            Whether it is in view now.
+        """
+        ordered = _in_turns(stored)
+        wanted = next((record.id for record in ordered if turn and record.turn == turn), "")
+        for _ in range(FAR_PAGES if wanted else 0):
+            for block in self.turns.children:
+                if getattr(block, "message_id", "") == wanted:
+                    self.call_after_refresh(self._point_at, block)
+                    return True
+            shown = len(self.turns.children)
+            await self.show_earlier(stored)
+            if len(self.turns.children) == shown:
+                break
+        return False
+
+    def _point_at(self, block: Widget) -> None:
+        self.release_anchor()
+        self.scroll_to_widget(block, animate=False, top=True, force=True)
+        block.add_class("-pointed-at")
+        block.set_timer(POINT_S, lambda: block.remove_class("-pointed-at"))
+
     async def _build(self, stored: Iterable[StoredMessage]) -> list[Widget]:
         """Widgets for records; records of a live block go to that block."""
         fresh: list[Widget] = []
@@ -171,8 +207,10 @@ class Conversation(VerticalScroll, can_focus=True):
                 if sent is not None:
                     waiting.remove(sent)
                     sent.confirm(record.id)
-                else:
+                elif message.content.strip():
                     fresh.append(UserBlock(message.content, message_id=record.id))
+                else:
+                    fresh.append(Notice("What you said here was forgotten."))
             elif message.role == "assistant":
                 if message.content.strip():
                     fresh += await self._stored_reply(record)

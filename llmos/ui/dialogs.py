@@ -32,10 +32,16 @@ KEYS: dict[str, list[tuple[str, str]]] = {
         ("Ctrl+T", "fork: the same chat twice"),
         ("F4", "rename this chat"),
     ],
+    "Memory": [
+        ("Ctrl+R, F3", "what is remembered, this chat's window, folders"),
+        ("type there", "find by words or by meaning, in memories, chats and files"),
+        ("Ctrl+N there", "write something down"),
+        ("Down, then e, p, f, o, x", "edit, pin, forget, go to its chat, export"),
+    ],
     "Read": [
         ("PgUp, PgDn, mouse wheel", "scroll"),
         ("Ctrl+Home, Ctrl+End", "first and last message"),
-        ("Tab, Shift+Tab", "to a call and back; Enter unfolds it"),
+        ("Tab, Shift+Tab", "to a call or what was brought back; Enter opens it"),
     ],
     "Copy": [
         ("Ctrl+Y", "the last answer"),

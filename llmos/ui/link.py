@@ -111,6 +111,10 @@ class KernelLink:
             await self._moved.wait()
         return self.client
 
+    def leave(self) -> None:
+        """Have ``wait_for`` wait for the next subscription, not for the one there is."""
+        self._subscribed = None
+
     def retry_now(self) -> None:
         """Do not wait for the next attempt any longer."""
         self._again.set()

@@ -40,9 +40,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 line``, ``2 lines``."""
-    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """``1 line``, ``2 lines``; ``nouns`` where it is not made with an s."""
+    return f"{count(number)} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -17,14 +17,15 @@ from llmos.ui.app import LlmosApp
 from llmos.ui.chat import ChatScreen
 
 if "fake_client" not in sys.modules:  # test folders are no packages
-    _spec = importlib.util.spec_from_file_location(
-        "fake_client", Path(__file__).with_name("fake_client.py")
-    )
-    assert _spec is not None
-    assert _spec.loader is not None
-    _module = importlib.util.module_from_spec(_spec)
-    sys.modules["fake_client"] = _module
-    _spec.loader.exec_module(_module)
+    for _name in ("fake_memory", "fake_client"):
+        _spec = importlib.util.spec_from_file_location(
+            _name, Path(__file__).with_name(f"{_name}.py")
+        )
+        assert _spec is not None
+        assert _spec.loader is not None
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[_name] = _module
+        _spec.loader.exec_module(_module)
 
 from fake_client import FakeKernel
 
@@ -68,7 +69,14 @@ class Terminal:
         return "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
 
     async def sees(self, text: str) -> None:
-        await self.until(lambda: text in self.screen_text)
+        try:
+            await self.until(lambda: text in self.screen_text)
+        except TimeoutError:
+            raise AssertionError(f"{text!r} is not on the screen:\n{self.screen_text}") from None
+
+    async def told(self, text: str) -> None:
+        """Wait for a notification; the pilot does not show them."""
+        await self.until(lambda: any(text in note.message for note in self.app._notifications))
 
     async def settled(self) -> None:
         await self.until(lambda: self.chat.link.state == "ready")

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from fake_memory import FakeMemory
+
 from llmos.errors import KernelUnreachable, LlmosError, NoSuchProcess
 from llmos.events import (
     CallFinished,
@@ -49,6 +51,7 @@ class FakeKernel:
         self.subscribers: list[tuple[int, asyncio.Queue[Event | None]]] = []
         self.live: dict[int, TurnState] = {}
         self.arrived = asyncio.Condition()
+        self.memory = FakeMemory()
 
     async def connect(self) -> FakeClient:
         self.connections += 1
@@ -212,6 +215,29 @@ class FakeClient:
     async def messages(self, pid: int, *, after: int = 0) -> list[StoredMessage]:
         self._check(pid)
         return [m for owner, m in self.kernel.journal if owner == pid and m.seq > after]
+
+    # --- memory -----------------------------------------------------------------------------
+
+    async def stats(self) -> dict[str, Any]:
+        self._check()
+        return {"memory": self.kernel.memory.counters}
+
+    async def window(self, pid: int) -> dict[str, Any]:
+        self._check(pid)
+        return {"pages": self.kernel.memory.table, "front": "Be kind.", "front_tokens": 120}
+
+    async def page_table(self, pid: int) -> list[dict[str, Any]]:
+        return (await self.window(pid))["pages"]
+
+    def __getattr__(self, name: str) -> Any:
+        """What else concerns memory, where the kernel is there."""
+        asked = getattr(self.kernel.memory, name)
+
+        async def ask(*values: Any, **named: Any) -> Any:
+            self._check()
+            return await asked(*values, **named)
+
+        return ask
 
     @asynccontextmanager
     async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:

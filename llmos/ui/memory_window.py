@@ -1,0 +1,250 @@
+"""What the model sees of the chat in view: its window, page by page, and what is only stored.
+
+Shows the page table and the counters as the kernel tells them. Tokens are the model's own count of
+each text; what a template puts around messages is not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llmos.ui.text import MUTED, count, one_line, plural, visible
+
+__all__ = ["PageRow", "WindowView", "counters", "page_rows"]
+
+ROWS = 1000  # of the newest pages; older ones are found by searching
+BAR = 72  # cells at most
+FRONT = "front"  # the id of what is no page: the system prompt and what it holds
+_WHO = {
+    "user": "you",
+    "assistant": "the model",
+    "tool": "a call's result",
+    "recalled": "from memory",
+    "note": "a note",
+    "window": "",
+}
+_STATES = {
+    "view": ("●", "$text-success", "in view"),
+    "recalled": ("↩", "$text-accent", "brought back"),
+    "stored": ("○", MUTED, "stored"),
+}
+_PARTS = (("front", "$secondary"), ("view", "$primary"), ("recalled", "$accent"))
+_NAMES = {"front": "system prompt", "view": "the chat", "recalled": "brought back"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """A page of the chat; the first stands for what the model is told before it.
+
+    Args:
+        state: ``front``, ``view``, ``recalled`` (in view again), or ``stored`` (not in view).
+        origin: Who it came from, in the kernel's word.
+        tokens: 0 for one that is not in view.
+        pinned: It stays in view when room is made.
+    """
+
+    id: str
+    kind: str
+    turn: int
+    state: str
+    origin: str
+    tokens: int
+    characters: int
+    beginning: str
+    pinned: bool = False
+
+
+def page_rows(window: Mapping[str, Any]) -> list[PageRow]:
+    """The rows of what ``Client.window`` tells."""
+    front = str(window["front"])
+    size = int(window["front_tokens"])
+    rows = [PageRow(FRONT, "system prompt", 0, "front", "system", size, len(front), front)]
+    for page in window["pages"]:
+        state = "stored"
+        if page["resident"]:
+            state = "recalled" if page["kind"] == "recalled" else "view"
+        rows.append(
+            PageRow(
+                page["id"],
+                page["kind"],
+                page["turn"],
+                state,
+                page["origin"],
+                page["tokens"],
+                page["characters"],
+                page["beginning"],
+                bool(page.get("pinned")),
+            )
+        )
+    return rows
+
+
+def counters(memory: Mapping[str, Any]) -> str:
+    """The kernel's counters of memory in words; empty where it counts nothing."""
+    if "faults" not in memory:
+        return ""
+    parts = [
+        plural(memory["faults"], "page fault"),
+        f"{plural(memory['prefetched'], 'page')} brought back ahead,"
+        f" in {plural(memory['prefetches'], 'turn')}",
+    ]
+    parts += [
+        f"{count(memory['returned'])} brought back again",
+        plural(memory["searches"], "search", "searches"),
+    ]
+    left = memory["passages"] - memory["embedded"]
+    if left > 0:
+        parts.append(
+            f"{count(left)} of {plural(memory['passages'], 'passage')} not read by meaning yet"
+        )
+    return "Since the kernel started: " + " · ".join(parts)
+
+
+class _Pages(OptionList):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "open")]
+
+
+class WindowView(Vertical):
+    """The page table of one chat."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "only_view", "only what is in view"),
+        Binding("p", "screen.pin_page", "pin"),
+        Binding("f,delete", "screen.forget_page", "forget"),
+    ]
+
+    @dataclass
+    class Opened(Message):
+        """The person wants to see a page whole; ``FRONT`` for what precedes the chat."""
+
+        page: str
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: list[PageRow] = []
+        self._shown: list[PageRow] = []
+        self._only_view = False
+        self._capacity = 0
+        self._filled = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="window-bar")
+        yield Static("", id="window-counters")
+        yield Static("", id="window-head")
+        yield _Pages(id="window-pages")
+        yield Static("", id="window-empty")
+
+    @property
+    def row(self) -> PageRow | None:
+        """The chosen page."""
+        at = self.query_one("#window-pages", OptionList).highlighted
+        return self._shown[at] if at is not None and at < len(self._shown) else None
+
+    def show(self, rows: Sequence[PageRow], window: int, context: int, told: str) -> None:
+        """Show a page table.
+
+        Args:
+            window: The model's window, in tokens.
+            context: How much of it the last turn filled, with all that frames messages.
+            told: The counters.
+        """
+        self._rows, self._capacity, self._filled = list(rows), window, context
+        self.query_one("#window-counters", Static).update(Content(told))
+        self._draw()
+
+    def explain(self, sentence: str) -> None:
+        """Say why there is no page table."""
+        self._rows = []
+        self._draw()
+        self.query_one("#window-empty", Static).update(Content(visible(sentence)))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def action_only_view(self) -> None:
+        self._only_view = not self._only_view
+        self._draw()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Opened(self._shown[event.option_index].id))
+
+    def _draw(self) -> None:
+        pages = self.query_one("#window-pages", OptionList)
+        chosen = self.row.id if self.row else ""
+        hidden = self._only_view
+        rows = [row for row in self._rows if row.state != "stored" or not hidden]
+        kept = [row for row in rows[:-ROWS] if row.state != "stored"]
+        self._shown = [*kept, *rows[-ROWS:]]
+        width = self.content_size.width or BAR
+        self.query_one("#window-bar", Static).update(self._bar(width - 4))
+        self.query_one("#window-head", Static).update(self._head(len(rows)))
+        line = (pages.content_size.width or BAR) - 3  # padding, and a scrollbar
+        pages.set_options([Option(_line(row, line)) for row in self._shown])
+        ids = [row.id for row in self._shown]
+        if ids:
+            pages.highlighted = ids.index(chosen) if chosen in ids else len(ids) - 1
+        for name in ("#window-bar", "#window-counters", "#window-head", "#window-pages"):
+            self.query_one(name).display = bool(self._rows)
+        self.query_one("#window-empty").display = not self._rows
+
+    def _bar(self, width: int) -> Content:
+        """The window as a bar: what fills it, and how much is free."""
+        sums = {
+            part: sum(row.tokens for row in self._rows if row.state == part) for part, _ in _PARTS
+        }
+        used = max(self._filled, sum(sums.values()))
+        size = max(self._capacity, used, 1)
+        cells = min(width, BAR)
+        bar, legend, left = Content(""), [], cells
+        for part, colour in _PARTS:
+            share = min(round(sums[part] / size * cells) or bool(sums[part]), left)
+            left -= share
+            bar += Content.styled("█" * share, colour)
+            if sums[part]:
+                told = f"{_NAMES[part]} {count(sums[part])}"
+                legend.append(Content.assemble(("█ ", colour), (told, MUTED)))
+        bar += Content.styled("█" * left, "$panel")
+        total = f"{count(used)} of {plural(self._capacity, 'token')} in the model's window"
+        return Content("\n").join([Content(total), bar, Content("   ").join(legend)])
+
+    def _head(self, listed: int) -> Content:
+        stored = [row for row in self._rows if row.state == "stored"]
+        told = f"{plural(len(self._rows) - 1 - len(stored), 'page')} in view"
+        if stored:
+            size = sum(row.characters for row in stored)
+            told += f", {count(len(stored))} only stored ({plural(size, 'character')})"
+        if listed > len(self._shown):
+            told += f"; {count(listed - len(self._shown))} older ones are found by searching"
+        return Content.styled(told, MUTED)
+
+
+def _line(row: PageRow, width: int) -> Content:
+    if row.state == "front":
+        sign, name, said = ("■", "$secondary"), "told first", ""
+    else:
+        mark, colour, name = _STATES[row.state]
+        sign = ("◆", "$text-accent") if row.pinned else (mark, colour)
+        name = "pinned" if row.pinned and row.state == "view" else name
+        said = _WHO.get(row.kind, row.kind)
+        if row.origin == "untrusted":
+            said = f"{said}, not trusted" if said else "not trusted"
+    size = f"{count(row.tokens)} tok" if row.state != "stored" else f"{count(row.characters)} chr"
+    id = "" if row.id == FRONT else row.id
+    head = f" {name:<12} {id:<7} {size:>8}  "
+    told = f"{said}: " if said else ""
+    rest = width - len(head) - 1 - len(told)
+    style = "" if row.state != "stored" else MUTED
+    text = one_line(row.beginning, max(rest, 8))
+    return Content.assemble(sign, (head, MUTED), (told, MUTED), (text, style))
