@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
 
-from llmos.bench.memory import forget, longterm, needle, nested_kv, reuse, search, typed
+from llmos.bench.memory import (
+    forget,
+    forms,
+    kv_type,
+    longterm,
+    needle,
+    nested_kv,
+    reuse,
+    search,
+    typed,
+)
 from llmos.bench.memory.asking import ask, heard
-from llmos.bench.memory.command import memory
+from llmos.bench.memory.command import GROUPS, memory
 from llmos.bench.memory.figures import MEMORY_FIGURES
 from llmos.bench.memory.scope import MemoryBench
 from llmos.bench.run import run_groups
-from llmos.errors import KernelError
+from llmos.errors import KernelError, LlmosError
+from llmos.memory import recall
 
 
 class Scripted(MemoryBench):
@@ -56,6 +69,11 @@ def test_every_needle_figure_has_its_task():
     keys = {key for key, figure in MEMORY_FIGURES.items() if figure.group == "needle"}
     bench = MemoryBench(Path(), frozenset())
     assert {key for task in needle.TASKS for key, _ in needle._figures(bench, task)} == keys
+
+
+def test_a_group_is_named_where_no_figure_is_called_so():
+    assert set(GROUPS["kv_type"]) >= {"kv_type_size", "kv_type_same", "kv_type_right"}
+    assert not GROUPS.keys() & MEMORY_FIGURES.keys()
 
 
 def test_an_unknown_figure_is_refused_in_one_sentence():
@@ -186,6 +204,57 @@ async def test_two_needles_are_read_and_asked_for_on_the_starter_model(
     wrong = run.samples["needle_1x"]["wrong"]
     assert run.results["needle_1x"] == 1 - len(wrong) / 2
     assert all(answer["said"] for answer in wrong)
+
+
+async def test_forms_of_a_recalled_fact_are_held_against_each_other(run_of, tmp_path):
+    file = tmp_path / "facts.json"
+    rules = [["I told you", "In Lisbon."], ["Context", "No."], ["Note", "Lisbon, green, horse."]]
+    file.write_text(json.dumps({"rules": rules, "default": "OK."}))
+    keys = [key for key, figure in MEMORY_FIGURES.items() if figure.group == "forms"]
+    run = run_of(*keys, model=f"scripted:{file}")
+    await forms.measure(run)
+    right = run.samples["recall_format"]["right"]
+    assert right["told, before"] == 1 and right["note, behind"] == 2
+    assert [run.results[key] for key in keys] == [0.0, round(2 / 3, 4), 0.0, 0.0]
+    assert run.parameters["recall_format"] == {"questions": 3, "forms": len(forms.FORMS) - 2}
+
+
+def test_the_form_that_is_tried_first_is_the_one_that_is_used():
+    fact, question = "The boat is moored in Setubal.", "Where is it?"
+    used = recall._context("m1, 2026-11-22", fact)
+    assert forms.FORMS[forms.OURS].format(fact=fact, question=question) == f"{used}\n\n{question}"
+    assert len(forms.QUESTIONS) >= 12
+
+
+async def test_three_kinds_of_cells_are_held_against_each_other_on_the_starter_model(
+    tmp_path, starter_weights, monkeypatch
+):
+    for name, value in (("TOKENS", 256), ("REPLY_TOKENS", 3), ("TEXT_TOKENS", 16)):
+        monkeypatch.setattr(kv_type, name, value)
+    for name, value in (("RATE_TOKENS", 2), ("NEEDLE_TOKENS", 40)):
+        monkeypatch.setattr(kv_type, name, value)
+    keys = GROUPS["kv_type"]
+    run = MemoryBench(tmp_path, frozenset(keys), model=str(starter_weights), pairs=1, quick=True)
+    await kv_type.measure(run)
+    assert set(run.results) == set(keys)
+    assert 0.5 < run.results["kv_type_size"] < 0.6
+    assert all(run.results[f"kv_type_speed{side}"] > 0 for side in ("", "_flash"))
+    assert all(0 <= run.results[key] <= 1 for key in keys if key.startswith("kv_type_same"))
+    assert run.results["kv_type_loss"] != 0 and abs(run.results["kv_type_loss_flash"]) < 0.2
+    assert run.parameters["kv_type_same"]["answers"] == 3
+    assert run.parameters["kv_type_right"]["questions"] == 2
+
+
+async def test_cells_of_a_model_that_does_not_run_here_have_no_type(run_of):
+    with pytest.raises(LlmosError):
+        await kv_type.measure(run_of("kv_type_size"))
+
+
+def test_sums_are_asked_with_their_results():
+    for question, result in kv_type.sums(random.Random(1), 5):
+        a, b = re.findall(r"\d+", question)[-2:]
+        assert int(a) + int(b) == int(result)
+    assert kv_type._holds("It is 1,234.", "1234") and not kv_type._holds("It is 51.", "5")
 
 
 async def test_a_chat_without_calls_shows_nothing(run_of, monkeypatch):

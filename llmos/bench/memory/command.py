@@ -10,7 +10,14 @@ import click
 
 from llmos.bench.memory.figures import MEMORY_FIGURES
 
-__all__ = ["memory"]
+__all__ = ["GROUPS", "memory"]
+
+#: The keys of each group that is not itself called like a figure.
+GROUPS = {
+    group: tuple(f.key for f in MEMORY_FIGURES.values() if f.group == group)
+    for group in dict.fromkeys(figure.group for figure in MEMORY_FIGURES.values())
+    if group not in MEMORY_FIGURES
+}
 
 
 @click.command()
@@ -18,9 +25,9 @@ __all__ = ["memory"]
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(list(MEMORY_FIGURES)),
+    type=click.Choice(list(dict.fromkeys([*MEMORY_FIGURES, *GROUPS]))),
     metavar="KEY",
-    help="Measure only this figure; may be given several times.",
+    help="Measure only this figure, or this group of them; may be given several times.",
 )
 @click.option("--model", default="starter", show_default=True, help="What the kernel serves.")
 @click.option("--pairs", type=click.IntRange(1), default=3, show_default=True)
@@ -38,7 +45,8 @@ def memory(
     from llmos.bench.run import run_groups, table
 
     with private_home() as home:
-        wanted = frozenset(only or MEMORY_FIGURES)
+        named = {key for name in only for key in (GROUPS.get(name) or (name,))}
+        wanted = frozenset(named or MEMORY_FIGURES)
         run = MemoryBench(home, wanted, model=model, pairs=pairs, seed=seed, quick=quick)
         report = asyncio.run(run_groups(run, "llmos.bench.memory"))
     if as_json:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from llmos.errors import LlmosError
-from llmos.memory.embed import MiniLM, Vectors
+from llmos.memory.embed import Vectors
+from llmos.memory.embed_onnx import MiniLM
 from llmos.memory.index import Index
 from llmos.memory.passages import Passage, Scope
 
