@@ -14,11 +14,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from llmos import limits, paths
 from llmos.config import Config, EngineConfig
 from llmos.engine.backend import Backend, ModelInfo
 from llmos.engine.swapfile import SwapFiles
-from llmos.errors import ConfigError
+from llmos.errors import ConfigError, ModelError, ModelMissing, RemoteDown
 from llmos.experts import tools as tool_loader
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.memory import Memory
@@ -34,7 +36,9 @@ from llmos.kernel.memory_calls import memory_calls
 from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, process_calls
-from llmos.memory.embed import CachedEmbedder, MiniLM
+from llmos.memory import embedders
+from llmos.memory.embed import CachedEmbedder, ModelEmbedder
+from llmos.memory.embed_onnx import MiniLM
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.memory.lock import lock
@@ -43,9 +47,6 @@ from llmos.sdk import Context
 __all__ = ["boot", "lock", "processor", "syscall_table"]
 
 log = logging.getLogger(__name__)
-
-#: Models with fewer weights than this are helped to choose their calls.
-GUIDED_BELOW = 3_000_000_000
 
 
 def processor(config: Config) -> tuple[Backend, str]:
@@ -223,13 +224,19 @@ async def boot(
         backend, hint = processor(config)
         opened.push_async_callback(backend.close)
         await backend.start()
-        embedder = _embedder()
-        memory = _memory(config, backend, journal, embedder)
+        embedder, ready = await _embedder(config)
+        if embedder is not None:
+            opened.push_async_callback(asyncio.to_thread, embedder.close)
+        cached = embedders.for_memory(embedder) if embedder is not None else None
+        memory = _memory(config, backend, journal, cached if ready else None)
         opened.push_async_callback(memory.close)
         await memory.start()
+        if embedder is not None and cached is not None and not ready:
+            late = embedders.once_back(embedder, partial(memory.index.use, cached))
+            opened.callback(asyncio.create_task(late, name="embedder").cancel)
         kernels: list[Kernel] = []
         calls, broken = syscall_table(lambda: kernels[0], memory)
-        guide = _guide(config, backend, embedder)
+        guide = _guide(config, backend, cached if isinstance(embedder, MiniLM) else None)
         kernel = Kernel(
             config,
             backend,
@@ -237,6 +244,7 @@ async def boot(
             calls,
             guide=guide,
             memory=memory,
+            embedder=embedder,
             hint=hint,
             broken=broken,
         )
@@ -248,17 +256,33 @@ async def boot(
         yield kernel
 
 
-def _embedder() -> CachedEmbedder | None:
-    """What turns texts to vectors; None where its files are missing."""
-    from llmos.models import catalog
+async def _embedder(config: Config) -> tuple[ModelEmbedder | None, bool]:
+    """What turns texts to vectors, and whether it can be used yet: a server may be down.
 
-    entry = catalog.entry("embedder")
-    model = catalog.locate(entry) if entry else None
-    if model is None:
+    None where the settings want none, and where the starter's files are missing.
+
+    Raises:
+        ConfigError: The setting is wrong.
+        LlmosError: The embedder that was asked for cannot be used.
+    """
+    try:
+        embedder = embedders.choose(config.memory)
+    except ModelMissing:
+        if config.memory.embedder != "starter":
+            raise
         log.warning("the starter embedder is missing: search knows words only")
-        return None
-    files = model.files
-    return CachedEmbedder(MiniLM(files["model.onnx"], files["tokenizer.json"]))
+        return None, False
+    if embedder is None or isinstance(embedder, MiniLM):
+        return embedder, True  # the starter is known to be sound and is read with its first text
+    try:
+        await asyncio.to_thread(embedder.load)
+    except RemoteDown as error:
+        log.warning("searches go by words until the embedder answers: %s", error)
+        return embedder, False
+    except BaseException:
+        await asyncio.to_thread(embedder.close)
+        raise
+    return embedder, True
 
 
 def _memory(
@@ -266,20 +290,24 @@ def _memory(
 ) -> Memory:
     """What is remembered beyond the windows, not started."""
     index = Index(config.state / "index", embedder, chroma=config.memory.chroma)
-    weights = backend.info.parameters
-    small = 0 < weights < GUIDED_BELOW
-    pages = 1 if small else limits.PREFETCH_PAGES
+    pages = 1 if backend.info.small else limits.PREFETCH_PAGES
     return Memory(journal, index, mounts=config.state / "mounts.json", pages=pages)
 
 
-def _guide(config: Config, backend: Backend, embedder: CachedEmbedder | None) -> Any:
-    """Help with choosing calls, for models that need it."""
-    asked, weights = config.engine.tool_help, backend.info.parameters
-    if asked == "native" or (asked == "auto" and (not weights or weights >= GUIDED_BELOW)):
+def _guide(config: Config, backend: Backend, starter: CachedEmbedder | None) -> Any:
+    """Help with choosing calls, for models that need it.
+
+    It goes by the starter embedder whatever memory uses: what it takes for near was measured with
+    that one, and what a person says is not sent to a server for it.
+    """
+    asked = config.engine.tool_help
+    if asked == "native" or (asked == "auto" and not backend.info.small):
         return None
-    if embedder is None:
-        log.warning("without an embedder calls are left to the model")
+    try:
+        starter = starter or CachedEmbedder(embedders.starter())
+    except ModelError as error:
+        log.warning("without the starter embedder calls are left to the model: %s", error)
         return None
     from llmos.kernel.guide import Guide
 
-    return Guide(embedder.embed, paths.cache_dir() / "chooser.npz", backend.prompt)
+    return Guide(starter.embed, paths.cache_dir() / "chooser.npz", backend.prompt)

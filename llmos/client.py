@@ -240,6 +240,10 @@ class Client:
         body = {name: value for name, value in given.items() if value is not None}
         return await self._call("PATCH", f"/kernel/v1/memory/facts/{_segment(id)}", json=body)
 
+    async def would_forget(self, id: str) -> dict[str, Any]:
+        """What ``forget`` would empty: how many ``records``, and the first of them (``listed``)."""
+        return await self._call("GET", "/kernel/v1/memory/forgetting", params={"id": id})
+
     async def forget(self, id: str) -> int:
         """Forget a fact (``m12``) or a page (``p12``) for good.
 
@@ -248,6 +252,27 @@ class Client:
         """
         kind = "pages" if id.startswith("p") else "facts"
         path = f"/kernel/v1/memory/{kind}/{_segment(id)}"
+        return (await self._call("DELETE", path, timeout=limits.FORGET_SECONDS))["erased"]
+
+    async def dream(self) -> None:
+        """Have memory consolidated now; ``dreaming`` tells how far that is."""
+        await self._call("POST", "/kernel/v1/dream")
+
+    async def wake(self) -> None:
+        """Stop that; what it made stays."""
+        await self._call("DELETE", "/kernel/v1/dream")
+
+    async def dreaming(self) -> dict[str, Any]:
+        """How far the dream is, or what the last one made."""
+        return await self._call("GET", "/kernel/v1/dream")
+
+    async def derived(self) -> list[dict[str, Any]]:
+        """What dreams have made, newest first."""
+        return (await self._call("GET", "/kernel/v1/memory/derived"))["made"]
+
+    async def undo(self, id: str) -> int:
+        """Undo something that a dream made (``d12``); returns how many records were erased."""
+        path = f"/kernel/v1/memory/derived/{_segment(id)}"
         return (await self._call("DELETE", path, timeout=limits.FORGET_SECONDS))["erased"]
 
     async def mounts(self) -> list[dict[str, Any]]:
@@ -265,7 +290,16 @@ class Client:
 
     async def page_table(self, pid: int) -> list[dict[str, Any]]:
         """Every page of a process, and whether it is in view."""
-        return (await self._call("GET", f"/kernel/v1/processes/{pid}/pages"))["pages"]
+        return (await self.window(pid))["pages"]
+
+    async def pin_page(self, pid: int, page: str, pinned: bool = True) -> None:
+        """Have a page stay in view of a process when room is made, or no longer."""
+        path = f"/kernel/v1/processes/{pid}/pages/{_segment(page)}"
+        await self._call("PATCH", path, json={"pinned": pinned})
+
+    async def window(self, pid: int) -> dict[str, Any]:
+        """What the model sees of a process: its ``front``, and the page table (``pages``)."""
+        return await self._call("GET", f"/kernel/v1/processes/{pid}/pages")
 
     @asynccontextmanager
     async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:

@@ -177,15 +177,29 @@ class MemoryConfig:
     Args:
         chroma: Where Chroma, the vector store, runs: ``embedded`` (a worker process of llmos's
             own), the address of a Chroma server, or ``off`` (vectors are compared one by one).
+        embedder: What turns texts to vectors: ``starter``, a model's name, a path to a folder or
+            an ``.onnx`` file with its ``tokenizer.json``, a path to a ``.gguf`` file, the address
+            of an OpenAI-compatible server (``http://host:port/v1#model``; whatever is to be found
+            again is sent there), or ``off`` (searches go by words). Another one makes all vectors
+            anew, in the background.
+        embedder_key: Bearer token for that server, if it wants one.
+        dream_minutes: After this long without anybody, memory is tidied: duplicates are merged,
+            turns that left a window summarised, related pages linked. It stops when somebody comes.
+            Not on battery, and a remote model is not asked to write. 0 never.
     """
 
     chroma: str = "embedded"
+    embedder: str = "starter"
+    embedder_key: str = ""
+    dream_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         _require(
             self.chroma in ("embedded", "off") or self.chroma.startswith(("http://", "https://")),
             "memory.chroma must be embedded, off, or start with http:// or https://.",
         )
+        _require(bool(self.embedder.strip()), "memory.embedder is empty.")
+        _require(self.dream_minutes >= 0, "memory.dream_minutes must not be negative.")
 
 
 @dataclass(frozen=True, slots=True)

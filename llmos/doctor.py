@@ -25,7 +25,8 @@ import click
 
 from llmos import config, limits, paths
 from llmos.client import Client
-from llmos.errors import LlmosError
+from llmos.errors import LlmosError, RemoteDown
+from llmos.memory import embedders
 from llmos.memory.check import check as verify
 from llmos.models import catalog, gguf, hardware
 from llmos.models.hardware import Hardware, amount
@@ -168,18 +169,35 @@ def _model(settings: config.Config, machine: Hardware) -> list[Check]:
     return checks
 
 
-def _embedder() -> Check:
-    entry = catalog.entry("embedder")
-    assert entry is not None  # the catalog is part of the package
-    without = "Search by meaning and choosing tools work less well without it. "
-    remedy = f"{without}Get it with: llmos models pull embedder"
+def _embedder(settings: config.Config) -> Check:
+    """Which one the settings ask for, and whether it embeds a text."""
+    wanted = settings.memory.embedder
+    started = wanted == "starter"
+    without = "Search by meaning and choosing tools work less well without it. " if started else ""
+    fetch = f"{without}Get it with: llmos models pull embedder" if started else ""
     try:
-        model = catalog.locate(entry)
+        embedder = embedders.choose(settings.memory)
+        if embedder is None:
+            return Check("embedder", "ok", "None: searches go by words ([memory] embedder).")
+        try:
+            embedder.load()
+            embedder.embed(["Is anybody there?"])
+        finally:
+            embedder.close()
+    except RemoteDown as error:
+        return Check(
+            "embedder",
+            "warn",
+            f"Searches go by words for now: {error.sentence}",
+            f"{error.remedy} Vectors follow when it is back.",
+        )
     except LlmosError as error:
-        return Check("embedder", "warn", error.sentence, remedy)
-    if model is None:
-        return Check("embedder", "warn", "The embedder is not on this machine.", remedy)
-    return Check("embedder", "ok", f"{entry.title}, verified.")
+        remedy = fetch or error.remedy or "Choose another embedder: [memory] embedder."
+        return Check("embedder", "warn" if started else "fail", error.sentence, remedy)
+    window = f", texts of {embedder.window} tokens" if embedder.window else ""
+    what = f"{embedder.model}: vectors of {embedder.dimension} numbers{window}"
+    where = embedder.name.partition("#")[0] if "://" in embedder.name else ""
+    return Check("embedder", "ok", f"{what}; it works{f' ({where})' if where else ''}.")
 
 
 def _state(state: Path) -> Check:
@@ -341,7 +359,7 @@ def examine(settings: config.Config | None = None, machine: Hardware | None = No
     run("llama.cpp", lambda: _llama(seen))
     run("gpu", lambda: _gpu(seen))
     run("model", lambda: _model(chosen, seen))
-    run("embedder", _embedder)
+    run("embedder", lambda: _embedder(chosen))
     run("state", lambda: _state(chosen.state))
     run("journal", lambda: _journal(chosen.state))
     run("socket", lambda: _socket(chosen.state))

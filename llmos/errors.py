@@ -12,8 +12,10 @@
     ├── GrammarError                a schema or grammar that cannot constrain a sampler
     ├── EngineError                 a generation could not go on
     │   ├── PromptTooLong
+    │   ├── TextTooLong             for an embedder
     │   ├── EngineStopped
     │   └── RemoteError             a remote OpenAI-compatible server failed
+    │       └── RemoteDown          for now: it may be back later
     ├── KernelError                 a request to the kernel is refused
     │   ├── NoSuchProcess
     │   ├── ProcessEnded
@@ -64,12 +66,14 @@ __all__ = [
     "NotStored",
     "ProcessEnded",
     "PromptTooLong",
+    "RemoteDown",
     "RemoteError",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
     "SyscallError",
     "TemplateError",
+    "TextTooLong",
     "UnknownCall",
 ]
 
@@ -149,12 +153,40 @@ class PromptTooLong(EngineError):
         )
 
 
+class TextTooLong(EngineError):
+    """A text does not fit the embedder's window, and may not be cut.
+
+    Args:
+        tokens: Its length in tokens; 0 where only a server knows.
+        window: What the embedder reads, in tokens; 0 where only a server knows.
+        at: Its place among the texts that were given.
+        whole: Whether ``tokens`` counts all of it, not only its beginning.
+        told: What a server said instead.
+    """
+
+    code = "context_length_exceeded"
+
+    def __init__(
+        self, tokens: int, window: int, *, at: int = 0, whole: bool = True, told: str = ""
+    ) -> None:
+        self.at = at
+        more = "" if whole else "more than "
+        counts = (
+            f"The text is {more}{tokens} tokens long, but the embedder's window holds {window}."
+        )
+        super().__init__(told or counts, remedy="Split it into shorter ones.")
+
+
 class EngineStopped(EngineError):
     code = "engine_stopped"
 
 
 class RemoteError(EngineError):
     code = "remote"
+
+
+class RemoteDown(RemoteError):
+    code = "remote_down"
 
 
 class KernelError(LlmosError):

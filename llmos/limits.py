@@ -48,6 +48,7 @@ ASIDE_CHARS = 20_000  # a longer text is tokenized in a thread (about 10 ms on t
 SWAP_FILE_TOKENS = 256  # a shorter snapshot is computed again sooner than it is worth a file
 SWAP_FILE_REST_S = 20.0  # at rest for so long, what is only in memory is written to disk
 SWAP_FILE_CLOSE_S = 15.0  # for the last snapshots to be written when the kernel stops
+SWAP_FILE_QUEUE_BYTES = 1 << 29  # of snapshots in memory that wait to be written
 SWAP_FILE_SPARE_BYTES = 1 << 30  # left free on the disk
 SWAP_FILE_HEADER_BYTES = 4096
 SWAP_SHARE = 0.25  # of the memory a model leaves free, at most for swapped-out sequences
@@ -117,6 +118,10 @@ LOW_SHARE = 0.4  # of the window, left in view by a batch that leaves
 REST_SHARE = 0.75  # of the window; fuller at the end of a turn, a batch leaves while nobody waits
 DRAFT_TAIL = 4  # tokens at the end of what is being typed that may still change
 MESSAGE_SHARE = 0.33  # of the window, that one message or result may fill
+PINNED_SHARE = 0.25  # of the window, for the texts of all turns with a pinned page
+PINNED_FRAMES = 1.3  # times that, for these turns with what frames their messages
+RELEVANCE_WAIT_S = 0.5  # for what turns are near to the talk, before they are weighed by age alone
+WINDOW_RECORDS = 20_000  # in the windows of idle processes, before those used longest ago are shut
 
 # --- recall ---------------------------------------------------------------------------------
 FEED_RECORDS = 256  # read from the journal at once
@@ -129,15 +134,37 @@ CORE_CHARS = 2000  # of what every conversation begins with
 SEARCH_SHOWN = 5  # pages that a search shows the model
 SEARCH_LINE = 300  # characters of each
 SEARCH_MOST = 100  # pages that a client may ask for
+PAGE_LINE = 160  # characters of a page's beginning, where many pages are listed
 PREFETCH_SIMILAR = 0.5  # cosine from which a passage is brought back unasked
 PREFETCH_RELATED = 0.35  # the same for one that holds the question's rare words
 PREFETCH_WORDS = 0.4  # share of them, weighted by rarity
+PREFETCH_TELLS = 0.6  # cosine of a sentence of a passage that is farther off as a whole
+PREFETCH_LOOKS = 3  # passages looked at for such a sentence, about 5 ms each
 PREFETCH_WAIT_S = 0.5  # for what was just said to be indexed
 PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not belong or fit
 PREFETCH_ECHO = 0.9  # weight of what the model itself said
 EXCERPT_CHARS = 300  # of a page, for a small model
 PREFETCH_PAGES = 4  # brought back in one turn for a model that is not small
 PREFETCH_SHARE = 0.125  # of the window, for what is brought back in one turn
+
+# --- dreaming -------------------------------------------------------------------------------
+SUMMARY_READS = 0.5  # of the window, for what one summary is made of
+SUMMARY_WORTH = 400  # characters from which turns are summarised; a quote says as much of less
+SUMMARY_WORDS = 4  # that say something; with fewer it is none
+SUMMARY_QUOTES = 240  # characters of what was said, where the model is too small to write one
+SUMMARY_SENTENCES = 200  # that these are chosen from
+SUMMARY_TOKENS = 96  # that the model may write
+SUMMARY_CHARS = 400  # of these that are kept
+SUMMARY_STRAY = 0.25  # of a summary's words, that may stand in none of its sources
+SUMMARY_SHARE = 0.3  # bytes of all summaries in a front, for each token of the window
+SUMMARIES_A_RUN = 4  # with more they are summarised themselves
+DREAM_PAGES = 8192  # records looked at for links in one dream
+DREAM_WAIT_S = 5.0  # between two looks at whether it is time
+DREAM_MADE = 1000  # of what one dream made that is told
+LINK_CHARS = 60  # of a page that is about something
+LINK_LOOKS = 16  # passages looked at for each
+LINK_SIMILAR = 0.6  # cosine of two pages that are about the same
+LINKS_A_PAGE = 3
 
 # --- files ----------------------------------------------------------------------------------
 FILE_TEXT_BYTES = 32 * 1024 * 1024  # of a text; what follows is not read, and that is said
@@ -177,9 +204,25 @@ FOLLOW_SHARE = 0.1  # of the time, that following a folder may take
 
 # --- embedding ------------------------------------------------------------------------------
 EMBED_TOKENS = 256  # what MiniLM was trained on; the rest of a text is cut, and reported
+EMBED_WINDOW = 2048  # of any other embedder, at most: attention takes memory with its square
 EMBED_CHARS = 65_536  # characters read to find these tokens
 EMBED_BATCH = 8  # rows computed at once; more are slower on a CPU (8: 206 texts/s, 32: 190)
+EMBED_BATCH_TOKENS = 2048  # of such a batch with its padding
 EMBED_CACHE = 4096  # vectors remembered, 6 MB at 384 dimensions
+EMBED_INPUTS = 2048  # texts of one request to /v1/embeddings, as OpenAI has it
+EMBED_PIECE = 32  # of them computed before another request, or a client's going, is looked at
+EMBED_DIMENSION = 65_536  # numbers of one vector, at most
+EMBED_CONFIG_BYTES = 1024 * 1024  # of a JSON file beside a model
+EMBED_LOGITS_BYTES = 1 << 30  # of memory that a GGUF embedder fills with its longest texts
+EMBED_WORKER_START_S = 120.0  # for a GGUF embedder's process to load its model
+EMBED_WORKER_S = 120.0  # for it to answer; it asks for little at a time, but yields to everybody
+EMBED_WORKER_CHARS = 4096  # of the texts it is given at once, so that a query need not wait long
+EMBED_REMOTE_BATCH = 32  # texts in one request to a server
+EMBED_REMOTE_S = 60.0  # for it to answer
+EMBED_REMOTE_QUERY_S = 10.0  # the same for one text: somebody may wait for it
+EMBED_REMOTE_BYTES = 64 * 1024 * 1024  # of one answer
+EMBED_REMOTE_REST_S = 15.0  # after it could not be reached, until it is asked again
+EMBED_REMOTE_CUTS = 8  # times a text is halved that the server calls too long
 TOKENIZER_BYTES = 64 * 1024 * 1024
 
 # --- search index ---------------------------------------------------------------------------
@@ -195,6 +238,7 @@ INDEX_EXACT = 20_000  # passages compared one by one, 5 ms a thousand; Chroma he
 INDEX_SLICE = 2048  # pairs of vectors in memory at once
 INDEX_GROUP = 500  # passages written in one transaction
 INDEX_EMBED = 8  # passages embedded between two looks at whether somebody waits
+INDEX_RETRY_S = 30.0  # until an embedder that failed is tried again
 INDEX_READERS = 4  # connections that are kept open
 INDEX_CACHE_KB = 8192  # of each connection
 INDEX_CHECK_BYTES = 128 * 1024 * 1024  # a larger file is checked only where it is read
@@ -208,6 +252,7 @@ CHROMA_RETRY_S = 30.0  # until an external server that failed is asked again
 CHROMA_FRAME_BYTES = 16 * 1024 * 1024  # of one message from or to its worker
 
 # --- models ---------------------------------------------------------------------------------
+SMALL_MODEL = 3_000_000_000  # weights; with fewer it is helped with calls and memory
 GGUF_HEADER_BYTES = 256 * 1024 * 1024  # real headers are below 32 MiB (tokens and merges)
 GGUF_KEYS = 65_536  # metadata keys
 GGUF_KEY_BYTES = 65_535  # of one key's name, as the format says

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from llmos.client import Client
-from llmos.errors import LlmosError
+from llmos.errors import LlmosError, ProcessEnded
 from llmos.visible import visible
 
 __all__ = ["memory", "mount", "umount"]
@@ -122,7 +122,7 @@ def show(name: str, as_json: bool) -> None:
     async def read() -> Any:
         async with await Client.connect() as client:
             if name.lower().startswith("p"):
-                return await client.pages(name)
+                return await _with_place(client, await client.pages(name))
             known = (await client.facts())["facts"]
             return [fact for fact in known if fact["id"] == name.lower()]
 
@@ -137,10 +137,36 @@ def show(name: str, as_json: bool) -> None:
     about = [first["id"], _day(first["time"]), f"from {first['origin']}"]
     if "pid" in first:
         about.insert(1, f"process {first['pid']}, turn {first['turn']}, {first['kind']}")
+        about += _places(found)
     click.echo(" · ".join(about))
     click.echo(visible("".join(part["text"] for part in found)))
+    if related := [id for part in found for id in part.get("related", [])]:
+        click.echo(f"about the same, in other conversations: {', '.join(related)}")
     for old in reversed(first.get("history", [])):
         click.echo(f"until then ({_day(old['time'])}): {visible(old['text'])}")
+
+
+async def _with_place(client: Client, pages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pages with whether they are in view of their process, and pinned there, while it lives."""
+    try:
+        table = {row["id"]: row for row in await client.page_table(pages[0]["pid"])}
+    except ProcessEnded:
+        return pages
+    told = ("resident", "pinned")
+    return [
+        {**page, **{key: table[page["id"]][key] for key in told}} if page["id"] in table else page
+        for page in pages
+    ]
+
+
+def _places(pages: list[dict[str, Any]]) -> list[str]:
+    """Where the pages of a record are, in a few words."""
+    out = []
+    for key, word in (("resident", "in view"), ("pinned", "pinned")):
+        count = sum(page.get(key, False) for page in pages)
+        if count:
+            out.append(word if count == len(pages) else f"{count} of {len(pages)} pages {word}")
+    return out
 
 
 @memory.command("edit")
@@ -166,12 +192,21 @@ def edit(name: str, text: tuple[str, ...]) -> None:
 @memory.command("pin")
 @click.argument("name")
 @click.option("--off", is_flag=True, help="Unpin it.")
-def pin(name: str, off: bool) -> None:
-    """Have memory NAME stand at the beginning of every conversation."""
+@click.option("--pid", type=int, default=0, help="Of a page: in this process, such as a fork.")
+def pin(name: str, off: bool, pid: int) -> None:
+    """Have NAME stay before the model's eyes.
+
+    A memory (m12) then stands at the beginning of every conversation. A page (p12) stays in view of
+    its conversation, with its turn; one that has left comes back.
+    """
 
     async def change() -> None:
         async with await Client.connect() as client:
-            await client.change_fact(name.lower(), pinned=not off)
+            if name.lower().startswith("p"):
+                where = pid or (await client.pages(name))[0]["pid"]
+                await client.pin_page(where, name.lower(), not off)
+            else:
+                await client.change_fact(name.lower(), pinned=not off)
 
     _run(change())
     click.echo("Unpinned." if off else "Pinned.")

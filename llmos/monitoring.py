@@ -74,7 +74,7 @@ def _table(rows: list[ProcessInfo]) -> list[str]:
     lines = [f"{'PID':>5}  {'STATE':<8} {'PRIORITY':<11} {'AGE':>5} {'CONTEXT':>13}  TITLE"]
     for row in rows:
         context = f"{row.context_tokens}/{row.window_tokens}"
-        age = _age(time.time() - row.active)
+        age = _age(time.time() - row.active) if row.active > 0 else "?"  # nobody told the time
         title = visible(" ".join(row.title.split()))
         lines.append(
             f"{row.pid:>5}  {row.state:<8} {row.priority:<11} {age:>5} {context:>13}  {title}"

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
 import struct
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from llmos import boot as boot_module
 from llmos import limits, paths
 from llmos.boot import boot, lock
-from llmos.config import Config, EngineConfig
+from llmos.config import Config, EngineConfig, MemoryConfig
 from llmos.errors import (
     ConfigError,
     KernelRunning,
@@ -25,6 +28,8 @@ from llmos.errors import (
     StoreError,
     StoreFull,
 )
+from llmos.memory.embed_gguf import GgufEmbedder
+from llmos.memory.embed_remote import RemoteEmbedder
 from llmos.memory.journal import Journal
 
 
@@ -114,6 +119,78 @@ async def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
 
 async def test_a_server_that_is_not_there_is_refused():
     assert isinstance(await refused(config("http://127.0.0.1:9/v1")), RemoteError)
+
+
+@pytest.mark.parametrize(
+    ("embedder", "kind"),
+    [
+        ("no such model", ModelMissing),
+        ("http://127.0.0.1:9/v1", ConfigError),
+        ("/no/such/model.onnx", ModelMissing),
+    ],
+)
+async def test_a_wrong_embedder_is_refused_with_a_remedy(script: Path, embedder: str, kind: type):
+    settings = dataclasses.replace(config(script), memory=MemoryConfig(embedder=embedder))
+    error = await refused(settings)
+    assert isinstance(error, kind) and error.remedy
+
+
+async def test_an_embedder_that_is_a_server_that_is_down_is_waited_for(
+    script: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    memory = MemoryConfig(embedder="http://127.0.0.1:9/v1#m", chroma="off")
+    monkeypatch.setattr(limits, "INDEX_RETRY_S", 0.0)
+    back = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Shaky(RemoteEmbedder):
+        tries = 0
+
+        def load(self) -> None:
+            Shaky.tries += 1
+            if Shaky.tries < 3:
+                super().load()
+            self._dimension = 4
+            loop.call_soon_threadsafe(back.set)
+
+        def embed(self, texts):
+            return np.full((len(texts), 4), 0.5, np.float32)
+
+    monkeypatch.setattr("llmos.memory.embed_remote.RemoteEmbedder", Shaky)
+    async with boot(dataclasses.replace(config(script), memory=memory)) as kernel:
+        assert any("go by words until" in line.message for line in caplog.records)
+        assert kernel.embedder is not None and kernel.memory is not None
+        await kernel.memory.remember("The bins go out on Tuesday.")
+        assert await kernel.search("bins")
+        await asyncio.wait_for(back.wait(), 60)
+        while kernel.memory.index.progress().embedded == 0:
+            await asyncio.sleep(0)
+
+
+async def test_a_kernel_without_an_embedder_knows_words(script: Path):
+    settings = dataclasses.replace(config(script), memory=MemoryConfig(embedder="off"))
+    async with boot(settings) as kernel:
+        assert kernel.embedder is None and kernel.memory is not None
+        await kernel.memory.remember("The bins go out on Tuesday.")
+        assert await kernel.search("bins")
+
+
+async def test_a_missing_starter_embedder_is_no_obstacle_but_is_told(
+    script: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("llmos.models.catalog.locate", lambda *_args, **_options: None)
+    async with boot(config(script)) as kernel:
+        assert kernel.embedder is None
+    assert any("search knows words only" in line.message for line in caplog.records)
+
+
+async def test_a_gguf_embedders_worker_ends_with_the_kernel(script: Path, starter_weights: Path):
+    memory = MemoryConfig(embedder=str(starter_weights), chroma="off")
+    async with boot(dataclasses.replace(config(script), memory=memory)) as kernel:
+        assert isinstance(kernel.embedder, GgufEmbedder)
+        worker = psutil.Process(kernel.embedder.pid)
+        assert worker.is_running()
+    assert not worker.is_running()
 
 
 async def test_a_full_disk_is_told_of_at_the_start(script: Path, monkeypatch: pytest.MonkeyPatch):

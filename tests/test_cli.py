@@ -252,6 +252,16 @@ def test_on_a_terminal_nothing_the_model_wrote_can_act(served: Path):
     assert shown.decode().strip() == visible("\x1b[31mred\x1b[0m") == "␛[31mred␛[0m"
 
 
+def test_nothing_in_what_is_remembered_can_act_on_a_terminal(served: Path):
+    assert run("memory", "add", "red \x1b[31m and \u202eback \x9b2J").returncode == 0
+    for arguments in (["ls"], ["show", "m1"], ["search", "red"], ["export"], ["ls", "--json"]):
+        done = run("memory", *arguments)
+        assert done.returncode == 0 and "red" in done.stdout
+        assert not set(done.stdout) & {"\x1b", "\x9b", "\u202e"}
+    refused = run("memory", "add", "\u200b\x1b")
+    assert refused.returncode == 1 and "no character to be seen" in refused.stderr
+
+
 def test_each_home_has_a_kernel_of_its_own(served: Path, monkeypatch: pytest.MonkeyPatch):
     assert run("ask", "Hello").returncode == 0
     monkeypatch.setenv("LLMOS_HOME", str(served / "other"))

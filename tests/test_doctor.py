@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from llmos import config, paths
 from llmos import doctor as module
-from llmos.config import Config, EngineConfig
+from llmos.config import Config, EngineConfig, MemoryConfig
 from llmos.doctor import Check, doctor, examine
 from llmos.events import Message
 from llmos.memory.journal import Journal
@@ -149,6 +149,33 @@ def test_a_missing_embedder_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module.catalog, "locate", lambda _: None)
     found = check("embedder")
     assert found.status == "warn" and "llmos models pull embedder" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("embedder", "status", "words"),
+    [
+        (
+            "starter",
+            "ok",
+            "all-MiniLM-L6-v2: vectors of 384 numbers, texts of 256 tokens; it works",
+        ),
+        ("off", "ok", "searches go by words"),
+        ("http://127.0.0.1:9/v1#m", "warn", "cannot be reached"),
+        ("http://127.0.0.1:9/v1", "fail", "no server's address"),
+        ("no such model", "fail", "no such model"),
+    ],
+)
+def test_the_embedder_of_the_settings_is_named_and_tried(
+    embedder: str, status: str, words: str, embedder_weights: Path, embedder_tokenizer: Path
+) -> None:
+    found = check("embedder", Config(memory=MemoryConfig(embedder=embedder)))
+    assert (found.status, words in found.detail) == (status, True)
+    assert found.remedy or status == "ok"
+
+
+def test_a_gguf_embedder_is_tried_and_let_go(starter_weights: Path) -> None:
+    settings = Config(memory=MemoryConfig(embedder=str(starter_weights)))
+    assert "vectors of 576 numbers" in check("embedder", settings).detail
 
 
 def test_a_state_directory_that_cannot_be_written_fails(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("experts",),
     ("server",),
     ("boot", "doctor", "fsck"),
-    ("ui", "voice", "ask", "memories", "monitoring", "serve", "bench"),
+    ("ui", "voice", "ask", "dreams", "memories", "monitoring", "serve", "bench"),
     ("cli",),
     ("__main__",),
 )
@@ -37,6 +37,7 @@ ONLY = {
     "ui": {"client", "events", "errors", "visible", "voice"},
     "voice": {"client", "events", "errors", "visible", "ui"},
     "ask": {"client", "events", "errors", "visible"},
+    "dreams": {"client", "events", "errors", "visible"},
     "memories": {"client", "events", "errors", "visible"},
     "monitoring": {"client", "events", "errors", "visible"},
 }

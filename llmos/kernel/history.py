@@ -45,11 +45,12 @@ def before(
     """What belongs to the window of ``pid`` when its turn number ``turn`` begins.
 
     Args:
-        unseen: Pid and number of turns that are left out; what left the window in them has left.
+        unseen: Pid and number of turns that are left out; what left the window in them has left,
+            and what was pinned then is pinned.
     """
     return [
         r
         for r in in_turns(records)
-        if r.stored.message.role == Kind.WINDOW
+        if r.stored.message.role in (Kind.WINDOW, Kind.PIN)
         or ((r.pid != pid or r.stored.turn < turn) and (r.pid, r.stored.turn) not in unseen)
     ]

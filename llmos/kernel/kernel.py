@@ -21,10 +21,12 @@ from llmos.engine.backend import Backend
 from llmos.errors import CallFailed, KernelError, LlmosError, ProcessEnded
 from llmos.events import Event, Message, ProcessChanged, ProcessInfo, StoredMessage, TurnState
 from llmos.kernel.agent import Agent
+from llmos.kernel.dream import Dream
 from llmos.kernel.folders import Folders
 from llmos.kernel.guide import Guide
 from llmos.kernel.history import in_turns, settled
 from llmos.kernel.hub import Hub
+from llmos.kernel.idle import Idle
 from llmos.kernel.memory import Memory
 from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import Budget, Process, State, priority_named
@@ -34,11 +36,15 @@ from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
+from llmos.memory.derived import DreamState, Made
+from llmos.memory.embed import ModelEmbedder
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Page
 from llmos.memory.passages import Hit
+from llmos.memory.records import Record
+from llmos.memory.window import Window
 
 __all__ = ["SIGNALS", "Kernel"]
 
@@ -57,6 +63,7 @@ class Kernel:
         calls: The syscall table.
         guide: Helps small models to their calls.
         memory: What is remembered beyond the windows, started; None for none.
+        embedder: What clients may have their texts embedded by; None for nothing.
         hint: A sentence for the person, such as that a better model fits this machine.
         broken: A sentence for each tool that could not be loaded.
     """
@@ -70,6 +77,7 @@ class Kernel:
         *,
         guide: Guide | None = None,
         memory: Memory | None = None,
+        embedder: ModelEmbedder | None = None,
         hint: str = "",
         broken: Sequence[str] = (),
     ) -> None:
@@ -77,6 +85,7 @@ class Kernel:
         self.backend = backend
         self.journal = journal
         self.calls = calls
+        self.embedder = embedder
         self.hub = Hub(self._turn_states)
         self.stopping = asyncio.Event()
         self.last_active = time.monotonic()
@@ -92,6 +101,24 @@ class Kernel:
         self._agent = Agent(
             backend, calls, Monitor(), journal, self._transcript, publish, config.agent, guide
         )
+
+        self.idle: Idle | None = None
+        if memory is not None:
+            dream = Dream(
+                backend,
+                journal,
+                memory,
+                self._transcript,
+                self._by_use,
+                writes=not backend.info.small,
+            )
+            self.idle = Idle(
+                dream,
+                config.memory.dream_minutes,
+                busy=lambda: self._working,
+                news=lambda: journal.commits,
+                write=not backend.info.native_calls,
+            )
 
     async def restore(self) -> None:
         """Take up the living processes of the journal, and the messages nobody answered.
@@ -111,8 +138,11 @@ class Kernel:
         for record in await asyncio.to_thread(self.journal.unanswered):
             await self.journal.finish_turn(record.pid, record.stored.turn, "taken up")
             self._processes[record.pid].mailbox.append(record.stored)
+        self._forget_at_rest()  # what a kill came before; turns wait for it
         for process in self._living_ones():
             self._wake(process)
+        if self.idle is not None:
+            self.idle.start()
 
     # --- processes --------------------------------------------------------------------------
 
@@ -328,10 +358,44 @@ class Kernel:
 
     async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
         """Every page of a conversation, and whether it is in view."""
+        return (await self._window(pid)).pages()
+
+    async def front(self, pid: int) -> str:
+        """What the model is told before all that was said: the system prompt with what it holds."""
+        return (await self._window(pid)).messages()[0].content
+
+    async def pinned(self, pid: int) -> set[str]:
+        """Ids of the pages that stay in view of a process when room is made."""
+        return (await self._window(pid)).pinned()
+
+    async def pin_page(self, pid: int, page: str, pinned: bool = True) -> None:
+        """Have a page stay in view of a process, with its turn, or no longer.
+
+        Raises:
+            NotStored: Nothing that was said in it is called so.
+            KernelError: It is answering; or pinned pages would fill too much of the window.
+        """
         process = self._living(pid)
         await self._forgotten()
-        window = await self._transcript.open(process, process.first_open_turn or process.turns + 1)
-        return window.pages()
+        if process.task is not None:
+            raise KernelError(f"Process {pid} is answering.", remedy="Pin it when that is done.")
+        process.stop_ahead()
+        # In the place of a turn, so that none begins and nothing is forgotten meanwhile.
+        process.task = asyncio.create_task(self._pin(process, page, pinned), name=f"pin {page}")
+        await asyncio.shield(process.task)
+
+    async def _pin(self, process: Process, page: str, pinned: bool) -> None:
+        try:
+            await self._transcript.pin(process, page, pinned)
+        finally:
+            process.task = None
+            self._forget_at_rest()
+            self._wake(process)
+
+    async def _window(self, pid: int) -> Window:
+        process = self._living(pid)
+        await self._forgotten()
+        return await self._transcript.open(process, process.first_open_turn or process.turns + 1)
 
     async def facts(self) -> list[Fact]:
         """What is remembered, newest first."""
@@ -356,6 +420,15 @@ class Kernel:
             await memory.facts.pin(id, pinned)
         return memory.facts.get(id)
 
+    async def would_forget(self, written: str) -> list[Record]:
+        """The records that ``forget`` would empty, in the journal's order.
+
+        Raises:
+            NotStored: There is nothing of that name.
+        """
+        await self._forgotten()
+        return await self._memory().would_forget(written)
+
     async def forget(self, written: str) -> int:
         """Remove a fact (``m12``) or a page (``p12``) for good, and everything made of it.
 
@@ -366,11 +439,59 @@ class Kernel:
             NotStored: There is nothing of that name.
             KernelError: A turn is under way, which may be reading it.
         """
-        if any(process.task is not None for process in self._processes.values()):
-            raise KernelError("Something is being answered.", remedy="Forget it when that is done.")
         await self._forgotten()
+        self._require_rest("Forget it when that is done.")
         self._forgetting = asyncio.create_task(self._forget(written))
         return await asyncio.shield(self._forgetting)
+
+    async def dream(self) -> None:
+        """Consolidate memory now; see ``kernel/dream.py``. Returns at once."""
+        self._require_open()
+        await self._idle().begin()
+
+    async def wake(self) -> None:
+        """Stop dreaming, and return when it has stopped."""
+        await self._idle().wake()
+
+    def dreaming(self) -> tuple[DreamState, bool, str]:
+        """How far the dream is, whether it goes on, and why it ended early."""
+        idle = self._idle()
+        return idle.state, idle.dreaming, idle.error
+
+    async def derived(self) -> list[Made]:
+        """What dreams have made, newest first."""
+        return await asyncio.to_thread(self._memory().derived.made)
+
+    async def links(self) -> dict[str, list[str]]:
+        """For each page those of other conversations that are about the same."""
+        return await asyncio.to_thread(self._memory().derived.links)
+
+    async def undo(self, written: str) -> int:
+        """Undo something that a dream made (``d12``); it is not made again.
+
+        Returns:
+            How many records were erased.
+
+        Raises:
+            NotStored: Nothing derived is called so.
+            KernelError: A turn is under way, which may be reading it.
+        """
+        await self._idle().wake()
+        await self._forgotten()
+        self._require_rest("Undo it when that is done.")
+        self._forgetting = asyncio.create_task(self._undo(written))
+        return await asyncio.shield(self._forgetting)
+
+    async def _undo(self, written: str) -> int:
+        try:
+            return await self._memory().undo(written)
+        finally:
+            self._transcript.shut(self._processes.values())
+
+    def _require_rest(self, remedy: str) -> None:
+        """See that no turn is under way: it may have in view what is to go."""
+        if any(process.task is not None for process in self._processes.values()):
+            raise KernelError("Something is being answered.", remedy=remedy)
 
     def _forget_at_rest(self) -> None:
         """Forget what a process was told to forget, once nothing is being answered."""
@@ -396,17 +517,19 @@ class Kernel:
         if aheads:
             await asyncio.wait(aheads)  # or it would be kept after all
         try:
-            return await self._memory().forget(written)
+            count = await self._memory().forget(written)
         finally:
+            self._transcript.shut(self._processes.values())
             for process in self._processes.values():
-                process.window = None  # made from the journal anew
-                process.context_tokens = 0  # and counted anew
+                process.context_tokens = 0  # counted anew
                 process.title = self.journal.process(process.pid).title
             await self.backend.forget()
+        await self._memory().forgotten(written)
+        return count
 
     async def _forgotten(self) -> None:
         """Wait until what is being forgotten is."""
-        if self._forgetting is not None and not self._forgetting.done():
+        while self._forgetting is not None and not self._forgetting.done():
             await asyncio.wait({self._forgetting})
 
     def mounts(self) -> list[tuple[Mount, Progress | None]]:
@@ -441,16 +564,18 @@ class Kernel:
         """A conversation that happened elsewhere, as a new process.
 
         Args:
-            said: Role (``user`` or ``assistant``), text and time of each message, oldest first.
+            said: Role (``user`` or ``assistant``), text and time of each message, oldest first; of
+                one without a time (0) it is that of the one before, or now.
             title: Its title; made of the first message where empty.
             mine: Whether ``user`` is the person here; what others said is trusted by nobody.
         """
         self._require_open()
-        drafts, turn = [], 0
+        drafts, turn, last = [], 0, time.time()
         for role, text, moment in said:
+            last = moment or last
             turn += role == "user" or not turn
             trusted = Origin.USER if mine and role == "user" else Origin.UNTRUSTED
-            drafts.append(Draft(Message(role, text), turn, moment, Label(trusted)))
+            drafts.append(Draft(Message(role, text), turn, last, Label(trusted)))
         title = (title or _title(said[0][1] if said else ""))[: limits.TITLE_CHARS]
         past = Conversation(title=title, created=time.time(), items=drafts)
         made = await self.journal.import_process(past)
@@ -465,6 +590,7 @@ class Kernel:
             ProcessEnded: The process has ended.
         """
         process = self._living(pid)
+        self.touch()
         await self._forgotten()
         idle = process.task is None and not process.mailbox and process.state is State.READY
         if idle and text.strip() and not self._closing:
@@ -558,8 +684,18 @@ class Kernel:
     @property
     def busy(self) -> bool:
         """Whether anybody listens or anything runs, requests of other programs included."""
+        return bool(len(self.hub)) or self._working
+
+    @property
+    def _working(self) -> bool:
         generating = any(self.backend.stats().get(name) for name in ("running", "waiting"))
-        return bool(len(self.hub)) or generating or any(p.task for p in self._processes.values())
+        return generating or any(p.task for p in self._processes.values())
+
+    def touch(self) -> None:
+        """Somebody does something: what is done while nobody is there stops at once."""
+        self.last_active = time.monotonic()
+        if self.idle is not None:
+            self.idle.touch()
 
     async def shutdown(self) -> None:
         """Ask whoever serves the kernel to stop; returns at once."""
@@ -571,6 +707,8 @@ class Kernel:
         Messages that wait are answered when a kernel starts again.
         """
         self._closing = True
+        if self.idle is not None:
+            await self.idle.close()
         await self._forgotten()
         for process in self._processes.values():
             process.mailbox.clear()
@@ -600,9 +738,18 @@ class Kernel:
             raise KernelError("This kernel has no memory.")
         return self.memory
 
+    def _idle(self) -> Idle:
+        if self.idle is None:
+            raise KernelError("This kernel has no memory.")
+        return self.idle
+
     def _require_open(self) -> None:
         if self._closing:
             raise KernelError("The kernel is stopping.")
+
+    def _by_use(self) -> list[Process]:
+        """The living processes, those used last first."""
+        return sorted(self._living_ones(), key=lambda p: -p.active)
 
     def _living_ones(self) -> list[Process]:
         return [p for p in self._processes.values() if p.state is not State.ENDED]
@@ -656,6 +803,7 @@ class Kernel:
         if self._closing or not self.backend.alive:
             return  # the next kernel answers
         if process.state is not State.STOPPED:
+            self.touch()
             process.idle.clear()
             process.task = asyncio.create_task(self._run(process), name=f"process {process.pid}")
 

@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from llmos import limits
 from llmos.config import AgentConfig
 from llmos.engine.backend import Backend, Priority, Prompt, SamplingParams
-from llmos.errors import LlmosError
+from llmos.errors import KernelError, LlmosError, NotStored
 from llmos.events import Event, Message, Recalled, StoredMessage, WindowChanged
 from llmos.kernel.history import TOO_LONG, before
 from llmos.kernel.memory import Memory
-from llmos.kernel.process import Process
+from llmos.kernel.process import Process, State
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin, join
+from llmos.memory.derived import Summary
 from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
-from llmos.memory.pages import Kind
+from llmos.memory.pages import Kind, pages_of
 from llmos.memory.recall import Recalled as Brought
 from llmos.memory.records import Record
 from llmos.memory.window import Change, Window, digest
@@ -67,28 +68,70 @@ class Transcript:
         self._publish = publish
         self._config = config
         self._memory = memory
+        self._open: dict[int, Process] = {}  # whose windows are open, those used last at the end
+        self._shut = 0  # times windows were shut because of an erasure
         #: What is rendered before a reply, where nobody says otherwise; the agent knows.
         self.shape: Shape = lambda messages: (messages, ())
 
     # --- what is said -----------------------------------------------------------------------
 
     async def open(self, process: Process, turn: int) -> Window:
-        """The process's window as it stands before ``turn``: made from the journal, once."""
-        if process.window is None:
-            window = Window(process.system or self._config.system or SYSTEM)
+        """The process's window as it stands before ``turn``: made from the journal, once.
 
-            def read() -> None:
-                records = self._journal.records(process.pid)
-                unseen = self._journal.turns_ended(process.pid, TOO_LONG)
-                for record in before(records, process.pid, turn, unseen):
-                    window.add(record)
-
-            await asyncio.to_thread(read)
-            process.window = window
+        Where the front was erased, it is built anew, and that is kept: what had left stays out.
+        """
+        while process.window is None:
+            shut = self._shut
+            window = await asyncio.to_thread(self._read, process, turn)
+            if window.stale:
+                change = window.rebuilt(**self._core())
+                await self._journal_change(process, process.turn_number, change, ())
+                window.apply(change)
+            if process.window is None and shut == self._shut:  # nothing was erased meanwhile
+                process.window = window
+        self._used(process)
         return process.window
+
+    def _read(self, process: Process, turn: int) -> Window:
+        window = Window(
+            process.system or self._config.system or SYSTEM,
+            summary_bytes=int(self._backend.info.window * limits.SUMMARY_SHARE),
+        )
+        records = self._journal.records(process.pid)
+        unseen = self._journal.turns_ended(process.pid, TOO_LONG)
+        for record in before(records, process.pid, turn, unseen):
+            window.add(record)
+        for record in self._journal.records_of(Kind.SUMMARY):
+            if not record.erased:
+                told = Summary.from_json(record.stored.message.content)
+                window.summarise(record.stored.id, told)
+        return window
+
+    def shut(self, processes: Iterable[Process]) -> None:
+        """Have windows made from the journal anew: what stands in it has changed."""
+        self._shut += 1
+        for process in processes:
+            process.window = None
+
+    def _used(self, process: Process) -> None:
+        """Shut the windows of idle processes that were used longest ago, where all hold too much.
+
+        They are made from the journal again when they are needed.
+        """
+        self._open.pop(process.pid, None)
+        self._open[process.pid] = process
+        total = sum(_records(other) for other in self._open.values())
+        for pid, other in list(self._open.items()):
+            over = total > limits.WINDOW_RECORDS or other.state is State.ENDED
+            if over and other is not process and other.task is None:
+                total -= _records(other)
+                other.window = None
+            if other.window is None:
+                del self._open[pid]
 
     async def begin(self, process: Process, message: StoredMessage) -> None:
         """Show the model a message that is in the journal already, and what belongs to it."""
+        await self._begin_anew(process, message)
         if self._memory is not None:
             await self._tell_core(process, message.turn, self._memory.facts)
         await self._show(process, Record(process.pid, message, Label(Origin.USER)))
@@ -102,6 +145,22 @@ class Transcript:
             self._publish(
                 Recalled(pid=process.pid, turn=message.turn, pages=found.pages, places=found.places)
             )
+
+    async def _begin_anew(self, process: Process, message: StoredMessage) -> None:
+        """Of a turn that a kill came into, what was shown with its message is shown no more."""
+
+        def read() -> list[str]:
+            ids: list[str] = []
+            found = self._journal.following(message.seq, (Kind.NOTE, Kind.RECALLED))
+            while found is not None:
+                if found.stored.turn == message.turn:
+                    ids += (page.id for page in pages_of(found))
+                found = self._journal.following(found.stored.seq, (Kind.NOTE, Kind.RECALLED))
+            return ids
+
+        left = await asyncio.to_thread(read)
+        if left:
+            await self._change(process, message.turn, self._window(process).without(left), ())
 
     def _core(self) -> dict[str, Any]:
         """What is folded into a front, for ``Window.evict`` and ``Window.rebuilt``."""
@@ -136,7 +195,7 @@ class Transcript:
         """
         window, core = self._window(process), facts.core()
         now = digest(facts.core_sources())
-        if window.core == now:
+        if window.told == now:
             return
         if window.held:
             text = f"(From now on this holds.)\n{core or 'What was noted before holds no more.'}"
@@ -201,10 +260,50 @@ class Transcript:
         if held is None:
             return
         room = int(self._backend.info.window * limits.MESSAGE_SHARE)
-        evicted = window.trim(held, self._backend.count, room)
-        if evicted:
-            change = Change(evicted, window.front, window.core, window.sources)
+        change = window.trim(held, self._backend.count, room)
+        if change is not None:
             await self._change(process, held.turn[1], change, ())
+
+    async def pin(self, process: Process, written: str, pinned: bool = True) -> None:
+        """Have a page stay in view when room is made, with its turn, or no longer.
+
+        One that is out of view comes back at once, in its place; the front is built anew without
+        its handle. No turn may be under way.
+
+        Args:
+            process: In whose window.
+            written: A page's id, or that of a record, which means all its pages.
+            pinned: False lets it go again.
+
+        Raises:
+            NotStored: Nothing that was said in this conversation is called so.
+            KernelError: Pinned pages would fill too much of the window.
+        """
+        window = await self.open(process, process.first_open_turn or process.turns + 1)
+        ids = window.named(written)
+        if not ids:
+            name = written.strip()[:40]
+            raise NotStored(f"Nothing that was said in process {process.pid} is called {name!r}.")
+        change = None
+        if pinned:
+            room = int(self._backend.info.window * limits.PINNED_SHARE)
+            change = await asyncio.to_thread(
+                lambda: window.brought(ids, self._backend.count, room, **self._core())
+            )
+            if change is None:
+                raise KernelError(
+                    f"Pinned pages, with the turns they stand in, may hold {room:,} tokens of this "
+                    f"window, and with {written.strip()} they would hold more.",
+                    remedy="Unpin others, or pin a part of it; llmos memory add keeps a sentence.",
+                )
+        message = Message(Kind.PIN, "pin" if pinned else "unpin", name=" ".join(ids))
+        turn, label = process.turn_number, Label(Origin.USER)
+        await self._journal.append(process.pid, message, turn=turn, label=label, id=new_id())
+        window.pin(ids, pinned)
+        if change is not None and (change.evicted or change.returned):
+            await self._change(process, turn, change, ())
+            process.context_tokens = 0  # nobody has counted it
+            await self._compute_front(process)
 
     # --- room -------------------------------------------------------------------------------
 
@@ -219,7 +318,9 @@ class Transcript:
         while True:
             prompt = await self._rendered(shape(self._window(process).messages()))
             used = self._backend.size(prompt)
-            if used + spare <= self._room or not await self._make_room(process, prompt, used):
+            if used + spare <= self._room:
+                return prompt
+            if not await self._make_room(process, prompt, used, squeeze=True):
                 return prompt
 
     @property
@@ -238,9 +339,18 @@ class Transcript:
             prompt = await self._rendered(self.shape(window.messages()), generate=False)
             if not await self._make_room(process, prompt, self._backend.size(prompt)):
                 return
-            prompt = await self._rendered(self.shape(window.messages()), generate=False)
         except LlmosError as error:  # the next turn makes room for itself
             log.warning("no room was made in process %d: %s", process.pid, error)
+            return
+        await self._compute_front(process)
+
+    async def _compute_front(self, process: Process) -> None:
+        """Have what changed at the front computed before the next turn needs it."""
+        try:
+            messages = self._window(process).messages()
+            prompt = await self._rendered(self.shape(messages), generate=False)
+        except LlmosError as error:
+            log.warning("nothing is computed ahead in process %d: %s", process.pid, error)
             return
         process.context_tokens = self._backend.size(prompt)
         self.ahead(process, prompt)
@@ -286,11 +396,24 @@ class Transcript:
         messages, tools = shaped
         return await self._backend.prompt(messages, tools=tools, generate=generate)
 
-    async def _make_room(self, process: Process, prompt: Prompt, used: int) -> bool:
-        """Have turns leave down to ``limits.LOW_SHARE`` of the window; False where nothing can."""
+    async def _make_room(
+        self, process: Process, prompt: Prompt, used: int, *, squeeze: bool = False
+    ) -> bool:
+        """Have turns leave down to ``limits.LOW_SHARE`` of the window; False where nothing can.
+
+        Args:
+            process: Whose window.
+            prompt: What is in view of it, rendered.
+            used: Tokens of that.
+            squeeze: Where no turn can leave, show less of the newest one.
+        """
         window, size = self._window(process), self._backend.info.window
+        relevance = await self._memory.relevance(window) if self._memory is not None else {}
         window.measure(lambda texts: self._backend.sizes(prompt, texts))
-        change = window.evict(used - int(size * limits.LOW_SHARE), size, **self._core())
+        excess = used - int(size * limits.LOW_SHARE)
+        change = window.evict(excess, size, relevance=relevance, **self._core())
+        if change is None and squeeze:
+            change = window.squeeze(excess, self._backend.count)
         if change is None:
             return False
         leaving = set(change.evicted)
@@ -301,12 +424,23 @@ class Transcript:
     async def _change(
         self, process: Process, turn: int, change: Change, labels: Sequence[Label]
     ) -> None:
-        label = Label(join(*labels).origin if labels else Origin.SYSTEM, change.sources)
-        message = Message(Kind.WINDOW, change.to_json())
-        await self._journal.append(process.pid, message, turn=turn, label=label, id=new_id())
+        """Keep a change of the window, then make it."""
+        await self._journal_change(process, turn, change, labels)
         self._window(process).apply(change)
         self._publish(WindowChanged(pid=process.pid, turn=turn, evicted=change.evicted))
+
+    async def _journal_change(
+        self, process: Process, turn: int, change: Change, labels: Sequence[Label]
+    ) -> None:
+        label = Label(join(*labels).origin if labels else Origin.SYSTEM, change.sources)
+        message = change.message()
+        await self._journal.append(process.pid, message, turn=turn, label=label, id=new_id())
 
     def _window(self, process: Process) -> Window:
         assert process.window is not None, "the window is opened before it is used"
         return process.window
+
+
+def _records(process: Process) -> int:
+    """What a process's window holds in memory, in records; an empty window counts as one."""
+    return len(process.window.held) + 1 if process.window is not None else 0

@@ -136,6 +136,7 @@ def insert_record(
     places = ", ".join(f":{column}" for column in values)
     db.execute(f"INSERT INTO messages ({columns}) VALUES ({places})", values)
     failpoint("journal.append")
+    failpoint(f"journal.append.{record.row['role']}")
     if erased is None:
         db.execute("INSERT INTO contents VALUES (?, ?, ?)", (seq, record.salt, record.body))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmos import limits
@@ -56,7 +56,8 @@ class Conversation:
             has put in those of this journal.
         created / ended: Seconds since the epoch; ``ended`` is None for one that lives on.
         items: Read while they are written, once.
-        left_out: Sentences about what the file holds and this does not.
+        left_out: Sentences about what the file holds and this does not, or the other way round;
+            whole once the items are read.
     """
 
     title: str = ""
@@ -71,7 +72,7 @@ class Conversation:
     ended: float | None = None
     reason: str = ""
     items: Iterable[Draft | PastCall | PastTurn] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from llmos.memory.journal import Journal
 from llmos.memory.records import IMPORTED
 from llmos.memory.writer import connect, translate
 
-__all__ = ["Erased", "erase", "holding"]
+__all__ = ["Erased", "erase", "holding", "reach"]
 
 #: A title this short may stand in a text by accident, unless the text begins with it.
 _TITLE_CHARS = 8
@@ -51,7 +51,9 @@ class Erased:
     titles: tuple[int, ...]
 
 
-async def erase(journal: Journal, seqs: Iterable[int], reason: str) -> Erased:
+async def erase(
+    journal: Journal, seqs: Iterable[int], reason: str, *, scrub: bool = True
+) -> Erased:
     """Remove the contents of records and of all that was made of them.
 
     When this returns, no file of the journal holds a byte of them. If it is cut off in between
@@ -60,6 +62,9 @@ async def erase(journal: Journal, seqs: Iterable[int], reason: str) -> Erased:
     Args:
         seqs: Places of records.
         reason: Kept with each erasure; it must not repeat what is erased.
+        scrub: Rewrite the file at once. Otherwise the caller does (``Journal.scrub``), once what
+            else there is of the contents is gone: a reader that holds the file is no reason to
+            leave it there.
 
     Raises:
         StoreError: There is no such record; or the contents are erased, but there is no room to
@@ -74,8 +79,26 @@ async def erase(journal: Journal, seqs: Iterable[int], reason: str) -> Erased:
         return done
 
     done = await journal.change(write)
-    await journal.scrub()
+    if scrub:
+        await journal.scrub()
     return done
+
+
+async def reach(journal: Journal, seqs: Iterable[int]) -> list[int]:
+    """Places of the records that ``erase`` would empty: these, and all that was made of them.
+
+    Raises:
+        StoreError: There is no such record, or the journal cannot be read.
+    """
+    return await asyncio.to_thread(_reach, journal.path, sorted(set(seqs)))
+
+
+def _reach(path: Path, wanted: Sequence[int]) -> list[int]:
+    with closing(connect(path)) as db:
+        try:
+            return sorted(_derived(db, wanted))
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
 
 
 async def holding(journal: Journal, text: str) -> list[int]:

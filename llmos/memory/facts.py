@@ -10,8 +10,11 @@ Knows records; the index and the windows are told by the caller.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -20,6 +23,7 @@ from llmos import limits
 from llmos.errors import NotStored, StoreError
 from llmos.events import Message
 from llmos.labels import Label, Origin
+from llmos.memory.bulk import Conversation
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
 from llmos.memory.passages import Passage
@@ -33,6 +37,7 @@ Block: TypeAlias = Literal["fact", "user", "assistant"]
 BLOCKS: tuple[Block, ...] = ("fact", "user", "assistant")
 _HEADINGS = {"user": "About the person you talk with:", "assistant": "What you are for:"}
 _ID = re.compile(r"m[1-9]\d{0,17}")
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a sign that show nothing
 _HOME = "memory"  # why the process ended that keeps what is said in none
 
 
@@ -48,7 +53,10 @@ class Fact:
         label: Where it came from.
         pinned: Shown in every conversation, whatever its block.
         history: Older texts with their times, oldest first.
+        merged: Texts that say no more than this one and were kept apart before, oldest first.
         records: What made it: places in the journal, and the ids of the records there.
+        said: In which process and turn each of its texts was said that was said in a conversation,
+            oldest first.
     """
 
     id: str
@@ -58,7 +66,9 @@ class Fact:
     label: Label
     pinned: bool = False
     history: tuple[tuple[float, str], ...] = ()
+    merged: tuple[str, ...] = ()
     records: Mapping[int, str] = field(default_factory=dict)
+    said: tuple[tuple[int, int], ...] = ()
 
 
 class Facts:
@@ -69,15 +79,19 @@ class Facts:
     """
 
     def __init__(self, journal: Journal) -> None:
+        #: Held by whoever changes what is known, from looking at it until it is changed.
+        self.changing = asyncio.Lock()
         self._journal = journal
         self._facts: dict[str, Fact] = {}
+        self._into: dict[str, str] = {}  # what was merged, and into which
         self._home = 0
 
     def load(self) -> None:
         """Read them from the journal; call it in a thread, and again after an erasure."""
-        self._facts.clear()
+        fresh = Facts(self._journal)  # whoever reads meanwhile sees the old ones, all of them
         for record in self._journal.records_of(Kind.MEMORY):
-            self._take(record)
+            fresh._take(record)
+        self._facts, self._into = fresh._facts, fresh._into
 
     def all(self) -> list[Fact]:
         """What is remembered now, newest first."""
@@ -90,7 +104,7 @@ class Facts:
             NotStored: There is none.
         """
         try:
-            return self._facts[id.strip().lower()]
+            return self._facts[self._now(id.strip().lower())]
         except KeyError:
             raise NotStored(f"There is no memory {id.strip()[:40]!r}.") from None
 
@@ -125,12 +139,13 @@ class Facts:
         text = _checked(text)
         if block not in BLOCKS:
             raise StoreError(f"There is no block {block!r}; there are {', '.join(BLOCKS)}.")
-        same = [f for f in self._facts.values() if f.text == text and f.block == block]
-        if same:
-            return await self._change("update", same[0].id, (pid, turn), label, text=text)
-        if block != "fact":
-            self._require_core(len(text))
-        return await self._change("remember", "", (pid, turn), label, text=text, block=block)
+        async with self.changing:
+            same = [f for f in self._facts.values() if f.text == text and f.block == block]
+            if same:
+                return await self._change("update", same[0].id, (pid, turn), label, text=text)
+            if block != "fact":
+                self._require_core(len(text))
+            return await self._change("remember", "", (pid, turn), label, text=text, block=block)
 
     async def update(
         self, id: str, text: str, *, label: Label | None = None, pid: int = 0, turn: int = 0
@@ -141,10 +156,12 @@ class Facts:
             NotStored: There is no such fact.
             StoreError: The text is empty or too long, or cannot be kept.
         """
-        fact, text = self.get(id), _checked(text)
-        if _stands_in(fact):
-            self._require_core(len(text) - len(fact.text))
-        return await self._change("update", fact.id, (pid, turn), label, text=text)
+        text = _checked(text)
+        async with self.changing:
+            fact = self.get(id)
+            if _stands_in(fact):
+                self._require_core(len(text) - len(fact.text))
+            return await self._change("update", fact.id, (pid, turn), label, text=text)
 
     async def pin(self, id: str, pinned: bool = True) -> Fact:
         """Have a fact stand in the front of every conversation, or no longer.
@@ -153,10 +170,46 @@ class Facts:
             NotStored: There is no such fact.
             StoreError: The front would be too long.
         """
-        fact = self.get(id)
-        if pinned and not _stands_in(fact):
-            self._require_core(len(fact.text))
-        return await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
+        async with self.changing:
+            fact = self.get(id)
+            if pinned and not _stands_in(fact):
+                self._require_core(len(fact.text))
+            return await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
+
+    async def merge(self, id: str, into: str) -> Fact:
+        """Have a fact stand no longer beside another that says as much and more.
+
+        Erasing the record of it undoes that; forgetting the one forgets both.
+
+        Raises:
+            NotStored: There is no such fact.
+            StoreError: They are the same one, or it cannot be kept.
+        """
+        async with self.changing:
+            less, more = self.get(id), self.get(into)
+            if less is more:
+                raise StoreError("A memory cannot be merged into itself.")
+            sources = (*less.records.values(), *more.records.values())
+            label = Label(max(less.label.origin, more.label.origin), sources)
+            return await self._change("merge", less.id, (0, 0), label, into=more.id)
+
+    async def home(self) -> int:
+        """The process that keeps what was said in none. It has ended as soon as it began."""
+        if not self._home:
+            ended = [p.pid for p in self._journal.processes(ended=True) if p.reason == _HOME]
+            if ended:
+                self._home = ended[0]
+            else:  # made and ended in one write: a kill leaves none that lives
+                now = time.time()
+                made = Conversation(title="Memory", created=now, ended=now, reason=_HOME)
+                self._home = (await self._journal.import_process(made)).pid
+        return self._home
+
+    def _now(self, id: str) -> str:
+        """What a fact is called now: the name of the one it was merged into, or its own."""
+        while id in self._into:
+            id = self._into[id]
+        return id
 
     def _require_core(self, more: int) -> None:
         """See that what every conversation begins with stays short enough for any window."""
@@ -173,23 +226,12 @@ class Facts:
         content = json.dumps({"op": op, "id": id, **given}, ensure_ascii=False)
         label = label or Label(Origin.USER)
         pid, turn = place
-        where = pid or await self._own_process()
+        where = pid or await self.home()
         message = Message(Kind.MEMORY, content)
         stored = await self._journal.append(where, message, turn=turn, label=label)
         made = self._take(Record(where, stored, label))
         assert made is not None
         return made
-
-    async def _own_process(self) -> int:
-        """The process that keeps what was said in none. It has ended as soon as it began."""
-        if not self._home:
-            ended = [p.pid for p in self._journal.processes(ended=True) if p.reason == _HOME]
-            if ended:
-                self._home = ended[0]
-            else:
-                self._home = (await self._journal.create_process(title="Memory")).pid
-                await self._journal.end_process(self._home, _HOME)
-        return self._home
 
     def _take(self, record: Record) -> Fact | None:
         """Add a change up; None for one that makes no sense (it was erased, or names what was)."""
@@ -199,11 +241,15 @@ class Facts:
             op, id = data["op"], data["id"] or f"m{stored.seq}"
             if not _ID.fullmatch(id) or not isinstance(data.get("text", ""), str):
                 return None
+            id = self._now(id)
             old = self._facts.get(id)
             made = {**(old.records if old else {}), stored.seq: stored.id}
+            said = ((record.pid, stored.turn),) if stored.turn else ()
             if op == "remember":
                 block: Block = data["block"] if data["block"] in BLOCKS else "fact"
-                fact = Fact(id, data["text"], block, stored.time, record.label, records=made)
+                fact = Fact(
+                    id, data["text"], block, stored.time, record.label, records=made, said=said
+                )
             elif old is None:
                 return None
             elif op == "update":
@@ -217,12 +263,31 @@ class Facts:
                     label=record.label,
                     history=history,
                     records=made,
+                    said=tuple(dict.fromkeys((*old.said, *said))),
                 )
+            elif op == "merge":
+                return self._merge(old, str(data["into"]), stored.seq, stored.id)
             else:
                 fact = replace(old, pinned=op == "pin", records=made)
         except (ValueError, KeyError, TypeError):
             return None
         self._facts[id] = fact
+        return fact
+
+    def _merge(self, less: Fact, into: str, seq: int, record: str) -> Fact | None:
+        more = self._facts.get(self._now(into))
+        if more is None or more is less:
+            return None
+        del self._facts[less.id]
+        self._into[less.id] = more.id
+        fact = replace(
+            more,
+            pinned=more.pinned or less.pinned,
+            merged=(*more.merged, *less.merged, less.text),
+            records={**more.records, **less.records, seq: record},
+            said=(*more.said, *less.said),
+        )
+        self._facts[fact.id] = fact
         return fact
 
 
@@ -256,10 +321,17 @@ def _stands_in(fact: Fact) -> str:
     return "user" if fact.pinned else ""
 
 
+def _seen(character: str) -> bool:
+    """Whether a person sees something where this character stands alone."""
+    return unicodedata.category(character)[0] in "LNPS" and character not in _BLANK
+
+
 def _checked(text: str) -> str:
     text = " ".join(text.split())
-    if not text:
-        raise StoreError("There is nothing to remember.")
+    if not any(_seen(character) for character in text):
+        raise StoreError(
+            "There is nothing to remember." if not text else "This has no character to be seen."
+        )
     if len(text) > limits.FACT_CHARS:
         raise StoreError(f"A memory has at most {limits.FACT_CHARS} characters.")
     return text

@@ -80,19 +80,9 @@ class Feed:
         """Take what was said at these places out of the context of what follows them."""
         self._before.clear()
         for seq in gone:
-            after = await asyncio.to_thread(self._following, seq)
+            after = await asyncio.to_thread(self._journal.following, seq, CONVERSATION)
             if after is not None:
                 await self._index.put(passages_of(pages_of(after)))
-
-    def _following(self, seq: int) -> Record | None:
-        """What was said next in the same process."""
-        record = self._journal.record(seq)
-        if record is None:
-            return None
-        for after in self._journal.records(record.pid, seq):
-            if after.pid == record.pid and after.stored.message.role in CONVERSATION:
-                return after
-        return None
 
     def _passages(self, record: Record) -> Sequence[Passage]:
         if record.stored.message.role not in CONVERSATION:

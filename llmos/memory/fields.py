@@ -13,12 +13,14 @@ from typing import Any, NoReturn, TypeVar
 
 from llmos import limits
 
-__all__ = ["LATEST", "Fields"]
+__all__ = ["LATEST", "UNTOLD", "Fields"]
 
 E = TypeVar("E", bound=StrEnum)
 _MOST = (1 << 62) - 1  # SQLite keeps twice as much: one can be added
 #: Seconds from the epoch that every calendar here can tell, into either direction.
 LATEST = 2.5e11
+#: Said of a conversation that does not tell all its times.
+UNTOLD = "Of some of it no time is told: the time before it stands there, or that of the file."
 
 
 @dataclass(frozen=True, slots=True)

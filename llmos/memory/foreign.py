@@ -17,7 +17,7 @@ from llmos.events import Message, ToolCall
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
-from llmos.memory.fields import LATEST, Fields
+from llmos.memory.fields import LATEST, UNTOLD, Fields
 from llmos.memory.values import Value, Values
 
 __all__ = ["conversations"]
@@ -55,7 +55,7 @@ def conversations(
             if not isinstance(messages, list):
                 row.wrong("“messages” is no list")
             inner = (Value(value.line, m if isinstance(m, dict) else {}) for m in messages)
-            talk = _Talk(mine, _seconds(value.data.get("create_time"), time))
+            talk = _Talk(mine, _seconds(value.data.get("create_time")) or time)
             yield talk.conversation(title if isinstance(title, str) else "", inner, values)
         else:
             row.wrong(
@@ -72,8 +72,10 @@ class _Talk:
     """Makes records of messages, one after the other, turn by turn."""
 
     def __init__(self, mine: bool, time: float) -> None:
+        self.left_out: list[str] = []
         self._mine = mine
-        self._time = time
+        self._created = time
+        self._last = time  # when what was read last was said, as far as is known
         self._turn = 0
         self._open: dict[str, str] = {}  # calls of this turn without a result: id to name
         self._made = 0
@@ -82,21 +84,20 @@ class _Talk:
         """One conversation of messages; its system prompt has to come first to be taken over."""
         first = next(messages, None)
         system = ""
-        left_out: tuple[str, ...] = ()
         rest = messages if first is None else chain([first], messages)
         if first is not None and first.data.get("role") in _SYSTEM:
             rest = messages
             if self._mine:
                 system = _content(_fields(first, values))
             else:
-                left_out = (_LEFT_OUT,)
+                self.left_out.append(_LEFT_OUT)
         items = (draft for value in rest for draft in self._message(value, values))
         return Conversation(
             title=title.strip()[: limits.TITLE_CHARS],
             system=system,
-            created=self._time,
+            created=self._created,
             items=items,
-            left_out=left_out,
+            left_out=self.left_out,
         )
 
     def _message(self, value: Value, values: Values) -> Iterator[Draft]:
@@ -106,7 +107,7 @@ class _Talk:
             return
         if role not in (_PERSON, _MODEL, _TOOL, "function"):
             row.wrong(f"a message cannot have the role {role[:40]!r}")
-        time = _seconds(value.data.get("create_time"), self._time)
+        time = self.when(value.data.get("create_time"))
         if role in (_TOOL, "function"):
             call_id = value.data.get("tool_call_id")
             name = value.data.get("name")
@@ -118,6 +119,14 @@ class _Talk:
             )
         else:
             yield from self.said(role, _content(row), time, _calls(row))
+
+    def when(self, value: Any) -> float:
+        """When a message was said; one that does not tell, when the one before it was."""
+        told = _seconds(value)
+        if not told and UNTOLD not in self.left_out:
+            self.left_out.append(UNTOLD)
+        self._last = told or self._last
+        return self._last
 
     def said(
         self, role: str, text: str, time: float, calls: tuple[ToolCall, ...] = ()
@@ -148,9 +157,10 @@ class _Talk:
         return Draft(message, self._turn, time, Label(Origin.USER if own else Origin.UNTRUSTED))
 
 
-def _seconds(value: Any, otherwise: float) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LATEST
-    return float(value) if usable else otherwise
+def _seconds(value: Any) -> float:
+    """A time, in seconds since the epoch; 0 for none, and for one before anybody wrote here."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LATEST
+    return float(value) if usable else 0.0
 
 
 def _content(row: Fields) -> str:
@@ -195,7 +205,7 @@ def _arguments(written: Any) -> dict[str, Any]:
 def _chatgpt(row: Fields, mine: bool, time: float) -> Conversation:
     """One conversation of ``conversations.json``: a tree, of which the branch in use counts."""
     nodes = row.inside("mapping").data
-    created = _seconds(row.data.get("create_time"), time)
+    created = _seconds(row.data.get("create_time")) or time
     talk = _Talk(mine, created)
     title = row.data.get("title")
     branch = [message for node in _branch(row, nodes) if (message := _shown(node)) is not None]
@@ -206,8 +216,10 @@ def _chatgpt(row: Fields, mine: bool, time: float) -> Conversation:
             author = message.get("author")
             author = author if isinstance(author, dict) else {}
             role, name = author.get("role"), author.get("name")
+            if role not in (_PERSON, _MODEL, _TOOL):
+                continue
             text = Fields({"text": _text(message)}, row.wrong).text("text")
-            when = _seconds(message.get("create_time"), created)
+            when = talk.when(message.get("create_time"))
             recipient = message.get("recipient") or "all"
             if role == _TOOL:
                 yield from talk.result(text, when, name=name if isinstance(name, str) else "")
@@ -215,14 +227,16 @@ def _chatgpt(row: Fields, mine: bool, time: float) -> Conversation:
                 id = str(message.get("id", ""))[: limits.TITLE_CHARS]
                 call = ToolCall(id, str(recipient)[: limits.CALL_NAME_CHARS], {"input": text})
                 yield from talk.said(_MODEL, "", when, (call,))
-            elif role in (_PERSON, _MODEL):
+            else:
                 yield from talk.said(role, text, when)
 
+    if lost:
+        talk.left_out.append("Pictures, sounds and files in it were left out.")
     return Conversation(
         title=title.strip()[: limits.TITLE_CHARS] if isinstance(title, str) else "",
         created=created,
         items=items(),
-        left_out=("Pictures, sounds and files in it were left out.",) if lost else (),
+        left_out=talk.left_out,
     )
 
 

@@ -8,6 +8,7 @@ pieces; a conversation's items must be taken before the next conversation is.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ from llmos.memory import foreign, markdown
 from llmos.memory.append import Draft, body_text
 from llmos.memory.bulk import Conversation, PastCall, PastTurn
 from llmos.memory.fields import Fields
-from llmos.memory.pages import Kind
+from llmos.memory.pages import APART, Kind
 from llmos.memory.schema import GENESIS, content_hash, record_hash, to_json
 from llmos.memory.values import Value, Values
 
@@ -86,14 +87,16 @@ def _read(path: Path, mine: bool) -> Iterator[Conversation]:
         raise BadFile(f"{path} is an archive.", remedy="Unpack it and import conversations.json.")
     if not head.removeprefix(b"\xef\xbb\xbf").lstrip():
         raise BadFile(f"{path} is empty.")
+    modified = path.stat().st_mtime  # for what does not say when it was said
+    modified = modified if modified > 0 else time.time()
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] not in (b"{", b"["):
-        yield from markdown.conversations(path, mine=mine)
+        yield from markdown.conversations(path, mine=mine, time=modified)
         return
     with path.open(encoding="utf-8-sig") as file:
-        yield from _json(file, path, mine)
+        yield from _json(file, path, mine, modified)
 
 
-def _json(file: TextIO, path: Path, mine: bool) -> Iterator[Conversation]:
+def _json(file: TextIO, path: Path, mine: bool, modified: float) -> Iterator[Conversation]:
     values = Values(file, str(path))
     stream = iter(values)
     first = next(stream, None)
@@ -102,7 +105,6 @@ def _json(file: TextIO, path: Path, mine: bool) -> Iterator[Conversation]:
     if first.data.get("type") == "journal":
         yield from _Ours(values, stream, first).conversations()
     else:
-        modified = path.stat().st_mtime
         yield from foreign.conversations(values, stream, first, mine=mine, time=modified)
 
 
@@ -215,7 +217,7 @@ class _Ours:
             erased=erased,
         )
         self._verify(value, row, message)
-        return None if kind in (Kind.WINDOW, Kind.MEMORY) else draft
+        return None if kind == Kind.WINDOW or kind in APART else draft
 
     def _calls(self, row: Fields) -> tuple[ToolCall, ...]:
         made = row.data.get("calls")

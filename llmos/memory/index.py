@@ -72,7 +72,7 @@ class Index:
             )
         self._folder = folder
         self._embedder = embedder
-        self._chroma = chroma if embedder is not None else "off"
+        self._chroma = chroma
         self._exact = exact
         self._file: Words | None = None
         self._mirror: Mirror | None = None
@@ -93,20 +93,33 @@ class Index:
         Raises:
             StoreError: There can be no file in this folder.
         """
-        self._file = await self._write(lambda: open_words(self._folder, self._space))
+        file = self._file = await self._write(
+            lambda: open_words(self._folder, _space(self._embedder))
+        )
         if self._embedder is not None:
-            self._mirror = Mirror(
-                self._file,
-                self._chroma,
-                self._embedder.dimension,
-                self._exact,
-                self._free.wait,
-            )
-            self._mirror.start()
-            self._vectors = Vectorizer(
-                self._file, self._embedder, self._write, self._free.wait, self._mirror.changed
-            )
-            self._vectors.start()
+            self._begin(file, self._embedder)
+
+    async def use(self, embedder: Embedder) -> None:
+        """Make vectors with ``embedder`` from now on, in an index that had none: it was late.
+
+        Raises:
+            StoreError: Vectors of another embedder cannot be dropped.
+        """
+        if self._embedder is not None:
+            raise ValueError("this index has an embedder")
+        file = self._words
+        await self._write(lambda: file.enter(_space(embedder)))
+        self._embedder = embedder
+        self._begin(file, embedder)
+
+    def _begin(self, file: Words, embedder: Embedder) -> None:
+        """Begin with vectors and their copy, in the background."""
+        free = self._free.wait
+        mirror = Mirror(file, self._chroma, embedder.dimension, self._exact, free)
+        mirror.start()
+        self._mirror = mirror
+        self._vectors = Vectorizer(file, embedder, self._write, free, mirror.changed)
+        self._vectors.start()
 
     async def close(self) -> None:
         """Stop; what has no vector yet gets it next time. Safe to call twice."""
@@ -233,6 +246,16 @@ class Index:
 
         return await asyncio.to_thread(read)
 
+    async def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Unit vectors of texts, shape (n, dimension); None without an embedder that works."""
+        if self._embedder is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._embedder.embed, list(texts))
+        except Exception as error:  # whoever asks can do without
+            log.warning("the embedder failed: %s", error)
+            return None
+
     def _by_words(self, file: Words, terms: Sequence[str], scope: Scope) -> lists.Ranked:
         with file.reading() as db:
             return lists.by_words(db, terms, scope, file.total, self._rarity)
@@ -337,7 +360,7 @@ class Index:
             StoreError: It cannot be written.
         """
         if self._file is None:
-            file = await self._write(lambda: open_words(self._folder, self._space))
+            file = await self._write(lambda: open_words(self._folder, _space(self._embedder)))
             try:
                 await self._write(file.rebuild)
             finally:
@@ -357,15 +380,14 @@ class Index:
             raise StoreError("The search index is not open.")
         return self._file
 
-    @property
-    def _space(self) -> str:
-        """The vector space's name; empty without an embedder, which leaves old vectors alone."""
-        embedder = self._embedder
-        return f"{embedder.name}/{embedder.dimension}" if embedder is not None else ""
-
     async def _write(self, act: Callable[[], T]) -> T:
         """Run a write; in the order they are asked for, to its end even if nobody waits."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, act)
+
+
+def _space(embedder: Embedder | None) -> str:
+    """The vector space's name; empty without an embedder, which leaves old vectors alone."""
+    return f"{embedder.name}/{embedder.dimension}" if embedder is not None else ""
 
 
 def _compared(

@@ -20,7 +20,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -285,7 +285,9 @@ class Journal:
                 seq, row["id"], turn, row["time"], message, row["error"], row["seconds"], partial
             )
 
-        return await self._write(write)
+        stored = await self._write(write)
+        failpoint(f"journal.appended.{message.role}")
+        return stored
 
     async def import_process(self, conversation: Conversation) -> Imported:
         """Keep a conversation that happened elsewhere, as a new process: all of it or nothing.
@@ -339,13 +341,23 @@ class Journal:
         found = self._read(rows.record, f"{_MESSAGES} WHERE m.seq = ?", (seq,))
         return found[0] if found else None
 
+    def following(self, seq: int, roles: Iterable[str]) -> Record | None:
+        """The next record of one of ``roles`` in the process of the record at ``seq``."""
+        sql = f"""{_MESSAGES} WHERE m.pid = (SELECT pid FROM messages WHERE seq = :seq)
+            AND m.seq > :seq AND m.role IN (SELECT value FROM json_each(:roles))
+            ORDER BY m.seq LIMIT 1"""
+        values = {"seq": seq, "roles": json_text([str(role) for role in roles])}
+        found = self._read(rows.record, sql, values)
+        return found[0] if found else None
+
     def records_of(self, role: str) -> list[Record]:
         """All records of a role, of all processes, oldest first."""
         return self._read(rows.record, f"{_MESSAGES} WHERE m.role = ? ORDER BY m.seq", (role,))
 
-    def erased(self) -> list[int]:
-        """Places of all records that were erased."""
-        return self._read(lambda row: int(row["seq"]), "SELECT seq FROM erasures ORDER BY seq")
+    def erased(self, reason: str = "") -> list[int]:
+        """Places of all records that were erased, or of those that were for one reason."""
+        asked = "SELECT seq FROM erasures WHERE ? IN ('', reason) ORDER BY seq"
+        return self._read(lambda row: int(row["seq"]), asked, (reason,))
 
     def lineage(self, pid: int) -> list[int]:
         """A process and those it was forked from.
@@ -473,6 +485,35 @@ class Journal:
         """
         return await self._write(write)
 
+    async def ask(self, chore: str) -> None:
+        """Keep that ``chore`` is to be done: whoever starts after a kill finds it in ``asked``.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR IGNORE INTO chores VALUES (?)", (plain(chore),))
+
+        await self._write(write)
+
+    async def done(self, chore: str) -> None:
+        """It is done; one that nobody asked for is no matter.
+
+        Raises:
+            StoreError: That cannot be kept: it will be found again.
+        """
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM chores WHERE name = ?", (plain(chore),))
+
+        await self._write(write)
+
+    def asked(self) -> list[str]:
+        """Chores that were asked for and are not done, oldest first."""
+        sql = "SELECT name FROM chores WHERE name <> ? ORDER BY rowid"
+        return self._read(lambda row: str(row["name"]), sql, (_SCRUB,))
+
     async def scrub(self) -> None:
         """Leave no byte of what was erased in the journal's files.
 
@@ -492,6 +533,7 @@ class Journal:
     def _scrub(self, db: sqlite3.Connection) -> None:
         failpoint("journal.scrub")
         rewrite(db, self.path)
+        failpoint("journal.scrubbed")
         db.execute("DELETE FROM chores WHERE name = ?", (_SCRUB,))
 
     # --- checking ---------------------------------------------------------------------------

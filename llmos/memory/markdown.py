@@ -20,6 +20,7 @@ from llmos.events import Message
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
+from llmos.memory.fields import UNTOLD
 from llmos.memory.records import Record
 
 __all__ = ["Paper", "conversations"]
@@ -98,16 +99,17 @@ def _folded(summary: str, text: str) -> str:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def conversations(path: Path, *, mine: bool) -> Iterator[Conversation]:
+def conversations(path: Path, *, mine: bool, time: float) -> Iterator[Conversation]:
     """The conversations of a Markdown file of the form that is written here.
 
     Args:
         mine: What stands under ``**You**`` is the word of the person who imports it.
+        time: Seconds since the epoch, where nothing tells when something was said.
 
     Raises:
         BadFile: Nothing in it is headed so.
     """
-    reader = _Reader(path, mine)
+    reader = _Reader(path, mine, time)
     found = False
     for conversation in reader.conversations():
         found = True
@@ -122,21 +124,24 @@ def conversations(path: Path, *, mine: bool) -> Iterator[Conversation]:
 class _Reader:
     """Goes through the file once, line by line."""
 
-    def __init__(self, path: Path, mine: bool) -> None:
+    def __init__(self, path: Path, mine: bool, time: float) -> None:
         self._path = path
         self._mine = mine
         self._title = ""
         self._heading: tuple[str, float] | None = None  # that was read and not yet used
         self._over = False  # the conversation has ended
         self._number = 0  # of the line
-        self._last = 0.0  # the time of the last heading
+        self._last = time  # of the last heading that told one
+        self._left_out: list[str] = []  # of the conversation that is read
 
     def conversations(self) -> Iterator[Conversation]:
         with self._path.open(encoding="utf-8-sig", newline="\n") as file:
             lines = self._lines(file)
             while self._to_heading(lines):
                 drafts = self._drafts(lines)
-                yield Conversation(title=self._title, created=self._last, items=drafts)
+                yield Conversation(
+                    title=self._title, created=self._last, items=drafts, left_out=self._left_out
+                )
                 for _ in drafts:  # what nobody wanted
                     pass
 
@@ -149,7 +154,7 @@ class _Reader:
 
     def _to_heading(self, lines: Iterator[str]) -> bool:
         """Go on to the first heading of the next conversation; False at the end."""
-        self._title, self._over = "", False
+        self._title, self._over, self._left_out = "", False, []
         for line in lines:
             if line.startswith("# ") and not self._title:
                 self._title = line[2:].strip()[: limits.TITLE_CHARS]
@@ -162,7 +167,8 @@ class _Reader:
         try:
             self._last = datetime.strptime((heading[2] or "").strip(), _CLOCK).timestamp()
         except (ValueError, OverflowError, OSError):
-            pass  # as far as is known, it was said when the last one was
+            if UNTOLD not in self._left_out:  # it was said, as far as is known, when the last was
+                self._left_out.append(UNTOLD)
         return _ROLES[heading[1]], self._last
 
     def _drafts(self, lines: Iterator[str]) -> Iterator[Draft]:

@@ -16,7 +16,7 @@ from llmos import limits
 from llmos.labels import Label
 from llmos.memory.records import Record
 
-__all__ = ["CONVERSATION", "Kind", "Page", "page_id", "pages_of", "parse_id", "split"]
+__all__ = ["APART", "CONVERSATION", "Kind", "Page", "page_id", "pages_of", "parse_id", "split"]
 
 
 class Kind(StrEnum):
@@ -29,10 +29,16 @@ class Kind(StrEnum):
     NOTE = "note"  # that what every conversation begins with has changed
     MEMORY = "memory"  # a change of what is remembered
     WINDOW = "window"  # what left the window, and the front that was built then
+    SUMMARY = "summary"  # what turns that left it were about, written while nobody was there
+    PIN = "pin"  # that pages stay in view, or no longer; their ids are its name
+    LINK = "link"  # pages of other conversations that a page is about the same as
 
 
 #: Records that people and the model wrote or a call answered; the others are the kernel's own.
 CONVERSATION = frozenset({Kind.USER, Kind.ASSISTANT, Kind.TOOL})
+
+#: Records that say something about others; they mean nothing in another journal.
+APART = frozenset({Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN})
 
 #: Where a long text is cut, best first: between paragraphs, lines, sentences, words.
 _BORDERS = tuple(

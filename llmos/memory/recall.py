@@ -27,7 +27,7 @@ from llmos.memory.pages import Kind, Page, pages_of, parse_id
 from llmos.memory.passages import Hit, Scope
 from llmos.memory.window import Window
 
-__all__ = ["Counts", "Recall", "Recalled", "query_of"]
+__all__ = ["Counts", "Recall", "Recalled", "asks", "query_of", "sentences_of"]
 
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？])|\n+")
 _STEM = 6  # characters
@@ -150,13 +150,18 @@ class Recall:
         if news.done():
             news.result()  # why it failed is told where it is asked for
         hits = await self._candidates(query, window.out_of_view(), pids, most)
+        looks = limits.PREFETCH_LOOKS
         told: list[str] = []
         labels: list[Label] = []
         ids: list[str] = []
         places: list[str] = []
         for hit in hits:
-            if len(ids) == most or not belongs(hit):
-                continue
+            if len(ids) == most:
+                break
+            if not belongs(hit):
+                looks -= 1
+                if looks < 0 or not await self._tells(hit, query):
+                    continue
             about = (lambda text: excerpt(text, query)) if brief else str
             try:
                 block, label = await self._block(hit, about)
@@ -187,6 +192,17 @@ class Recall:
         hits += await self._index.search(query, k=k, scope=Scope(sources=("fact", "file")))
         return sorted(hits, key=_weight, reverse=True)
 
+    async def _tells(self, hit: Hit, query: str) -> bool:
+        """Whether a sentence of a passage is near to a person's words, where the whole is not.
+
+        What was said among other things is far from a question about it, taken together.
+        """
+        sentence = telling(hit.passage.text, query)
+        if asks(sentence) or len(sentence) == len(hit.passage.text.strip()):
+            return False
+        vectors = await self._index.vectors([query, sentence])
+        return vectors is not None and float(vectors[0] @ vectors[1]) >= limits.PREFETCH_TELLS
+
     async def _block(self, hit: Hit, about: Callable[[str], str]) -> tuple[str, Label]:
         """A passage as the model is shown it, and its label with what it was made of.
 
@@ -216,13 +232,18 @@ def belongs(hit: Hit) -> bool:
     Near in meaning, or holding the rare words of the question and not far off in meaning. A mere
     question tells nothing, however near it is.
     """
-    if _ASKS.fullmatch(hit.passage.text.strip()):
+    if asks(hit.passage.text):
         return False
     similar, words = hit.similarity, hit.words or 0.0
     if similar is None:  # its vector is still being made
         return words >= limits.PREFETCH_WORDS
     near = similar >= limits.PREFETCH_SIMILAR
     return near or (words >= limits.PREFETCH_WORDS and similar >= limits.PREFETCH_RELATED)
+
+
+def asks(text: str) -> bool:
+    """Whether a text is a question and nothing else."""
+    return _ASKS.fullmatch(text.strip()) is not None
 
 
 def _place(hit: Hit) -> str:
@@ -244,15 +265,10 @@ def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:
     Whole sentences, with as many of their neighbours as fit; an ellipsis stands where text is left
     out. A text that is hardly longer comes back as it is.
     """
-    parts = [part for part in _SENTENCES.split(text.strip()) if part.strip()]
+    parts = sentences_of(text)
     if len(text) <= size * 1.25 or len(parts) < 2:
         return text
-    held = [_stems(part) for part in parts]
-    weights = {
-        stem: 1 / among for stem in _stems(query) if (among := sum(stem in stems for stems in held))
-    }
-    best = max(range(len(parts)), key=lambda at: sum(weights.get(s, 0.0) for s in held[at]))
-    first = last = best
+    first = last = best = _telling(parts, query)
     length = len(parts[best])
     while True:
         before = len(parts[first - 1]) if first else size
@@ -263,6 +279,25 @@ def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:
         first, last = (first - 1, last) if before <= after else (first, last + 1)
     chosen = " ".join(part.strip() for part in parts[first : last + 1])
     return f"{'… ' if first else ''}{chosen}{' …' if last + 1 < len(parts) else ''}"
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a text, and its lines."""
+    return [part for part in _SENTENCES.split(text.strip()) if part.strip()]
+
+
+def telling(text: str, query: str) -> str:
+    """The sentence of a text that holds most of a question's words, the rarer the more."""
+    parts = sentences_of(text)
+    return parts[_telling(parts, query)].strip() if parts else ""
+
+
+def _telling(parts: Sequence[str], query: str) -> int:
+    held = [_stems(part) for part in parts]
+    weights = {
+        stem: 1 / among for stem in _stems(query) if (among := sum(stem in stems for stems in held))
+    }
+    return max(range(len(parts)), key=lambda at: sum(weights.get(s, 0.0) for s in held[at]))
 
 
 def _stems(text: str) -> set[str]:

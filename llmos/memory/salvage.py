@@ -159,6 +159,7 @@ class _Copy:
         self._rows("calls", "number")
         self._rows("call_erasures", "number")
         self._rows("turns", "number")
+        self._chores()
         self._missing_processes()
         self.new.execute("COMMIT")
         return Salvaged(
@@ -232,6 +233,15 @@ class _Copy:
                 self.rows += table != "call_erasures"  # of the others no number is left out
             elif not (_sensible(table, row) and self._insert(table, row)):
                 self.rows += 1
+
+    def _chores(self) -> None:
+        """What was asked for and is not done: to forget something, above all."""
+        try:
+            found = self.old.execute("SELECT name FROM chores").fetchall()
+        except sqlite3.Error:  # they cannot be read, or an older llmos had none
+            return
+        for row in found:
+            self._insert("chores", dict(row))
 
     def _processes(self) -> None:
         for number, row in self._all("processes", "pid"):

@@ -192,10 +192,16 @@ def _m003_erasing(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _m004_roles(db: sqlite3.Connection) -> None:
+    """All records of a role at once: what is remembered, what was derived."""
+    db.execute("CREATE INDEX messages_of_role ON messages (role, seq)")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     _m001_journal,
     _m002_turns,
     _m003_erasing,
+    _m004_roles,
 ]
 
 

@@ -1,12 +1,14 @@
 """Makes the vectors of passages in the background, and stands still when it is told to.
 
 Two vectors a passage: of its text, and of its text with its speaker and its neighbours. In the
-order in which passages were put, a few at a time; what was not reached is taken up next time.
+order in which passages were put, a few at a time; what was not reached is taken up next time. An
+embedder that fails is tried again after a while, and whenever there is something new.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from llmos import limits
-from llmos.errors import LlmosError, StoreError
+from llmos.errors import LlmosError, RemoteDown, StoreError
 from llmos.memory.embed import Embedder
 from llmos.memory.passages import Passage
 from llmos.memory.words import Words
@@ -53,6 +55,7 @@ class Vectorizer:
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
         self._failed: LlmosError | None = None  # why the embedder does not work
+        self._told = ""  # the same, as the log has it
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         # One thread of its own, so that searches never wait for a place in the common pool.
@@ -95,16 +98,26 @@ class Vectorizer:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                seconds = limits.INDEX_RETRY_S if self._failed is not None else None
+                await asyncio.wait_for(self._wake.wait(), seconds)
             self._wake.clear()
             try:
                 while await self._some():
                     self._made()
+                    self._works()
+                self._failed = None
             except LlmosError as error:
-                log.warning("no vectors for now, searches go by words: %s", error)
-                self._failed = error
+                if str(error) != self._told:
+                    log.warning("no vectors for now, searches go by words: %s", error)
+                self._failed, self._told = error, str(error)
             async with self._settled:
                 self._settled.notify_all()
+
+    def _works(self) -> None:
+        if self._told:
+            log.info("the embedder works again: vectors follow")
+            self._told = ""
 
     async def _some(self) -> bool:
         """Make the vectors of a few passages; whether there were any to make."""
@@ -130,11 +143,15 @@ def pairs(embedder: Embedder, passages: Sequence[Passage]) -> list[bytes]:
     """
     try:
         return _made(embedder, passages)
+    except RemoteDown:  # it says nothing about the passages
+        raise
     except Exception as error:
         made: list[bytes] = []
         for one in passages if len(passages) > 1 else ():
             try:
                 made += _made(embedder, [one])
+            except RemoteDown:
+                raise
             except Exception:  # looked at below: one that is refused, or all
                 made.append(b"")
         if any(made):

@@ -5,9 +5,8 @@ the turns in their order. Appending never changes what precedes it. Where the wi
 full, one batch of turns leaves together, and a line in the new front names each run of them: after
 that the front stands still until the next batch.
 
-Which turns go: every turn is worth something (how recent it is and, where the caller can tell, how
-near to what is being talked about), and everything behind the first that goes must be computed
-again. Both are weighed.
+Which turns go, ``leaving.py`` weighs. What a person pinned stays, as far as it leaves room for
+others, and a turn is in view as long as anything that was said in it is.
 
 Knows records, pages and their sizes as it is told them; not the template, the tokenizer, cells.
 """
@@ -15,129 +14,24 @@ Knows records, pages and their sizes as it is told them; not the template, the t
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from llmos import limits
-from llmos.errors import StoreCorrupt
 from llmos.events import Message
-from llmos.memory.pages import CONVERSATION, Kind, Page, page_id, pages_of, parse_id
+from llmos.labels import Origin
+from llmos.memory.derived import Summary, Turn, segments
+from llmos.memory.leaving import Unit, cheapest, squeezed, trimmed
+from llmos.memory.pages import APART, CONVERSATION, Kind, Page, page_id, pages_of, parse_id
 from llmos.memory.records import Record
+from llmos.memory.view import FORGOTTEN, Change, Held
 
-__all__ = ["Change", "Held", "Window", "closed", "digest"]
+__all__ = ["FORGOTTEN", "Change", "Held", "Window", "closed", "digest"]
 
-#: What a model is shown where a person had a text forgotten.
-FORGOTTEN = "(This text was forgotten.)"
 _NO_RESULT = "Error: this call was cut off before it had a result."
 _HEADING = "Earlier turns of this conversation are stored and not shown here:"
 _QUOTE = 60  # characters of a person's words in a handle
-
-Turn = tuple[int, int]  # pid and number
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A batch that leaves the window, and the front that is built with it.
-
-    Args:
-        evicted: Ids of the pages that are no longer shown.
-        front: What stands behind the system prompt from now on.
-        core: A digest of what was folded into it before the handles.
-        sources: Ids of the records that the front quotes.
-    """
-
-    evicted: tuple[str, ...]
-    front: str
-    core: str = ""
-    sources: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """As a record's content."""
-        data = {"evicted": self.evicted, "front": self.front, "core": self.core}
-        return json.dumps(data, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, content: str) -> Change:
-        """What ``to_json`` wrote.
-
-        Raises:
-            StoreCorrupt: It did not.
-        """
-        try:
-            data = json.loads(content)
-            evicted = tuple(map(str, data["evicted"]))
-            return cls(evicted, str(data["front"]), str(data.get("core", "")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreCorrupt("A change of a window does not parse.") from error
-
-
-@dataclass(slots=True)
-class Held:
-    """A record of the conversation, in view or not.
-
-    Args:
-        record: The record.
-        pages: Its pages.
-        shown: Which parts are in view.
-        tokens: What is in view of it, in tokens, its frame included; of the last measurement.
-        pinned: It stays in view.
-    """
-
-    record: Record
-    pages: tuple[Page, ...]
-    shown: set[int]
-    tokens: int = 0
-    pinned: bool = False
-
-    @property
-    def turn(self) -> Turn:
-        return self.record.pid, self.record.stored.turn
-
-    @property
-    def kind(self) -> str:
-        return self.record.stored.message.role
-
-    @property
-    def whole(self) -> bool:
-        return len(self.shown) == max(len(self.pages), 1)
-
-    def text(self) -> str:
-        """What is in view of it, with a note in each gap."""
-        if not self.pages:
-            return FORGOTTEN
-        if self.whole:
-            return self.record.stored.message.content
-        out: list[str] = []
-        gap: list[Page] = []
-        for page in self.pages:
-            if page.part in self.shown:
-                out += [_gap(gap), page.text]
-                gap = []
-            else:
-                gap.append(page)
-        return "".join([*out, _gap(gap)])
-
-
-def _gap(pages: Sequence[Page]) -> str:
-    if not pages:
-        return ""
-    ids = pages[0].id if len(pages) == 1 else f"{pages[0].id} to {pages[-1].id}"
-    characters = sum(len(page.text) for page in pages)
-    return f"\n[{ids}: {characters:,} characters, stored and not shown here]\n"
-
-
-@dataclass(slots=True)
-class _Unit:
-    """A turn, as something that can leave."""
-
-    held: list[Held] = field(default_factory=list)
-    worth: float = 0.0
-
-    @property
-    def tokens(self) -> int:
-        return sum(held.tokens for held in self.held)
 
 
 class Window:
@@ -145,31 +39,33 @@ class Window:
 
     Args:
         system: The system prompt; its bytes come first and never change.
+        summary_bytes: Of summaries in its front.
     """
 
-    def __init__(self, system: str) -> None:
+    def __init__(self, system: str, *, summary_bytes: int = 0) -> None:
         self.system = system
+        self._summary_bytes = summary_bytes
         self.front = ""
         self.sources: tuple[str, ...] = ()  # ids of the records that the front quotes
-        self.core = ""  # a digest of what the model was told every conversation begins with
+        self.core = ""  # a digest of what every conversation begins with, as the front has it
+        self.stale = False  # the front was erased, and must be built anew
         self.held: list[Held] = []
         self.system_tokens = 0  # of system prompt and front, of the last measurement
         self._turns: dict[Turn, list[Held]] = {}
+        self._summaries: dict[str, Summary] = {}  # by the id of the record
 
     # --- what is there ----------------------------------------------------------------------
 
     def add(self, record: Record) -> Held | None:
         """Take a record in, in view whole; None for one that is no part of a conversation."""
-        kind = record.stored.message.role
+        kind, name = record.stored.message.role, record.stored.message.name
         if kind == Kind.WINDOW:
-            if not record.erased:
-                change = Change.from_json(record.stored.message.content)
-                self.apply(replace(change, sources=record.label.sources))
+            self.apply(Change.of(record))
+            self.stale = record.erased
+        elif kind == Kind.PIN:
+            self.pin(name.split(), record.stored.message.content == "pin")
+        if kind == Kind.WINDOW or kind in APART:
             return None
-        if kind == Kind.MEMORY:
-            return None
-        if kind == Kind.NOTE:
-            self.core = record.stored.message.name
         pages = pages_of(record)
         held = Held(record, pages, {page.part for page in pages} or {1})
         self.held.append(held)
@@ -182,14 +78,51 @@ class Window:
         self.held = [held for held in self.held if held.turn != turn]
 
     def apply(self, change: Change) -> None:
-        """Take pages out of view and put up a new front."""
-        gone = set(change.evicted)
-        erased = {named[0] for id in gone if (named := parse_id(id))}
-        for held in self.held if gone else ():
-            held.shown -= {page.part for page in held.pages if page.id in gone}
-            if not held.pages and held.record.stored.seq in erased:
-                held.shown.clear()
+        """Take pages out of view, or into it again, and put up a new front."""
+        gone, back = _places(change.evicted), _places(change.returned)
+        for held in self.held if gone or back else ():
+            seq = held.record.stored.seq
+            if seq in gone:  # of an erased record nobody knows the parts any more
+                held.shown -= gone[seq] if held.pages else held.parts
+            if seq in back:
+                held.shown |= back[seq] & held.parts if held.pages else held.parts
         self.front, self.core, self.sources = change.front, change.core, change.sources
+        self.stale = False
+
+    def pin(self, ids: Iterable[str], pinned: bool = True) -> None:
+        """Have pages stay in view when room is made, or no longer; unknown ids are no matter."""
+        wanted = set(ids)
+        for held in self.held:
+            parts = {page.part for page in held.pages if page.id in wanted}
+            held.pins = held.pins | parts if pinned else held.pins - parts
+
+    def named(self, written: str) -> tuple[str, ...]:
+        """Ids of the pages of what was said that ``written`` names: one, or all of a record."""
+        seq, part = parse_id(written) or (0, 0)
+        return tuple(
+            page.id
+            for held in self.held
+            if held.record.stored.seq == seq and held.kind in CONVERSATION
+            for page in held.pages
+            if part in (0, page.part)
+        )
+
+    def pinned(self) -> set[str]:
+        """Ids of the pages that are pinned."""
+        return {id for held in self.held for id in held.ids(held.pins)}
+
+    @property
+    def told(self) -> str:
+        """A digest of what the model knows that every conversation begins with.
+
+        What it was told last: in a note that is in view, or else in the front.
+        """
+        notes = [held for held in self.held if held.kind == Kind.NOTE and held.shown]
+        return notes[-1].record.stored.message.name if notes else self.core
+
+    def turns(self) -> list[Turn]:
+        """The turns in view, oldest first."""
+        return list(dict.fromkeys(held.turn for held in self._in_view()))
 
     def words(self, turn: Turn) -> str:
         """What the person said in a turn, whole, in view or not."""
@@ -208,6 +141,38 @@ class Window:
     def out_of_view(self) -> set[str]:
         """Ids of the pages that are not in view."""
         return {page.id for page, shown in self.pages() if not shown}
+
+    def summarise(self, id: str, summary: Summary) -> None:
+        """Know what some turns were about, for the next front in which they are not shown.
+
+        Args:
+            id: Of the record that keeps it.
+            summary: Of turns of this conversation or of another, which is no matter.
+        """
+        if summary.turns and all(turn in self._turns for turn in summary.turns):
+            self._summaries[id] = summary
+
+    def summaries(self) -> list[tuple[str, Summary]]:
+        """What is known of turns of this conversation, each with the id of its record."""
+        return list(self._summaries.items())
+
+    def runs(self) -> list[list[Turn]]:
+        """The turns that are out of view, in runs of such that follow each other."""
+        return _runs(self._turns, self._absent())
+
+    def said(self, turn: Turn) -> list[Record]:
+        """The records of a turn in which something was said."""
+        held = self._turns.get(turn, ())
+        return [h.record for h in held if h.kind in CONVERSATION and not h.record.erased]
+
+    def tainted(self, turn: Turn) -> bool:
+        """Whether anything that nobody vouches for was in view in a turn or before it."""
+        for number, held in self._turns.items():
+            if any(h.record.label.origin is Origin.UNTRUSTED for h in held):
+                return True
+            if number == turn:
+                return False
+        return False
 
     # --- what the model is shown ------------------------------------------------------------
 
@@ -234,8 +199,18 @@ class Window:
             out.append(Message(message.role, text, message.calls, message.call_id, message.name))
         return out
 
-    def _in_view(self) -> Iterable[Held]:
-        return (held for held in self.held if held.shown)
+    def _in_view(self) -> list[Held]:
+        """What is shown: of a turn in view everything that was said, if only by a note."""
+        seen = self._seen()
+        return [h for h in self.held if h.shown or (h.kind in CONVERSATION and h.turn in seen)]
+
+    def _seen(self) -> set[Turn]:
+        """The turns that are in view."""
+        return {held.turn for held in self.held if held.shown and held.kind in CONVERSATION}
+
+    def _absent(self) -> set[Turn]:
+        """The turns that are not."""
+        return {held.turn for held in self.held if held.kind in CONVERSATION} - self._seen()
 
     def _brought(self, held: Held) -> list[Held]:
         """What was brought into the turn of the person's message ``held``, in view."""
@@ -279,107 +254,148 @@ class Window:
         Args:
             excess: Tokens.
             size: The whole window, in tokens.
-            relevance: How near each turn is to what is talked about, 0 to 1.
+            relevance: How near turns are to what is talked about, beyond the others: 0 to 1.
             core: What is folded into the new front before the handles.
             core_sources: Ids of the records that it is made of.
 
         Returns:
             What is to leave; None where nothing can.
         """
-        units = self._units(relevance or {})
+        units = self._units(relevance or {}, size)
         if not units:
             return None
-        victims = _cheapest(units, excess, size)
-        leaving = {id(held) for unit in victims for held in unit.held}
-        evicted = tuple(
-            page_id(held.record.stored.seq, page.part, page.parts)
-            for held in self.held
-            if id(held) in leaving
-            for page in held.pages
-            if page.part in held.shown
-        ) + tuple(
-            page_id(held.record.stored.seq)
-            for held in self.held
-            if id(held) in leaving and not held.pages
-        )
-        return self._built(evicted, leaving, core, core_sources)
+        leaving = {unit.turn for unit in cheapest(units, excess, size)}
+        evicted = [id for held in self.held if held.turn in leaving for id in held.ids()]
+        return self._built(evicted, self._absent() | leaving, core, core_sources)
 
-    def trim(self, held: Held, count: Callable[[str], int], room: int) -> tuple[str, ...]:
-        """Which pages of a long record to leave out of view so that about ``room`` tokens stay.
+    def trim(self, held: Held, count: Callable[[str], int], room: int) -> Change | None:
+        """Show of a long record only what fits into ``room`` tokens; None where all of it does."""
+        gone = trimmed(held, count, room)
+        return self.without(gone) if gone else None
 
-        Its beginning stays, and its end: a question stands at one of the two.
+    def squeeze(self, excess: int, count: Callable[[str], int]) -> Change | None:
+        """Show less of the newest turn, where it is too long by itself; None for nothing less.
+
+        Call ``measure`` before.
 
         Args:
-            held: The record.
+            excess: Tokens that are to come free.
             count: Tokens of a text.
-            room: Tokens.
+        """
+        newest = [held for held in self._in_view() if held.kind in CONVERSATION][-1:]
+        turn = [h for each in newest for h in self._turns[each.turn] if h.kind in CONVERSATION]
+        gone = squeezed(turn, excess, count)
+        return self.without(gone) if gone else None
+
+    def without(self, gone: Sequence[str]) -> Change:
+        """Pages leave, and the front stands."""
+        return Change(tuple(gone), self.front, self.core, self.sources)
+
+    def brought(
+        self,
+        ids: Iterable[str],
+        count: Callable[[str], int],
+        room: int,
+        *,
+        core: str = "",
+        core_sources: Sequence[str] = (),
+    ) -> Change | None:
+        """Have pages of one turn in view, and the turn with them, to stay there.
+
+        A turn that is too long comes with these pages and the first of each of its records.
+
+        Args:
+            ids: Of pages of what was said.
+            count: Tokens of a text.
+            room: Tokens that everything pinned may have.
+            core / core_sources: As for ``evict``.
 
         Returns:
-            Ids of pages; none where the record fits.
+            The change; None where there is too little room.
         """
-        pages = held.pages
-        if len(pages) < 2 or sum(len(p.text.encode()) for p in pages) <= room:
-            return ()
-        sizes: dict[int, int] = {}
-        keep, left, front, back = set[int](), room, 0, len(pages) - 1
-        while front <= back:
-            # Two pages from the beginning for one from the end, the end first.
-            at = back if len(keep) % 3 == 0 else front
-            sizes[at] = count(pages[at].text)
-            if sizes[at] > left and keep:
-                break
-            keep.add(at)
-            left -= sizes[at]
-            front, back = (front, back - 1) if at == back else (front + 1, back)
-        return tuple(page.id for at, page in enumerate(pages) if at not in keep)
+        wanted, seen = set(ids), self._seen()
+        said = [held for held in self.held if held.kind in CONVERSATION]
+        kept = {id(h): h.pins | {page.part for page in h.pages if page.id in wanted} for h in said}
+        turns = {held.turn for held in said if not wanted.isdisjoint(held.ids(held.parts))}
+        others = {held.turn for held in said if held.pins and held.turn in seen} - turns
+        room -= sum(count(held.text()) for held in said if held.turn in others)
+        here = [held for held in said if held.turn in turns]
+        whole = {id(h): kept[id(h)] | (h.shown if h.turn in seen else h.parts) for h in here}
+        least = {id(h): kept[id(h)] or {1} for h in here}
+        for parts in (whole, least):
+            if sum(count(held.text(parts[id(held)])) for held in here) > room:
+                continue
+            evicted = [i for held in here for i in held.ids(held.shown - parts[id(held)])]
+            returned = tuple(i for held in here for i in held.ids(parts[id(held)] - held.shown))
+            if turns <= seen:
+                return replace(self.without(evicted), returned=returned)
+            built = self._built(evicted, self._absent() - turns, core, core_sources)
+            return replace(built, returned=returned)
+        return None
 
     def rebuilt(self, core: str = "", core_sources: Sequence[str] = ()) -> Change:
         """The front as it would be built now, nothing else leaving."""
-        return self._built((), frozenset(), core, core_sources)
+        return self._built((), self._absent(), core, core_sources)
 
     def _built(
         self,
-        evicted: tuple[str, ...],
-        leaving: Set[int],
+        evicted: Sequence[str],
+        absent: Set[Turn],
         core: str,
         core_sources: Sequence[str],
     ) -> Change:
+        """What leaves, and the front that stands for the turns in ``absent``."""
         said = [held for held in self.held if held.kind in CONVERSATION]
-        lines, sources = self._handles([h for h in said if id(h) in leaving or not h.shown])
+        lines, sources = self._handles([held for held in said if held.turn in absent])
         handles = "\n".join([_HEADING, *lines]) if lines else ""
         front = "\n\n".join(part for part in (core, handles) if part)
-        return Change(evicted, front, digest(core_sources), (*core_sources, *sources))
+        return Change(tuple(evicted), front, digest(core_sources), (*core_sources, *sources))
 
-    def _units(self, relevance: Mapping[Turn, float]) -> list[_Unit]:
+    def _units(self, relevance: Mapping[Turn, float], size: int) -> list[Unit]:
         """The turns that may leave, oldest first, each with its worth."""
-        units: dict[Turn, _Unit] = {}
+        units: dict[Turn, Unit] = {}
         for held in self._in_view():
-            units.setdefault(held.turn, _Unit()).held.append(held)
-        order = list(units)
-        for place, turn in enumerate(order):
-            units[turn].worth = place / len(order) + relevance.get(turn, 0.0)
-        return [
-            units[turn] for turn in order[:-1] if not any(held.pinned for held in units[turn].held)
-        ]
+            units.setdefault(held.turn, Unit(held.turn)).held.append(held)
+        stay = set(list(units)[-1:])
+        left = size * limits.PINNED_SHARE * limits.PINNED_FRAMES
+        for place, unit in enumerate(units.values()):
+            unit.worth = place / len(units) + relevance.get(unit.turn, 0.0)
+            if unit.pinned and unit.tokens <= left:  # a window may be smaller than it was
+                left -= unit.tokens
+                stay.add(unit.turn)
+        return [unit for unit in units.values() if unit.turn not in stay]
 
     def _handles(self, gone: Sequence[Held]) -> tuple[list[str], tuple[str, ...]]:
         """One line for each run of turns that is out of view, and what the lines quote."""
-        absent = {held.turn for held in gone}
-        runs: list[list[Turn]] = [[]]
-        for turn in self._turns:
-            if turn in absent:
-                runs[-1].append(turn)
-            elif runs[-1]:
-                runs.append([])
+        parts = [
+            part
+            for run in _runs(self._turns, {held.turn for held in gone})
+            for part in segments(run, self._told())
+        ]
+        ids = {summary: id for id, summary in self._summaries.items()}
         lines: list[str] = []
         sources: list[str] = []
-        for run in filter(None, runs):
-            line, quoted = self._handle(run)
+        for turns, summary in parts:
+            line, quoted = self._handle(turns, summary)
             lines.append(line)
-            sources += quoted
+            sources += quoted if summary is None else [ids[summary]]
         return lines, tuple(sources)
 
-    def _handle(self, run: Sequence[Turn]) -> tuple[str, list[str]]:
+    def _told(self) -> list[Summary]:
+        """The summaries that a front may hold: those of the newest turns."""
+        place = {turn: at for at, turn in enumerate(self._turns)}
+        known = self._summaries.values()
+        widest = [s for s in known if not any(set(s.turns) < set(o.turns) for o in known)]
+        newest = sorted(widest, key=lambda s: place[s.turns[-1]], reverse=True)
+        told, room = [], self._summary_bytes
+        for summary in newest:
+            room -= len(summary.text.encode())
+            if room < 0:
+                break
+            told.append(summary)
+        return told
+
+    def _handle(self, run: Sequence[Turn], summary: Summary | None = None) -> tuple[str, list[str]]:
         held = [h for turn in run for h in self._turns[turn] if h.kind in CONVERSATION]
         first, last = held[0].record.stored, held[-1].record.stored
         asked = [h.record for h in held if h.kind == Kind.USER and not h.record.erased]
@@ -387,10 +403,32 @@ class Window:
         day = time.strftime("%Y-%m-%d", time.localtime(first.time))
         count = "1 turn" if len(run) == 1 else f"{len(run)} turns"
         said = " … ".join(f"“{_quote(r.stored.message.content)}”" for r in quoted)
+        if summary is not None:
+            said = summary.text
         ids = (
             page_id(first.seq) if first is last else f"{page_id(first.seq)} to {page_id(last.seq)}"
         )
         return f"- {ids} ({count}, {day}): {said}".rstrip(": "), [r.stored.id for r in quoted]
+
+
+def _runs(turns: Iterable[Turn], absent: Set[Turn]) -> list[list[Turn]]:
+    """The turns that are in ``absent``, cut where one stands between them that is not."""
+    runs: list[list[Turn]] = [[]]
+    for turn in turns:
+        if turn in absent:
+            runs[-1].append(turn)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _places(ids: Iterable[str]) -> dict[int, set[int]]:
+    """The parts that page ids name, by the place of their record; a whole record is its first."""
+    out: dict[int, set[int]] = {}
+    for id in ids:
+        if (named := parse_id(id)) is not None:
+            out.setdefault(named[0], set()).add(named[1] or 1)
+    return out
 
 
 def digest(sources: Sequence[str]) -> str:
@@ -408,43 +446,6 @@ def _quote(text: str) -> str:
         return line
     words = line[:_QUOTE].rpartition(" ")[0]
     return f"{words or line[: _QUOTE - 1]}…"
-
-
-def _cheapest(units: Sequence[_Unit], excess: int, size: int) -> list[_Unit]:
-    """The units whose loss, and what must be computed again behind the first, cost least.
-
-    For every unit that could be the first to go: the least worth a token among it and those
-    behind it, until enough is free.
-    """
-    if len(units) > limits.WEIGHED_TURNS:  # an import: the oldest go without much ado
-        return _oldest(units, excess)
-    best, least = list(units), float("inf")
-    total = sum(unit.tokens for unit in units)
-    before = 0
-    for first, unit in enumerate(units):
-        behind = sorted(units[first + 1 :], key=lambda u: u.worth / max(u.tokens, 1))
-        victims, freed = [unit], unit.tokens
-        for other in behind:
-            if freed >= excess:
-                break
-            victims.append(other)
-            freed += other.tokens
-        again = total - before - freed
-        loss = sum(u.worth for u in victims) + limits.REFILL_COST * again / size
-        if (freed >= excess or first == 0) and loss < least:
-            best, least = victims, loss
-        before += unit.tokens
-    return best
-
-
-def _oldest(units: Sequence[_Unit], excess: int) -> list[_Unit]:
-    freed, victims = 0, []
-    for unit in units:
-        if freed >= excess:
-            break
-        victims.append(unit)
-        freed += unit.tokens
-    return victims
 
 
 def closed(history: Sequence[Message]) -> list[Message]:

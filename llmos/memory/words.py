@@ -157,6 +157,16 @@ class Words:
         for file in self.path.parent.glob(f"{FILE}.broken*"):
             file.unlink(missing_ok=True)
 
+    def enter(self, space: str) -> None:
+        """Vectors are of this space from now on; those of another one are dropped. See above."""
+        if not space or self.meta("space") == space:
+            return
+        if self.embedded:
+            log.info("the embedder is another one: %d vectors are made anew", self.embedded)
+        with self.writing() as db:
+            self._drop_vectors(db)
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('space', ?)", (space,))
+
     def move(self, name: str, to: int) -> None:
         """Keep how far a source was read."""
         with self.writing() as db:
@@ -324,12 +334,7 @@ class Words:
         db.execute("SELECT rowid FROM words WHERE words MATCH 'a' LIMIT 1").fetchone()
         (self.total,) = db.execute("SELECT count(*) FROM passages").fetchone()
         (self.embedded,) = db.execute("SELECT count(*) FROM vectors").fetchone()
-        if space and self.meta("space") != space:
-            if self.embedded:
-                log.info("the embedder is another one: %d vectors are made anew", self.embedded)
-            with self.writing():
-                self._drop_vectors(db)
-                db.execute("INSERT OR REPLACE INTO meta VALUES ('space', ?)", (space,))
+        self.enter(space)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -168,6 +168,7 @@ def rewrite(db: sqlite3.Connection, path: Path) -> None:
         StoreError: Another program reads the file and does not end.
     """
     db.execute("VACUUM")
+    failpoint("journal.checkpoint")
     busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreError(

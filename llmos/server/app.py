@@ -9,10 +9,19 @@ from fastapi import APIRouter, FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 
 from llmos import __version__
-from llmos.server import chat, completions, errors, kernel_routes, memory_routes
+from llmos.server import (
+    chat,
+    completions,
+    dream_routes,
+    embeddings,
+    errors,
+    kernel_routes,
+    memory_routes,
+)
 from llmos.server.auth import BodyLimit
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
+from llmos.server.dream_routes import Presence
 from llmos.server.errors import ApiError, responses
 from llmos.server.openai_answers import Model, ModelList
 
@@ -30,22 +39,30 @@ def _models(kernel: ServedKernel) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["openai"], route_class=JsonRoute)
     started = int(time.time())
 
-    def loaded() -> Model:
-        info = kernel.backend.info
-        return Model(id=info.name, created=started, owned_by="llmos", context_window=info.window)
+    def loaded() -> list[Model]:
+        """The language model first: a client without a preference takes the first."""
+        served = [(kernel.backend.info.name, kernel.backend.info.window)]
+        if kernel.embedder is not None:
+            served.append((kernel.embedder.model, kernel.embedder.window))
+        return [
+            Model(id=name, created=started, owned_by="llmos", context_window=window)
+            for name, window in served
+        ]
 
     @routes.get("/models", responses=responses())
     async def list_models() -> ModelList:
-        """The model that is loaded."""
-        return ModelList(data=[loaded()])
+        """The language model that is loaded, and the embedder."""
+        return ModelList(data=loaded())
 
     @routes.get("/models/{model:path}", responses=responses(404))
     async def retrieve_model(model: Annotated[str, Path(min_length=1)]) -> Model:
         """One model by its name, which may hold slashes."""
-        if model != (info := loaded()).id:
-            sentence = f"The model '{model}' is not loaded; this kernel serves '{info.id}'."
+        models = {info.id: info for info in reversed(loaded())}
+        if model not in models:
+            known = " and ".join(f"'{info.id}'" for info in loaded())
+            sentence = f"The model '{model}' is not loaded; this kernel serves {known}."
             raise ApiError(sentence, param="model", code="model_not_found", status=404)
-        return info
+        return models[model]
 
     return routes
 
@@ -81,13 +98,16 @@ def create_app(kernel: ServedKernel) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
+    app.add_middleware(Presence, kernel=kernel)
     app.add_middleware(BodyLimit)
     errors.install(app)
     app.include_router(_models(kernel))
     app.include_router(completions.router(kernel))
+    app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
     app.include_router(memory_routes.router(kernel))
+    app.include_router(dream_routes.router(kernel))
     described: list[dict[str, Any]] = []
 
     def openapi() -> dict[str, Any]:

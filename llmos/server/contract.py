@@ -8,10 +8,13 @@ from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
 from llmos.events import Event, ProcessInfo, StoredMessage
+from llmos.memory.derived import DreamState, Made
+from llmos.memory.embed import ModelEmbedder
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.pages import Page
 from llmos.memory.passages import Hit
+from llmos.memory.records import Record
 
 __all__ = ["ServedKernel"]
 
@@ -25,6 +28,11 @@ class ServedKernel(Protocol):
 
     @property
     def backend(self) -> Backend: ...
+
+    @property
+    def embedder(self) -> ModelEmbedder | None:
+        """What embeds texts for clients; None where the settings want none."""
+        ...
 
     def status(self) -> dict[str, Any]: ...
 
@@ -85,6 +93,23 @@ class ServedKernel(Protocol):
         """Every page of a conversation, and whether it is in view."""
         ...
 
+    async def pinned(self, pid: int) -> set[str]:
+        """Ids of the pages that stay in view of a process when room is made."""
+        ...
+
+    async def pin_page(self, pid: int, page: str, pinned: bool = True) -> None:
+        """Have a page stay in view, or no longer.
+
+        Raises:
+            NotStored: Nothing that was said in the process is called so.
+            KernelError: It is answering; or pinned pages would fill too much of the window.
+        """
+        ...
+
+    async def front(self, pid: int) -> str:
+        """What the model is told before all that was said."""
+        ...
+
     async def facts(self) -> list[Fact]:
         """What is remembered, newest first."""
         ...
@@ -98,6 +123,14 @@ class ServedKernel(Protocol):
 
         Raises:
             NotStored: There is none.
+        """
+        ...
+
+    async def would_forget(self, written: str) -> Sequence[Record]:
+        """The records that ``forget`` would empty, in the journal's order.
+
+        Raises:
+            NotStored: There is nothing of that name.
         """
         ...
 
@@ -122,6 +155,39 @@ class ServedKernel(Protocol):
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
     ) -> ProcessInfo:
         """A conversation that happened elsewhere, as a new process."""
+        ...
+
+    def touch(self) -> None:
+        """Somebody does something."""
+        ...
+
+    async def dream(self) -> None:
+        """Consolidate memory now; returns at once."""
+        ...
+
+    async def wake(self) -> None:
+        """Stop dreaming, and return when it has stopped."""
+        ...
+
+    def dreaming(self) -> tuple[DreamState, bool, str]:
+        """How far the dream is, whether it goes on, and why it ended early."""
+        ...
+
+    async def derived(self) -> list[Made]:
+        """What dreams have made, newest first."""
+        ...
+
+    async def links(self) -> dict[str, list[str]]:
+        """For each page those of other conversations that are about the same."""
+        ...
+
+    async def undo(self, written: str) -> int:
+        """Undo something that a dream made.
+
+        Raises:
+            NotStored: There is nothing of that name.
+            KernelError: A turn is under way.
+        """
         ...
 
     async def draft(self, pid: int, text: str) -> None:

@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 #: The status of a class holds for its subclasses; the first that fits wins.
 _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.PromptTooLong, 400),
+    (errors.TextTooLong, 400),
     (errors.GrammarError, 400),
     (errors.TemplateError, 400),
     (errors.EngineStopped, 503),

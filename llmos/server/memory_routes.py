@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -12,6 +14,8 @@ from llmos import limits
 from llmos.events import ProcessInfo
 from llmos.memory.facts import Fact, core_of
 from llmos.memory.files.mounts import Mount, Progress
+from llmos.memory.pages import CONVERSATION, Kind, page_id
+from llmos.memory.records import Record
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import responses
@@ -47,10 +51,19 @@ class PageRow(BaseModel):
     turn: int
     characters: int
     resident: bool
+    pinned: Annotated[bool, Field(description="It stays in view when room is made.")]
+    time: float
+    origin: Annotated[str, Field(description="Who it came from.")]
+    tokens: Annotated[int, Field(description="Of its text, where it is in view; else 0.")]
+    beginning: str
 
 
 class PageTable(BaseModel):
+    """What the model sees of a process, and what it does not."""
+
     pages: list[PageRow]
+    front: Annotated[str, Field(description="What it is told before all that was said.")]
+    front_tokens: int
 
 
 class PageText(BaseModel):
@@ -63,6 +76,9 @@ class PageText(BaseModel):
     time: float
     origin: Annotated[str, Field(description="Who it came from.")]
     text: str
+    related: Annotated[
+        list[str], Field(description="Pages of other conversations about the same.")
+    ] = []
 
 
 class PageTexts(BaseModel):
@@ -77,9 +93,20 @@ class DraftBody(_Body):
     text: Annotated[str, Field(max_length=limits.MESSAGE_CHARS)]
 
 
+class PinBody(_Body):
+    pinned: bool
+
+
 class Older(BaseModel):
     time: float
     text: str
+
+
+class Said(BaseModel):
+    """A turn of a conversation."""
+
+    pid: int
+    turn: int
 
 
 class FactRow(BaseModel):
@@ -92,6 +119,7 @@ class FactRow(BaseModel):
     pinned: bool
     origin: Annotated[str, Field(description="Who it came from.")]
     history: Annotated[list[Older], Field(description="Older texts, oldest first.")]
+    said: Annotated[list[Said], Field(description="Where in conversations, oldest first.")]
 
 
 class FactList(BaseModel):
@@ -107,6 +135,23 @@ class RememberBody(_Body):
 class ChangeBody(_Body):
     text: Annotated[str | None, Field(pattern=r"\S", max_length=limits.FACT_CHARS)] = None
     pinned: bool | None = None
+
+
+class Doomed(BaseModel):
+    """A record that forgetting something would empty."""
+
+    id: str
+    kind: str
+    pid: int
+    turn: int
+    beginning: str
+
+
+class Forgetting(BaseModel):
+    """What forgetting something would take along."""
+
+    records: Annotated[int, Field(description="Records of the journal.")]
+    listed: Annotated[list[Doomed], Field(description="The first of them.")]
 
 
 class Forgotten(BaseModel):
@@ -161,6 +206,8 @@ class ImportBody(_Body):
     mine: Annotated[bool, Field(description="Whether ``user`` is the person here.")] = False
 
 
+_NAME = r"^(m\d{1,18}|p\d{1,18}(\.\d{1,9})?)$"
+
 FactId = Annotated[str, Path(pattern=r"^m\d{1,18}$", description="Such as m12.")]
 PageId = Annotated[str, Path(pattern=r"^p\d{1,18}(\.\d{1,9})?$", description="Such as p12.3.")]
 
@@ -199,6 +246,7 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def page(page: PageId) -> PageTexts:
         """One page, or all pages of a long record."""
         found = await kernel.pages(page)
+        links = await kernel.links()
         return PageTexts(
             pages=[
                 PageText(
@@ -209,6 +257,7 @@ def router(kernel: ServedKernel) -> APIRouter:
                     time=each.time,
                     origin=each.label.origin.name.lower(),
                     text=each.text,
+                    related=links.get(each.id, []),
                 )
                 for each in found
             ]
@@ -224,6 +273,13 @@ def router(kernel: ServedKernel) -> APIRouter:
         """What is remembered, newest first."""
         known = await kernel.facts()
         return FactList(facts=[_row(fact) for fact in known], core=core_of(known))
+
+    @routes.get("/memory/forgetting", responses=responses(400, 404, 409))
+    async def forgetting(id: Annotated[str, Query(pattern=_NAME)]) -> Forgetting:
+        """What would be emptied if this fact or page were forgotten; nothing is changed."""
+        records = await kernel.would_forget(id)
+        listed = [_doomed(record) for record in records[: limits.SEARCH_MOST]]
+        return Forgetting(records=len(records), listed=listed)
 
     @routes.post("/memory/facts", status_code=201, responses=responses(400, 409, 413, 507))
     async def remember(body: RememberBody) -> FactRow:
@@ -267,19 +323,44 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.get("/processes/{pid}/pages", responses=responses(400, 404, 409))
     async def table(pid: Pid) -> PageTable:
         """The page table of a process: what is in view and what is only stored."""
-        rows = await kernel.page_table(pid)
-        return PageTable(
-            pages=[
-                PageRow(
-                    id=each.id,
-                    kind=str(each.kind),
-                    turn=each.turn,
-                    characters=len(each.text),
-                    resident=resident,
-                )
-                for each, resident in rows
-            ]
-        )
+        front = await kernel.front(pid)
+        rows, pinned = await kernel.page_table(pid), await kernel.pinned(pid)
+
+        def read() -> PageTable:  # in a thread: counting what is in view takes a while
+            return PageTable(
+                pages=[
+                    PageRow(
+                        id=each.id,
+                        kind=str(each.kind),
+                        turn=each.turn,
+                        characters=len(each.text),
+                        resident=resident,
+                        pinned=each.id in pinned,
+                        time=each.time,
+                        origin=each.label.origin.name.lower(),
+                        tokens=kernel.backend.count(each.text) if resident else 0,
+                        beginning=_beginning(each.text),
+                    )
+                    for each, resident in rows
+                ],
+                front=front,
+                front_tokens=kernel.backend.count(front),
+            )
+
+        return await asyncio.to_thread(read)
+
+    @routes.patch(
+        "/processes/{pid}/pages/{page}",
+        status_code=204,
+        response_class=Response,
+        responses=responses(400, 404, 409, 507),
+    )
+    async def pin(pid: Pid, page: PageId, body: PinBody) -> None:
+        """Have a page stay in view when room is made, with its turn, or no longer.
+
+        One that is out of view comes back at once. A record's id stands for all its pages.
+        """
+        await kernel.pin_page(pid, page, body.pinned)
 
     @routes.post(
         "/processes/{pid}/draft",
@@ -303,7 +384,35 @@ def _row(fact: Fact) -> FactRow:
         pinned=fact.pinned,
         origin=fact.label.origin.name.lower(),
         history=[Older(time=time, text=text) for time, text in fact.history],
+        said=[Said(pid=pid, turn=turn) for pid, turn in fact.said],
     )
+
+
+def _doomed(record: Record) -> Doomed:
+    stored = record.stored
+    return Doomed(
+        id=page_id(stored.seq),
+        kind=stored.message.role,
+        pid=record.pid,
+        turn=stored.turn,
+        beginning=_beginning(_told(record)),
+    )
+
+
+def _told(record: Record) -> str:
+    """What a record says to a person; nothing where it is the kernel's own."""
+    content, kind = record.stored.message.content, record.stored.message.role
+    if kind == Kind.MEMORY:
+        try:
+            return str(json.loads(content)["text"])
+        except (ValueError, KeyError, TypeError):  # it was pinned, or makes no sense
+            return ""
+    return content if kind in (*CONVERSATION, Kind.RECALLED, Kind.NOTE) else ""
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text[: 4 * limits.PAGE_LINE].split())
+    return line if len(line) <= limits.PAGE_LINE else f"{line[: limits.PAGE_LINE - 1]}…"
 
 
 def _mount_row(mount: Mount, now: Progress | None) -> MountRow:

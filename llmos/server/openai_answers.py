@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ChatCompletion", "Completion", "Model", "ModelList"]
+__all__ = ["ChatCompletion", "Completion", "EmbeddingList", "Model", "ModelList"]
 
 
 class _Answer(BaseModel):
@@ -98,12 +98,36 @@ class Completion(_Answer):
     usage: ChatUsage
 
 
+class EmbeddingUsage(_Answer):
+    prompt_tokens: Annotated[int, Field(description="0 where a remote server does not say.")]
+    total_tokens: int
+
+
+class Embedding(_Answer):
+    object: Literal["embedding"]
+    index: int
+    embedding: Annotated[
+        list[float] | str,
+        Field(description="Of length 1; as base64, little-endian 32-bit floats."),
+    ]
+
+
+class EmbeddingList(_Answer):
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
 class Model(_Answer):
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    context_window: Annotated[int, Field(description="Tokens one conversation may hold.")]
+    context_window: Annotated[
+        int,
+        Field(description="Tokens of one conversation, or of a text to embed; 0: only it knows."),
+    ]
 
 
 class ModelList(_Answer):

@@ -29,6 +29,7 @@ __all__ = [
     "AssistantMessage",
     "ChatRequest",
     "CompletionRequest",
+    "EmbeddingRequest",
     "FunctionTool",
     "RequestMessage",
     "Sampling",
@@ -288,3 +289,33 @@ class CompletionRequest(Sampling, Ignored):
     echo: bool | None = None
     best_of: Annotated[Integer, Field(ge=1, le=limits.N_MAX)] | None = None
     logprobs: Annotated[Integer, Field(ge=0, le=limits.LOGPROBS_MAX)] | None = None
+
+
+EmbeddingText: TypeAlias = Annotated[str, Field(min_length=1)]
+EmbeddingInput: TypeAlias = Annotated[
+    Annotated[EmbeddingText, Tag("text")]
+    | Annotated[
+        list[EmbeddingText],
+        Field(min_length=1, max_length=limits.EMBED_INPUTS, fail_fast=True),
+        Tag("texts"),
+    ]
+    | Annotated[TokenIds, Tag("tokens")]
+    | Annotated[
+        list[TokenIds],
+        Field(min_length=1, max_length=limits.EMBED_INPUTS, fail_fast=True),
+        Tag("token_lists"),
+    ],
+    Discriminator(_prompt_kind),
+]
+
+
+class EmbeddingRequest(_Request):
+    """``POST /v1/embeddings``. ``input`` is text; tokens are refused, with a reason."""
+
+    model: str
+    input: EmbeddingInput
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[
+        Integer | None, Field(ge=1, le=TOKEN_MAX, description="Only the model's own.")
+    ] = None
+    user: JsonValue = None

@@ -13,9 +13,14 @@ from typing import Any
 from llmos.config import AgentConfig, Config
 from llmos.engine.local import LocalBackend
 from llmos.engine.scripted import Script, ScriptedRuntime
+from llmos.engine.swapfile import SwapFiles
 from llmos.events import Event, Message, TurnFinished
 from llmos.kernel.kernel import Kernel
+from llmos.kernel.memory import Memory
+from llmos.kernel.memory_calls import memory_calls
 from llmos.kernel.syscalls import Outcome, Syscall, SyscallTable, process_calls
+from llmos.memory.embed import Embedder
+from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 
 Rules = Sequence[tuple[str, str]]
@@ -71,6 +76,39 @@ async def kernel_on(
         await kernels[0].close()
 
 
+@contextlib.asynccontextmanager
+async def remembering(
+    home: Path,
+    rules: Rules | Callable[[str], str] = (),
+    *,
+    window: int = 4000,
+    embedder: Embedder | None = None,
+    **runtime: Any,
+) -> AsyncIterator[Kernel]:
+    """A kernel with a memory and with snapshots on disk, on the state of ``home``."""
+    state = home / "state"
+    script = rules if callable(rules) else Script(rules)
+    backend = LocalBackend(
+        lambda: ScriptedRuntime(script, window=window, **runtime),
+        files=lambda info: SwapFiles(state / "swap", 1 << 30, info.fingerprint),
+        known=state / "swap" / "texts.json",
+    )
+    journal = Journal(state / "journal.db")
+    await backend.start()
+    index = Index(state / "index", embedder, chroma="off")
+    memory = Memory(journal, index, mounts=state / "mounts.json")
+    await memory.start()
+    table = SyscallTable(memory_calls(memory))
+    agent = AgentConfig(system="Be kind.", reply_tokens=200)
+    kernel = Kernel(Config(agent=agent, state=state), backend, journal, table, memory=memory)
+    try:
+        await kernel.restore()
+        yield kernel
+    finally:
+        await memory.close()
+        await kernel.close()
+
+
 async def until(events: AsyncIterator[Event], kind: type[Event]) -> Any:
     """The next event of ``kind``."""
     async for event in events:
@@ -90,6 +128,13 @@ async def turn(kernel: Kernel, pid: int, text: str) -> tuple[list[Event], TurnFi
                 if isinstance(event, TurnFinished):
                     return seen, event
     raise AssertionError("the turn did not end")
+
+
+async def mounted(kernel: Kernel) -> None:
+    """Wait until every mounted folder is read."""
+    assert kernel.memory is not None and kernel.memory.folders is not None
+    for mount, _ in kernel.mounts():
+        await kernel.memory.folders._open().sync(mount.number)
 
 
 def said(kernel: Kernel, pid: int) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from llmos.kernel.guide import chat_bank
 from llmos.kernel.probe import Features
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Outcome, Syscall
-from llmos.memory.embed import CachedEmbedder, MiniLM
+from llmos.memory.embed import CachedEmbedder
+from llmos.memory.embed_onnx import MiniLM
 
 ROOMS = {"kitchen", "hall", "bedroom", "living room", "bathroom"}
 AUTHORS = {"jane austen", "mark twain", "leo tolstoy", "virginia woolf"}

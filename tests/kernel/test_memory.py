@@ -6,64 +6,17 @@ On the scripted double and the real embedder.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import pytest
 
-from llmos.config import AgentConfig, Config
-from llmos.engine.local import LocalBackend
-from llmos.engine.scripted import Script, ScriptedRuntime
-from llmos.engine.swapfile import SwapFiles
 from llmos.errors import KernelError, NotStored, StoreError
 from llmos.events import Message, Recalled
-from llmos.kernel.kernel import Kernel
-from llmos.kernel.memory import Memory
-from llmos.kernel.memory_calls import memory_calls
-from llmos.kernel.syscalls import SyscallTable
-from llmos.memory.embed import MiniLM
 from llmos.memory.erase import erase
-from llmos.memory.index import Index
-from llmos.memory.journal import Journal
 from tests.kernel.kernels import call, turn
 
 SECRET = "The archive's password is swordfish."
 LONG = "word " * 60
-AGENT = AgentConfig(system="Be kind.", reply_tokens=200)
-
-
-@pytest.fixture(scope="module")
-def embedder(embedder_weights: Path, embedder_tokenizer: Path):
-    return MiniLM(embedder_weights, embedder_tokenizer)
-
-
-@pytest.fixture
-def started(home: Path, embedder):
-    """Starts kernels with a memory, on the same state."""
-
-    @contextlib.asynccontextmanager
-    async def start(rules=(), window=4000):
-        state = home / "state"
-        backend = LocalBackend(
-            lambda: ScriptedRuntime(Script(rules), window=window),
-            files=lambda info: SwapFiles(state / "swap", 1 << 30, info.fingerprint),
-            known=state / "swap" / "texts.json",
-        )
-        journal = Journal(state / "journal.db")
-        await backend.start()
-        index = Index(state / "index", embedder, chroma="off")
-        memory = Memory(journal, index, mounts=state / "mounts.json")
-        await memory.start()
-        table = SyscallTable(memory_calls(memory))
-        kernel = Kernel(Config(agent=AGENT, state=state), backend, journal, table, memory=memory)
-        try:
-            await kernel.restore()
-            yield kernel
-        finally:
-            await kernel.memory.close()
-            await kernel.close()
-
-    return start
 
 
 def seen(kernel, pid) -> str:
@@ -172,6 +125,45 @@ async def test_what_is_forgotten_leaves_no_byte(started, home):
         await turn(kernel, pid, "Go on.")
         assert "swordfish" not in seen(kernel, pid)
     assert b"swordfish" not in bytes_under(home / "state")
+
+
+async def test_what_forgetting_will_take_along_is_known_before(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, SECRET)
+        fact = await kernel.remember(SECRET)
+        await fill(kernel, pid)
+        await turn(kernel, pid, "What is the password of the archive?")
+        await kernel.wait(pid)
+        doomed = await kernel.would_forget(fact.id)
+        kinds = [record.stored.message.role for record in doomed]
+        assert kinds[0] == "user" and {"memory", "recalled"} <= set(kinds)
+        assert len(await kernel.facts()) == 1  # nothing has changed
+        assert await kernel.forget(fact.id) == len(doomed)
+        with pytest.raises(NotStored):
+            await kernel.would_forget(fact.id)
+
+
+async def test_a_fact_tells_in_which_turns_it_was_said(started):
+    rules = [("emember", call("memory.remember", text="I live in Lisbon"))]
+    async with started(rules) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+        await turn(kernel, pid, "Remember: I live in Lisbon")
+        [fact] = await kernel.facts()
+        assert fact.said == ((pid, 2),)
+        await kernel.change_fact(fact.id, text="I live in Porto.")
+        assert (await kernel.facts())[0].said == ((pid, 2),)
+        assert (await kernel.remember("Said nowhere.")).said == ()
+
+
+async def test_what_the_model_is_told_first_can_be_read(started):
+    async with started() as kernel:
+        await kernel.remember("Call me Sam.", block="user")
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+        front = await kernel.front(pid)
+        assert front.startswith("Be kind.") and "Call me Sam." in front
 
 
 async def test_nothing_is_forgotten_while_something_is_answered(started):

@@ -114,9 +114,11 @@ async def births(journal: Journal, out: int) -> None:
 async def forget(journal: Journal, out: int) -> None:
     pid = (await journal.create_process(title="forget")).pid
     for n in range(OPERATIONS):
-        stored = await journal.append(pid, Message("user", f"secret {n} of {pid}"))
+        secret = f"<secret {n} of {pid}>"
+        stored = await journal.append(pid, Message("user", secret))
+        acknowledge(out, "doomed", stored.seq, secret)
         await erase(journal, [stored.seq], "test")
-        acknowledge(out, "erased", stored.seq, f"secret {n} of {pid}")
+        acknowledge(out, "erased", stored.seq, secret)
 
 
 def child(order: dict[str, Any], out: int) -> None:
@@ -130,7 +132,7 @@ def child(order: dict[str, Any], out: int) -> None:
         else:
             from tests.kernel import dying
 
-            asyncio.run(dying.live(Path(order["path"]), out))
+            asyncio.run(dying.JOBS[order["job"]](Path(order["path"]), out))
         status = 0
     except BaseException:
         import traceback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,81 @@ async def test_nothing_and_too_much_are_refused(facts, text):
     with pytest.raises(StoreError):
         await facts.remember(text)
     assert facts.all() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u200d\ufeff",
+        "\x1b\x07\x00",
+        "\u202e \u2066",
+        "\u0301\ufe0f",
+        "\u3164 \u2800",
+        "\ue000\ud800",
+    ],
+)
+async def test_what_nobody_can_see_is_refused(facts, text):
+    with pytest.raises(StoreError, match="seen"):
+        await facts.remember(text)
+    fact = await facts.remember("One.")
+    with pytest.raises(StoreError, match="seen"):
+        await facts.update(fact.id, text)
+    assert texts(facts) == ["One."]
+
+
+@pytest.mark.parametrize("text", ["漢", "!", "🙂", "5", "می\u200cخواهم", "e\u0301"])
+async def test_whatever_can_be_seen_is_kept(facts, text):
+    assert (await facts.remember(text)).text == text
+
+
+async def test_of_two_who_change_one_fact_at_once_both_are_kept_and_the_last_one_stands(
+    facts, journal
+):
+    fact = await facts.remember("I live in Lisbon.")
+    await asyncio.gather(
+        facts.update(fact.id, "I live in Porto."), facts.update(fact.id, "I live in Faro.")
+    )
+    now = facts.get(fact.id)
+    assert now.text == "I live in Faro."
+    assert [text for _, text in now.history] == ["I live in Lisbon.", "I live in Porto."]
+    assert (await again(journal)).get(fact.id) == now
+
+
+async def test_the_same_said_twice_at_once_is_one_fact(facts):
+    first, second = await asyncio.gather(facts.remember("One."), facts.remember("One."))
+    assert first.id == second.id and texts(facts) == ["One."]
+
+
+async def test_the_front_stays_short_whoever_adds_to_it_at_once(facts):
+    many = [facts.remember(f"{n} " + "x" * 450, block="user") for n in range(8)]
+    done = await asyncio.gather(*many, return_exceptions=True)
+    assert [type(each) for each in done if isinstance(each, Exception)] == [StoreError] * 4
+    assert len(facts.core()) <= limits.CORE_CHARS
+
+
+async def test_a_newer_text_stands_though_the_clock_was_set_back(tmp_path):
+    now = [2_000_000_000.0]
+    journal = Journal(tmp_path / "clock.db", clock=lambda: now[0])
+    facts = Facts(journal)
+    fact = await facts.remember("I live in Lisbon.")
+    now[0] -= 1e8
+    await facts.update(fact.id, "I live in Porto.")
+    assert facts.get(fact.id).text == (await again(journal)).get(fact.id).text == "I live in Porto."
+    await journal.close()
+
+
+async def test_whoever_reads_while_facts_are_read_again_sees_all_of_them(facts, monkeypatch):
+    for n in range(5):
+        await facts.remember(f"Number {n}.")
+    take, seen = Facts._take, []
+
+    def watched(self, record):
+        seen.append(len(facts.all()))
+        return take(self, record)
+
+    monkeypatch.setattr(Facts, "_take", watched)
+    facts.load()
+    assert seen == [5] * 5
 
 
 async def test_what_is_not_there_is_said(facts):

@@ -300,6 +300,20 @@ async def test_every_record_that_verifies_is_saved_and_the_rest_is_named(
     await journal.close()
 
 
+async def test_what_was_to_be_forgotten_is_still_to_be_in_a_salvaged_journal(path: Path) -> None:
+    await fill(path)
+    journal = Journal(path)
+    await journal.ask("forget m12")
+    await journal.close()
+    tamper(path, "UPDATE messages SET origin = 0 WHERE seq = 5")
+    salvage(path)
+    journal = Journal(path)
+    assert journal.asked() == ["forget m12"]
+    await journal.done("forget m12")
+    assert journal.asked() == []
+    await journal.close()
+
+
 async def test_whatever_page_is_destroyed_nothing_that_can_be_read_is_lost(path: Path) -> None:
     await fill(path, turns=40)
     sound = path.read_bytes()

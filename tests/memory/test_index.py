@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from llmos.errors import ModelMissing, StoreError
-from llmos.memory.embed import CachedEmbedder, MiniLM
+from llmos.memory.embed import CachedEmbedder
+from llmos.memory.embed_onnx import MiniLM
 from llmos.memory.index import Index
 from llmos.memory.passages import Passage, Scope
 

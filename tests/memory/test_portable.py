@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import stat
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
 from llmos.memory.consistency import consistent
 from llmos.memory.erase import erase
+from llmos.memory.fields import UNTOLD
 from llmos.memory.journal import Journal
 from llmos.memory.lock import lock
 from llmos.memory.pages import Kind
@@ -440,13 +442,60 @@ async def test_chatgpts_export_keeps_the_branch_in_use(tmp_path: Path, journal: 
     assert journal.process(pids[0]).title == "A trip"
     assert journal.process(pids[0]).created == 1_700_000_000.25
     assert records[0].stored.time == 5.5
-    assert seen[0].left_out == ("Pictures, sounds and files in it were left out.",)
+    assert seen[0].left_out == ["Pictures, sounds and files in it were left out."]
     assert {record.label.origin for record in records} == {Origin.UNTRUSTED}
 
 
 async def test_the_priorities_and_budgets_of_an_export_are_those_the_kernel_takes_up() -> None:
     assert {p.value for p in importing._Priority} == {p.name.lower() for p in Priority}
     assert {field.name for field in dataclasses.fields(Budget)} == importing._BUDGETS
+
+
+UNTIMED = {
+    "messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "Then."}],
+    "one time": [
+        {"role": "user", "content": "When?", "create_time": 1_700_000_000},
+        {"role": "assistant", "content": "Then.", "create_time": None},
+    ],
+    "no time": [
+        {"role": "user", "content": "When?", "create_time": 0},
+        {"role": "assistant", "content": "Then.", "create_time": -5},
+    ],
+    "markdown": "**You**\n\nWhen?\n\n**llmos**\n\nThen.\n",
+    "chatgpt": {
+        "create_time": None,
+        "mapping": {
+            **node("a", None, "user", "When?", create_time=None),
+            **node("b", "a", "assistant", "Then.", create_time=None),
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("form", UNTIMED)
+async def test_what_tells_no_time_gets_that_of_the_file_and_that_is_said(
+    tmp_path: Path, journal: Journal, form: str
+) -> None:
+    file = file_of(tmp_path, UNTIMED[form])
+    os.utime(file, (1_600_000_000, 1_600_000_000))
+    seen: list[Conversation] = []
+    [pid] = await import_conversations(
+        journal, read(file), done=lambda conversation, _: seen.append(conversation)
+    )
+    moment = 1_700_000_000 if form == "one time" else 1_600_000_000
+    assert [m.time for m in journal.messages(pid)] == [moment, moment]
+    assert journal.process(pid).active == moment
+    assert [said for said in seen[0].left_out if "no time is told" in said] == [UNTOLD]
+
+
+async def test_a_file_without_a_time_of_its_own_counts_as_made_now(
+    tmp_path: Path, journal: Journal
+) -> None:
+    file = file_of(tmp_path, UNTIMED["messages"])
+    os.utime(file, (0, 0))
+    before = time.time()
+    [pid] = await import_conversations(journal, read(file))
+    assert before <= journal.process(pid).active <= time.time()
 
 
 async def test_a_tree_that_bites_its_tail_ends(tmp_path: Path, journal: Journal) -> None:

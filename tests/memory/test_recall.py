@@ -9,7 +9,7 @@ import pytest
 from llmos.errors import NotStored
 from llmos.events import Message
 from llmos.labels import Label, Origin
-from llmos.memory.embed import MiniLM
+from llmos.memory.embed_onnx import MiniLM
 from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
@@ -185,3 +185,18 @@ def test_an_excerpt_is_the_part_that_holds_the_question_s_rarest_words():
     assert excerpt("Short. Text.", "Anything?", 120) == "Short. Text."
     assert excerpt("x" * 500, "Anything?", 120) == "x" * 500
     assert excerpt(text, "👍", 120).startswith("The harvest")
+
+
+AMONG = (
+    "We walked along the river until it got dark. Slow rivers carry the most earth. The old mill "
+    "has a new roof. An honest critic once said that a rule without a reason loses its friends. "
+    "The locker at the station has the code 7032. The market square was empty by noon. A patient "
+    "gardener never forgets where the first frost falls. The ferry stopped in the autumn."
+)
+
+
+async def test_a_sentence_among_others_is_found_though_the_whole_is_about_other_things(memory):
+    await memory.say(AMONG)
+    brought = await memory.prefetch("What is the code of the locker at the station?")
+    assert brought is not None and "7032" in brought.message.content
+    assert await memory.prefetch("What is the height of the tower in Paris?") is None

@@ -84,7 +84,7 @@ def test_after_a_batch_the_front_stands_still(talk):
 
 def test_runs_of_turns_that_left_are_one_line_each(talk):
     talk.turns(10)
-    talk.window.held[8].pinned = True  # the fifth turn
+    talk.window.pin(["p9"])  # the fifth turn
     talk.evict(1500)
     front = talk.window.messages()[0].content
     assert "- p1 to p8 (4 turns" in front
@@ -94,7 +94,7 @@ def test_runs_of_turns_that_left_are_one_line_each(talk):
 
 def test_the_newest_turn_and_what_is_pinned_stay_whatever_is_asked(talk):
     talk.turns(3)
-    talk.window.held[0].pinned = True
+    talk.window.pin(["p1"])
     talk.evict(10_000)
     assert [m.content[:11] for m in talk.window.messages()[1:]] == [
         *("Question 1?", "Answer 1..."),
@@ -124,7 +124,7 @@ def test_a_batch_that_is_read_back_shows_the_same_bytes(talk):
     change = talk.evict(500)
     again = Talk()
     again.turns(6)
-    again.window.apply(Change.from_json(change.to_json()))
+    again.say(6, change.message().role, change.message().content)
     assert again.window.messages() == talk.window.messages()
 
 
@@ -168,8 +168,9 @@ def test_a_call_without_a_result_is_shown_with_one(talk):
 def test_of_a_long_message_the_beginning_and_the_end_stay(talk):
     text = "\n\n".join(f"Paragraph {n}. " + "word " * 180 for n in range(40)) + "\n\nSo what is it?"
     held = talk.say(1, "user", text)
-    gone = talk.window.trim(held, lambda part: len(part.split()), 600)
-    talk.window.apply(Change(gone, ""))
+    change = talk.window.trim(held, lambda part: len(part.split()), 600)
+    talk.window.apply(change)
+    gone = change.evicted
     shown = talk.window.messages()[1].content
     assert shown.startswith("Paragraph 0.") and shown.endswith("So what is it?")
     assert f"[{gone[0]} to {gone[-1]}: " in shown and "stored and not shown" in shown
@@ -180,7 +181,7 @@ def test_of_a_long_message_the_beginning_and_the_end_stay(talk):
 def test_a_message_that_fits_stays_whole(talk):
     held = talk.say(1, "user", "word " * 500)
     assert len(held.pages) > 1
-    assert talk.window.trim(held, lambda part: len(part.split()), 501) == ()
+    assert talk.window.trim(held, lambda part: len(part.split()), 501) is None
 
 
 def test_a_forgotten_text_is_shown_as_such(talk):
@@ -197,3 +198,198 @@ def test_a_dropped_turn_was_never_there(talk):
     talk.window.drop((1, 2))
     assert [m.content[:11] for m in talk.window.messages()[1:]] == ["Question 1?", "Answer 1..."]
     assert len(talk.window.pages()) == 2
+
+
+# --- pinned pages -----------------------------------------------------------------------------
+
+
+def brought(talk: Talk, *ids: str, room: int = 1000) -> Change | None:
+    """Have pages pinned, and what that changes in view."""
+    change = talk.window.brought(ids, len, room)
+    talk.say(99, Kind.PIN, "pin", name=" ".join(ids))
+    if change is not None:
+        talk.window.apply(change)
+    return change
+
+
+def test_a_page_that_is_let_go_again_leaves_like_any_other(talk):
+    talk.turns(3)
+    talk.say(3, Kind.PIN, "pin", name="p1 p2")
+    assert talk.window.pinned() == {"p1", "p2"}
+    talk.say(3, Kind.PIN, "unpin", name="p1")
+    assert talk.window.pinned() == {"p2"}
+    talk.say(3, Kind.PIN, "unpin", name="p2 p77")
+    talk.evict(10_000)
+    assert [m.content[:11] for m in talk.window.messages()[1:]] == ["Question 3?", "Answer 3..."]
+
+
+def test_a_pinned_page_that_had_left_comes_back_with_its_turn_in_its_place(talk):
+    talk.turns(8)
+    talk.evict(1000)
+    assert ("user", "Question 2?") not in talk.shown()
+    change = brought(talk, "p4")
+    assert change.returned == ("p3", "p4")
+    shown = talk.shown()
+    assert shown[1:3] == [("user", "Question 2?"), ("assistant", "Answer 2")]
+    assert "- p1 to p2 (1 turn" in shown[0][1]
+    assert "- p5 to p10 (3 turns" in shown[0][1]
+    again = Talk()
+    again.turns(8)
+    again.say(8, *_record(change))
+    talk.evict(10_000)
+    assert ("assistant", "Answer 2") in talk.shown()
+
+
+def _record(change: Change) -> tuple[str, str]:
+    message = change.message()
+    return message.role, message.content
+
+
+def test_a_pinned_page_in_view_changes_nothing_that_is_shown(talk):
+    talk.turns(3)
+    before = talk.window.messages()
+    change = brought(talk, "p1")
+    assert not change.evicted and not change.returned
+    assert talk.window.messages() == before
+
+
+def test_of_a_long_turn_the_pinned_page_stays_and_the_first_of_each_record(talk):
+    text = "\n\n".join(f"Paragraph {n}. " + "word " * 150 for n in range(12))
+    held = talk.say(1, "user", text)
+    talk.say(1, "assistant", "Noted.")
+    talk.turns(2, first=2)
+    assert len(held.pages) == 12
+    change = brought(talk, "p1.7", room=2000)
+    assert "p1.7" not in change.evicted and len(change.evicted) == 11
+    shown = talk.window.messages()[1].content
+    assert "Paragraph 6." in shown and "Paragraph 0." not in shown
+    assert "[p1.1 to p1.6: " in shown and "[p1.8 to p1.12: " in shown
+    assert talk.shown()[2] == ("assistant", "Noted")
+
+
+def test_pinned_pages_have_no_more_than_their_room(talk):
+    talk.turns(4)
+    assert brought(talk, "p1", room=450) is not None
+    assert brought(talk, "p3", room=450) is not None
+    assert talk.window.brought(["p5"], len, 450) is None
+
+
+def test_in_a_window_smaller_than_it_was_what_is_pinned_may_leave(talk):
+    talk.turns(4)
+    talk.window.pin(["p1", "p3"])
+    talk.evict(10_000, size=800)
+    shown = [m.content[:11] for m in talk.window.messages()[1:]]
+    assert shown == ["Question 1?", "Answer 1...", "Question 4?", "Answer 4..."]
+
+
+def test_what_is_pinned_of_a_forgotten_text_is_no_matter(talk):
+    talk.say(1, "user", "", erased=True)
+    talk.say(1, Kind.PIN, "pin", name="p1")
+    assert talk.window.pinned() == set()
+    assert talk.window.named("p1") == ()
+
+
+# --- a turn that is too long by itself --------------------------------------------------------
+
+
+def results(talk: Talk, sizes: list[int]) -> None:
+    calls = tuple(ToolCall(f"c{n}", "t.read", {}) for n in range(len(sizes)))
+    talk.say(1, "user", "Read them all.")
+    talk.say(1, "assistant", "", calls=calls)
+    for n, size in enumerate(sizes):
+        text = "\n\n".join(f"Result {n}, part {part}. " + "x" * 770 for part in range(size))
+        talk.say(1, "tool", text, call_id=f"c{n}", name="t.read")
+
+
+def test_of_several_long_results_in_one_turn_the_newest_keeps_most(talk):
+    results(talk, [8, 8, 8])
+    window = talk.measured()
+    assert window.evict(1000, 8000) is None
+    total = sum(held.tokens for held in window.held)
+    change = window.squeeze(total - 9000, len)
+    window.apply(change)
+    talk.measured()
+    assert window.front == ""
+    parts = [len(held.shown) for held in window.held[2:]]
+    assert parts[2] > parts[1] >= parts[0] and sum(parts) < 12
+    assert parts[2] >= 6
+    assert window.out_of_view() == set(change.evicted)
+    texts = [m.content for m in window.messages() if m.role == "tool"]
+    assert len(texts) == 3 and all("stored and not shown here" in text for text in texts)
+    assert window.messages()[1].content == "Read them all."
+
+
+def test_a_turn_of_many_short_results_gets_room_too(talk):
+    results(talk, [1] * 20)
+    window = talk.measured()
+    while sum(held.tokens for held in window.held) > 3000:
+        change = window.squeeze(sum(held.tokens for held in window.held) - 2500, len)
+        assert change is not None and change.evicted
+        window.apply(change)
+        talk.measured()
+    said = [m for m in window.messages() if m.role == "tool"]
+    assert len(said) == 20  # every call still has its result, if only as a note
+    assert said[-1].content.startswith("Result 19") and said[0].content.startswith("\n[p3: ")
+
+
+def test_where_nothing_more_can_be_left_out_nothing_is(talk):
+    talk.say(1, "user", "What?")
+    talk.say(1, "assistant", "That.")
+    assert talk.measured().squeeze(10_000, len) is None
+
+
+# --- what is erased ---------------------------------------------------------------------------
+
+
+def test_what_had_left_stays_out_when_the_front_is_erased_and_a_new_one_is_built(talk):
+    talk.turns(8)
+    talk.say(8, "user", "And?")
+    change = talk.evict(600)
+    again = Talk()
+    again.say(1, "user", "", erased=True)
+    again.say(1, "assistant", "Answer 1.")
+    again.turns(7, first=2)
+    again.say(8, "user", "And?")
+    again.say(8, Kind.WINDOW, "", name=change.message().name, erased=True)
+    assert again.window.stale and again.window.front == ""
+    rebuilt = again.window.rebuilt()
+    again.window.apply(rebuilt)
+    assert not again.window.stale
+    assert again.window.out_of_view() >= set(change.evicted) - {"p1"}
+    front, *rest = again.shown()
+    assert "- p1 to p6 (3 turns, 2026-11-03): " in front[1]
+    assert rest == talk.shown()[1:]
+
+
+def test_pages_that_came_back_stay_in_view_when_the_front_is_erased(talk):
+    talk.turns(8)
+    first = talk.evict(1000)
+    second = brought(talk, "p3")
+    again = Talk()
+    again.turns(8)
+    for change in (first, second):
+        again.say(8, Kind.WINDOW, "", name=change.message().name, erased=True)
+    assert again.window.stale
+    assert again.shown()[1:] == talk.shown()[1:]
+
+
+# --- notes ------------------------------------------------------------------------------------
+
+
+def test_what_was_told_in_a_turn_that_is_dropped_was_not_told(talk):
+    talk.window.apply(Change((), "Front.", core="old"))
+    talk.turns(1)
+    assert talk.window.told == "old"
+    talk.say(2, Kind.NOTE, "From now on.", name="new")
+    talk.say(2, "user", "word " * 500)
+    talk.window.apply(talk.window.without(["p4.2"]))  # its middle
+    assert talk.window.told == "new"
+    talk.window.drop((1, 2))
+    assert talk.window.told == "old"
+
+
+def test_a_note_that_left_is_what_the_front_says(talk):
+    talk.say(1, Kind.NOTE, "From now on.", name="new")
+    talk.turns(4)
+    talk.evict(500, core="Be brief.", core_sources=["m1"])
+    assert talk.window.told == talk.window.core != "new"

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
 
@@ -31,16 +34,20 @@ from llmos.errors import (
     BudgetExceeded,
     EngineError,
     KernelError,
+    LlmosError,
     MountError,
     NoSuchProcess,
     NotStored,
     PromptTooLong,
+    TextTooLong,
 )
 from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
 from llmos.labels import Label, Origin
+from llmos.memory.derived import DreamState, Made
+from llmos.memory.embed import Embedded, Vectors, unit
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress, State
-from llmos.memory.pages import Page, pages_of
+from llmos.memory.pages import Page, page_id, pages_of
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
 from llmos.server import create_app, serve
@@ -164,11 +171,51 @@ class Speaker:
     async def close(self) -> None: ...
 
 
+class Numbers:
+    """An embedder whose tokens are words; a text's vector points where its length says.
+
+    ``gate`` holds up whoever computes.
+    """
+
+    name = model = "numbers"
+    dimension = 3
+    window = 8
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.asked: list[int] = []
+        self.error: LlmosError | None = None
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_counted(texts).vectors
+
+    def embed_counted(self, texts: Sequence[str], *, cut: bool = True) -> Embedded:
+        self.begun.set()
+        assert self.gate.wait(30)
+        if self.error is not None:
+            raise self.error
+        self.asked.append(len(texts))
+        tokens = tuple(len(text.split()) for text in texts)
+        for at, count in enumerate(tokens):
+            if count > self.window and not cut:
+                raise TextTooLong(count, self.window, at=at)
+        angles = np.array([[len(text), 1.0, 0.5] for text in texts], np.float32)
+        truncated = tuple(count > self.window for count in tokens)
+        return Embedded(unit(angles), tokens, truncated, sum(tokens))
+
+
 class Kernel:
     """A kernel without a journal."""
 
     def __init__(self) -> None:
         self.backend = Speaker()
+        self.embedder: Numbers | None = Numbers()
         self.table: dict[int, ProcessInfo] = {}
         self.stored: dict[int, list[StoredMessage]] = {}
         self.stopped = asyncio.Event()
@@ -179,7 +226,11 @@ class Kernel:
         self.unsubscribed = asyncio.Event()
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self.drafts: list[tuple[int, str]] = []
+        self.pins: set[tuple[int, str]] = set()
         self.known: dict[str, Fact] = {}
+        self.touched = 0
+        self.dreams = False
+        self.made = [Made("d3", "summary", "A dog.", 1.0, 1)]
         self.mounted: dict[int, Mount] = {}
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
@@ -278,6 +329,19 @@ class Kernel:
         self.process(pid)
         return [(page, shown) for page, shown in self._pages() if page.pid == pid]
 
+    async def pinned(self, pid: int) -> set[str]:
+        self.process(pid)
+        return {page for at, page in self.pins if at == pid}
+
+    async def pin_page(self, pid: int, page: str, pinned: bool = True) -> None:
+        if page not in [each.id for each, _ in await self.page_table(pid)]:
+            raise NotStored("There is no such page.")
+        self.pins = self.pins | {(pid, page)} if pinned else self.pins - {(pid, page)}
+
+    async def front(self, pid: int) -> str:
+        self.process(pid)
+        return "Be kind."
+
     async def facts(self) -> list[Fact]:
         return list(self.known.values())
 
@@ -296,6 +360,47 @@ class Kernel:
             fact = dataclasses.replace(fact, pinned=pinned)
         self.known[id] = fact
         return fact
+
+    def touch(self) -> None:
+        self.touched += 1
+
+    async def dream(self) -> None:
+        self.dreams = True
+
+    async def wake(self) -> None:
+        self.dreams = False
+
+    def dreaming(self) -> tuple[DreamState, bool, str]:
+        return DreamState("turns", 1, 3, tuple(self.made), 1), self.dreams, ""
+
+    async def derived(self) -> list[Made]:
+        return list(self.made)
+
+    async def links(self) -> dict[str, list[str]]:
+        return {"p1": ["p7"]}
+
+    async def undo(self, written: str) -> int:
+        if written not in [made.id for made in self.made]:
+            raise NotStored("There is nothing derived of that name.")
+        self.made = [made for made in self.made if made.id != written]
+        return 1
+
+    async def would_forget(self, written: str) -> list[Record]:
+        records = [
+            Record(pid, message, Label(Origin.USER))
+            for pid, stored in self.stored.items()
+            for message in stored
+        ]
+        if written.startswith("p"):
+            return [r for r in records if page_id(r.stored.seq) == written] or await self._none()
+        fact = self._fact(written)
+        content = json.dumps({"op": "remember", "id": "", "text": fact.text})
+        kept = StoredMessage(int(fact.id[1:]), "x", 0, fact.time, Message("memory", content))
+        same = [r for r in records if fact.text in r.stored.message.content]
+        return [Record(0, kept, fact.label), *same]
+
+    async def _none(self) -> list[Record]:
+        raise NotStored("There is no such page.")
 
     async def forget(self, written: str) -> int:
         if written.startswith("p"):

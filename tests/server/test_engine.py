@@ -34,7 +34,7 @@ async def scripted(serving, tmp_path):
     script = Script([("Once", " upon a time")], default="Hello thére, you.")
     backend = LocalBackend(lambda: ScriptedRuntime(script, window=512))
     await backend.start()
-    kernel = SimpleNamespace(backend=backend)
+    kernel = SimpleNamespace(backend=backend, touch=lambda: None)
     async with serving(kernel, tmp_path / "k.sock") as served, served.openai() as client:
         yield client, backend
     await backend.close()
@@ -94,7 +94,7 @@ async def starter(serving, tmp_path, starter_weights):
     config = EngineConfig(window=1024, cells=2048, threads=1)
     backend = LocalBackend(lambda: LlamaRuntime(starter_weights, config, name="starter", threads=1))
     await backend.start()
-    kernel = SimpleNamespace(backend=backend)
+    kernel = SimpleNamespace(backend=backend, touch=lambda: None)
     async with serving(kernel, tmp_path / "k.sock") as served, served.openai() as client:
         yield client, backend
     await backend.close()

@@ -156,8 +156,10 @@ async def test_events_of_no_process_are_refused_with_a_sentence(served, pid, sta
 
 async def test_models_are_listed_and_retrieved(client, http):
     models = [model async for model in client.models.list()]
-    assert [model.id for model in models] == ["starter"]
+    assert [model.id for model in models] == ["starter", "numbers"]
+    assert [model.context_window for model in models] == [512, 8]
     assert (await client.models.retrieve("starter")).object == "model"
+    assert (await client.models.retrieve("numbers")).id == "numbers"
     assert (await http.get("/v1/models/org/other")).status_code == 404
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llmos import limits
+
 
 async def spoken(http, text="The dog is called Bruno."):
     pid = (await http.post("/kernel/v1/processes", json={})).json()["pid"]
@@ -31,8 +33,58 @@ async def test_a_page_is_read_by_its_id(http):
 
 async def test_the_page_table_says_what_is_in_view(http):
     pid = await spoken(http)
-    [row] = (await http.get(f"/kernel/v1/processes/{pid}/pages")).json()["pages"]
-    assert row == {"id": "p1", "kind": "user", "turn": 1, "characters": 24, "resident": True}
+    table = (await http.get(f"/kernel/v1/processes/{pid}/pages")).json()
+    assert table["pages"] == [
+        {
+            "id": "p1",
+            "kind": "user",
+            "turn": 1,
+            "characters": 24,
+            "resident": True,
+            "pinned": False,
+            "time": 0.0,
+            "origin": "user",
+            "tokens": 5,
+            "beginning": "The dog is called Bruno.",
+        }
+    ]
+    assert (table["front"], table["front_tokens"]) == ("Be kind.", 2)
+
+
+async def test_a_page_is_pinned_and_let_go(http):
+    pid = await spoken(http)
+    path = f"/kernel/v1/processes/{pid}/pages"
+    for pinned in (True, False):
+        answer = await http.patch(f"{path}/p1", json={"pinned": pinned})
+        assert (answer.status_code, answer.content) == (204, b"")
+        [row] = (await http.get(path)).json()["pages"]
+        assert row["pinned"] is pinned
+    assert (await http.patch(f"{path}/p9", json={"pinned": True})).status_code == 404
+    assert (await http.patch(f"{path}/p1", json={"pinned": "yes"})).status_code == 400
+
+
+async def test_a_long_page_is_listed_by_its_beginning(http):
+    pid = await spoken(http, "word " * 400)
+    table = (await http.get(f"/kernel/v1/processes/{pid}/pages")).json()["pages"]
+    assert len(table) > 1
+    assert all(len(row["beginning"]) == limits.PAGE_LINE for row in table)
+    assert table[0]["beginning"].endswith("…")
+
+
+async def test_what_forgetting_would_take_along_is_told_before(http):
+    pid = await spoken(http, "I live in Lisbon. And you?")
+    fact = (await http.post("/kernel/v1/memory/facts", json={"text": "I live in Lisbon."})).json()
+    path = "/kernel/v1/memory/forgetting"
+    told = (await http.get(path, params={"id": fact["id"]})).json()
+    assert told["records"] == 2
+    assert [(row["kind"], row["beginning"]) for row in told["listed"]] == [
+        ("memory", "I live in Lisbon."),
+        ("user", "I live in Lisbon. And you?"),
+    ]
+    assert told["listed"][1]["pid"] == pid
+    assert len((await http.get("/kernel/v1/memory/facts")).json()["facts"]) == 1
+    assert (await http.get(path, params={"id": "m99"})).status_code == 404
+    assert (await http.get(path, params={"id": "f1"})).status_code == 400
 
 
 async def test_a_draft_is_taken_and_leaves_no_trace(http, kernel):

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from llmos import limits
 from llmos.errors import FileNotRead, MountError
+from llmos.failpoints import failpoint
 from llmos.memory.files.decoder import Broken
 from llmos.memory.files.notes import Notes, Reading
 from llmos.memory.files.read import Reader, Section
@@ -72,6 +73,7 @@ async def forget_all(
     if not readings:
         return 0
     await in_thread(notes.leaving, [number for number, _ in readings])
+    failpoint("mount.leaving")
     ids = (
         passage_id(mount, number, n) for number, last in readings for n in range(1, last + 1)
     )  # fmt: skip
@@ -300,11 +302,14 @@ class Sync:
         if self._batch:
             upto = [(number, path, n) for number, (path, n) in self._upto.items()]
             await in_thread(self._notes.coming, self._mount, upto)
+            failpoint("mount.coming")
             batch, self._batch, self._upto = self._batch, [], {}
             await self._put(batch)
+            failpoint("mount.put")
         done, self._done = self._done, []
         if done:
             old = await in_thread(self._notes.here, done)
+            failpoint("mount.here")
             await forget_all(self._notes, self._forget, self._mount, old)
 
     async def _abandon(self, number: int) -> None:

@@ -398,6 +398,40 @@ async def test_an_index_that_refuses_loses_nothing(mounts, index, folder):
     assert index.texts == {"Notes/a, line 1": "a"}
 
 
+async def test_a_full_disk_under_the_list_mounts_nothing_and_loses_nothing(
+    mounts, index, folder, monkeypatch
+):
+    aged(folder / "a", "a")
+
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmos.paths.atomic_write", full)
+        with pytest.raises(MountError, match="No space left"):
+            await mounts.mount(folder)
+    assert mounts.list() == [] and index.passages == {}
+    assert (await mounts.mount(folder)).passages == 1
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+async def test_notes_that_have_no_room_are_a_sentence_and_are_kept_up_later(
+    mounts, index, folder, monkeypatch, room
+):
+    monkeypatch.setattr(limits, "MOUNT_BATCH", 8)
+    for number in range(200):
+        aged(folder / f"{number:03} {'long name ' * 10}", f"text {number}")
+    db = mounts._notes._db
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages + room}")
+    with pytest.raises(MountError, match="notes on mounted files .* can't be used"):
+        await mounts.mount(folder)
+    assert mounts.get(1).state is State.UNREAD
+    db.execute("PRAGMA max_page_count = 100000")
+    mount = await mounts.sync(1)
+    assert (mount.state, mount.passages, len(index.passages)) == (State.READY, 200, 200)
+
+
 async def test_mounts_are_there_after_a_restart(home, index, folder):
     aged(folder / "a", "a")
     first = opened(home, index)
