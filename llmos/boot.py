@@ -232,7 +232,7 @@ async def boot(
         opened.push_async_callback(memory.close)
         await memory.start()
         if embedder is not None and cached is not None and not ready:
-            late = embedders.once_back(embedder, partial(memory.index.use, cached))
+            late = embedders.load_when_back(embedder, partial(memory.index.use, cached))
             opened.callback(asyncio.create_task(late, name="embedder").cancel)
         kernels: list[Kernel] = []
         calls, broken = syscall_table(lambda: kernels[0], memory)

@@ -297,9 +297,14 @@ class Client:
         path = f"/kernel/v1/processes/{pid}/pages/{_segment(page)}"
         await self._call("PATCH", path, json={"pinned": pinned})
 
-    async def window(self, pid: int) -> dict[str, Any]:
-        """What the model sees of a process: its ``front``, and the page table (``pages``)."""
-        return await self._call("GET", f"/kernel/v1/processes/{pid}/pages")
+    async def window(self, pid: int, *, last: int = 0) -> dict[str, Any]:
+        """What the model sees of a process: its ``front``, and the page table (``pages``).
+
+        Args:
+            last: Rows of the table's end, besides those in view; 0 for all.
+        """
+        path = f"/kernel/v1/processes/{pid}/pages"
+        return await self._call("GET", path, params={"last": last})
 
     @asynccontextmanager
     async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:

@@ -41,10 +41,10 @@ def dream(ctx: click.Context, as_json: bool) -> None:
     state = asyncio.run(_dream(quiet=as_json))
     if as_json:
         click.echo(json.dumps(state, indent=2))
-    elif state["error"]:
-        raise LlmosError(state["error"])
     else:
         _print(state["made"])
+        if state["error"]:
+            raise LlmosError(state["error"])
         _print_rest(state)
 
 

@@ -21,7 +21,7 @@ from llmos import config as settings
 from llmos.config import Config
 from llmos.engine import swapfile
 from llmos.errors import LlmosError
-from llmos.memory.fsck import Derived, Report
+from llmos.memory.fsck import Rebuildable, Report
 from llmos.memory.fsck import fsck as check_all
 from llmos.memory.index import Index
 from llmos.memory.lock import lock
@@ -57,7 +57,7 @@ class Snapshots:
         return [(path, why) for path in found if (why := swapfile.unsound(path))]
 
 
-def derived(config: Config) -> dict[str, Derived]:
+def derived(config: Config) -> dict[str, Rebuildable]:
     """Everything that is made from the journal and can be made again, by name."""
     index = Index(config.state / "index", None)  # what is missing then, the kernel makes
     return {"index": index, "snapshots": Snapshots(config.state / "swap")}

@@ -152,6 +152,7 @@ SUMMARY_READS = 0.5  # of the window, for what one summary is made of
 SUMMARY_WORTH = 400  # characters from which turns are summarised; a quote says as much of less
 SUMMARY_WORDS = 4  # that say something; with fewer it is none
 SUMMARY_QUOTES = 240  # characters of what was said, where the model is too small to write one
+SUMMARY_LINE = 25  # of a sentence that is worth being quoted
 SUMMARY_SENTENCES = 200  # that these are chosen from
 SUMMARY_TOKENS = 96  # that the model may write
 SUMMARY_CHARS = 400  # of these that are kept

@@ -142,6 +142,8 @@ def show(name: str, as_json: bool) -> None:
     click.echo(visible("".join(part["text"] for part in found)))
     if related := [id for part in found for id in part.get("related", [])]:
         click.echo(f"about the same, in other conversations: {', '.join(related)}")
+    for text in first.get("merged", []):
+        click.echo(f"also said as: {visible(text)}")
     for old in reversed(first.get("history", [])):
         click.echo(f"until then ({_day(old['time'])}): {visible(old['text'])}")
 

@@ -161,7 +161,7 @@ async def test_an_embedder_that_is_a_server_that_is_down_is_waited_for(
         assert any("go by words until" in line.message for line in caplog.records)
         assert kernel.embedder is not None and kernel.memory is not None
         await kernel.memory.remember("The bins go out on Tuesday.")
-        assert await kernel.search("bins")
+        assert await kernel.keeper.search("bins")
         await asyncio.wait_for(back.wait(), 60)
         while kernel.memory.index.progress().embedded == 0:
             await asyncio.sleep(0)
@@ -172,7 +172,7 @@ async def test_a_kernel_without_an_embedder_knows_words(script: Path):
     async with boot(settings) as kernel:
         assert kernel.embedder is None and kernel.memory is not None
         await kernel.memory.remember("The bins go out on Tuesday.")
-        assert await kernel.search("bins")
+        assert await kernel.keeper.search("bins")
 
 
 async def test_a_missing_starter_embedder_is_no_obstacle_but_is_told(

@@ -359,15 +359,20 @@ class Admission:
 
     def _save(self, slot: int) -> bool:
         """Put a snapshot of ``slot`` into the swap store; False where it has no room."""
+        snapshot = self._snapshot(slot)
+        return snapshot is not None and self.swap.put(snapshot)
+
+    def _snapshot(self, slot: int) -> Snapshot | None:
+        """What ``slot`` holds; None where the runtime cannot save it."""
         began = time.monotonic()
         try:
             state = self._runtime.save(slot)
         except Exception:
             log.exception("slot %d cannot be swapped out and will be computed again", slot)
-            return False
+            return None
         tokens = tuple(self.cells.tokens(slot))
         self._rent.saved(time.monotonic() - began, len(tokens))
-        return self.swap.put(Snapshot(tokens, state, self._runtime.info.fingerprint))
+        return Snapshot(tokens, state, self._runtime.info.fingerprint)
 
     # --- disk -------------------------------------------------------------------------------
 
@@ -380,17 +385,28 @@ class Admission:
         Returns:
             False where some of it was not taken for that reason.
         """
-        if self.files is None:
+        files, until = self.files, time.monotonic() + seconds
+        if files is None:
             return True
-        for slot in self._idle:
-            if not self._clean(slot) and self._worth_saving(slot):
-                self._save(slot)
-        until = time.monotonic() + seconds
-        taken = [
-            self.files.put(snapshot, seconds=max(until - time.monotonic(), 0.0))
-            for snapshot in self.swap
-        ]
-        return all(taken)
+
+        def taken(snapshot: Snapshot) -> bool:
+            return files.put(snapshot, seconds=max(until - time.monotonic(), 0.0))
+
+        # What is in memory goes first: a slot that is saved may push it out, and ``spill`` does
+        # not wait. A slot whose snapshot is refused still has its cells, so nothing is lost.
+        refused = [snapshot for snapshot in self.swap if not taken(snapshot)]
+        if refused:
+            return False
+        for slot in list(self._idle):
+            if self._clean(slot) or not self._worth_saving(slot):
+                continue
+            snapshot = self._snapshot(slot)
+            if snapshot is None:
+                continue
+            self.swap.put(snapshot)
+            if not taken(snapshot):
+                return False
+        return True
 
     def _fetch(self, sequence: Sequence) -> None:
         """If the longest known beginning of ``sequence`` is on disk, have it read; it waits."""

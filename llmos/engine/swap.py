@@ -13,8 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from llmos.engine.backend import State
 from llmos.engine.cells import common_prefix
 
@@ -31,8 +29,12 @@ class Snapshot:
 
 
 def blank(size: int) -> memoryview:
-    """Memory for a state that is about to be written: nobody fills it with zeros first."""
-    return np.empty(size, np.uint8).data
+    """Memory for a state that is about to be written.
+
+    Not from NumPy, which asks for huge pages: on a machine whose memory is in pieces the first one
+    took 300 ms, against 100 for a plain one of 94 MB.
+    """
+    return memoryview(bytearray(size))
 
 
 class SwapStore:

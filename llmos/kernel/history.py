@@ -47,10 +47,17 @@ def before(
     Args:
         unseen: Pid and number of turns that are left out; what left the window in them has left,
             and what was pinned then is pinned.
+
+    Returns:
+        What was said, turn after turn; then what was done to the window, in the order it was done:
+        between two turns, that order is not theirs.
     """
-    return [
-        r
-        for r in in_turns(records)
-        if r.stored.message.role in (Kind.WINDOW, Kind.PIN)
-        or ((r.pid != pid or r.stored.turn < turn) and (r.pid, r.stored.turn) not in unseen)
-    ]
+    said, done = [], []
+    for record in in_turns(records):
+        if record.stored.message.role in (Kind.WINDOW, Kind.PIN):
+            done.append(record)
+        elif (record.pid != pid or record.stored.turn < turn) and (
+            (record.pid, record.stored.turn) not in unseen
+        ):
+            said.append(record)
+    return [*said, *sorted(done, key=lambda record: record.stored.seq)]

@@ -16,7 +16,7 @@ import psutil
 from llmos import limits
 from llmos.errors import LlmosError
 from llmos.kernel.dream import Dream
-from llmos.memory.derived import DreamState
+from llmos.kernel.dreaming import DreamState
 
 __all__ = ["Idle"]
 
@@ -51,6 +51,7 @@ class Idle:
         self.error = ""  # why the last one ended early
         self._touched = time.monotonic()
         self._done = -1  # what news stood at when all was consolidated
+        self._lock = asyncio.Lock()  # one dream at a time
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -77,14 +78,23 @@ class Idle:
 
     async def begin(self) -> None:
         """Dream now, since somebody asked for it. Returns at once."""
-        await self.wake()
-        self._task = asyncio.create_task(self._run(True), name="dream")
+        async with self._lock:
+            await self._woken()
+            self._task = asyncio.create_task(self._run(True), name="dream")
 
     async def wake(self) -> None:
         """Stop, and return when it has."""
+        async with self._lock:
+            await self._woken()
+
+    async def _woken(self) -> None:
         self.touch()
         if self._task is not None:
             await asyncio.wait({self._task})
+
+    def clear(self) -> None:
+        """Tell no more what the last dream made: some of it is gone."""
+        self._dream.clear()
 
     async def close(self) -> None:
         """Stop for good."""
@@ -95,30 +105,43 @@ class Idle:
 
     async def _wait(self) -> None:
         while True:
-            busy = self._busy()
-            if busy:
-                self._touched = time.monotonic()
-            left = self._touched + self._seconds - time.monotonic()
-            news = self._news()
-            idle = not busy and left <= 0
-            if idle and news != self._done and not self.dreaming and _plugged_in():
-                self._task = asyncio.create_task(self._run(self._write), name="dream")
-                await asyncio.wait({self._task})
+            left = self._seconds
+            try:
+                left = await self._look()
+            except Exception:
+                log.exception("whether it is time to dream")
             await asyncio.sleep(max(left, limits.DREAM_WAIT_S))
+
+    async def _look(self) -> float:
+        """Dream, if it is time; returns the seconds until it may be."""
+        if self._busy():
+            self._touched = time.monotonic()
+            return self._seconds
+        left = self._touched + self._seconds - time.monotonic()
+        if left > 0 or self.dreaming or self._news() == self._done or not _plugged_in():
+            return left
+        async with self._lock:
+            task = self._task = asyncio.create_task(self._run(self._write), name="dream")
+        await asyncio.wait({task})
+        return self._seconds
 
     async def _run(self, write: bool) -> None:
         news, self.error = self._news(), ""
         try:
             state = await self._dream.run(write=write)
-            self._done = self._news()  # what it wrote itself is no news
+            # What it wrote itself is no news.
+            self._done = -1 if state.left else self._news()
             log.info("dreamed: %d things made", len(state.made))
             return
+        except asyncio.CancelledError:
+            self.error = "It was stopped, since somebody did something."
+            raise
         except LlmosError as error:
             log.warning("the dream ended early: %s", error)
             self.error = str(error)
-        except Exception as error:
+        except Exception:
             log.exception("the dream ended early")
-            self.error = f"It ended early by a mistake of llmos's own: {error!r}."
+            self.error = "It ended early by a mistake of llmos's own; the log says more."
         self._done = news  # not again and again
 
 

@@ -13,28 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits
-from llmos.errors import CallFailed, LlmosError, NotStored
-from llmos.failpoints import failpoint
+from llmos.errors import CallFailed, LlmosError
 from llmos.kernel.folders import Folders
+from llmos.kernel.forgetting import Forgetting
 from llmos.kernel.process import Process
 from llmos.labels import Label, join
-from llmos.memory.derived import UNDONE, Derived, Turn
-from llmos.memory.erase import erase, holding, reach
+from llmos.memory.derived import Derived
 from llmos.memory.facts import Block, Fact, Facts, passage_of
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
-from llmos.memory.pages import CONVERSATION, Page, pages_of, parse_id
+from llmos.memory.pages import CONVERSATION, Page, Turn, parse_id
 from llmos.memory.passages import Hit, Scope
 from llmos.memory.recall import Recall, Recalled, query_of
-from llmos.memory.records import Record
 from llmos.memory.window import Window
 
 __all__ = ["Memory"]
 
 log = logging.getLogger(__name__)
-
-_FORGET = "forget "  # a chore of the journal: the name of what is to be forgotten follows
 
 
 class Memory:
@@ -56,8 +52,10 @@ class Memory:
         self.facts = Facts(journal)
         self.folders = Folders(mounts, index) if mounts is not None else None
         self.recall = Recall(journal, index, self.feed, self.facts)
-        self.doomed: set[str] = set()  # facts to be forgotten at rest
         self.derived = Derived(journal)
+        self.forgetting = Forgetting(
+            journal, index, self.feed, self.facts, self.recall, self.derived
+        )
         self._journal = journal
         self._pages = pages
         self._started = False
@@ -66,38 +64,12 @@ class Memory:
         """Open the index and read into it what it does not hold yet, in the background."""
         await self.index.start()
         self._started = True
-        self.doomed |= {
-            chore.removeprefix(_FORGET)
-            for chore in await asyncio.to_thread(self._journal.asked)
-            if chore.startswith(_FORGET)
-        }
-        await self._reconcile()
+        await self.forgetting.start()
         fresh = self.index.progress().total == 0
-        await self._facts_changed()
+        await self.forgetting.facts_changed()
         self.feed.start()
         if self.folders is not None:
             await self.folders.start(lost=fresh)
-
-    async def _reconcile(self, *, whole: bool = False) -> None:
-        """Take out of the index what was erased without it: a kill may come in between.
-
-        Args:
-            whole: Also where none of it is found: traces of it may be left all the same.
-        """
-        erased = await asyncio.to_thread(self._journal.erased)
-        first = {name: seq for seq in erased for name in (f"p{seq}", f"p{seq}.1", f"m{seq}")}
-        left = await self.index.held(first)
-        if left:
-            log.warning("%d things that were forgotten are taken out of the index", len(left))
-        if left or whole:
-            await self.feed.without(erased)  # what follows them has their ends as its context
-            names = [name for held in left for name in _names_at(first[held])]
-            await self.index.forget([*left, *names])
-
-    async def _facts_changed(self) -> None:
-        """Have the index hold just the facts there are."""
-        await asyncio.to_thread(self.facts.load)
-        await self.index.put([passage_of(fact) for fact in self.facts.all()])
 
     async def close(self) -> None:
         if self._started:
@@ -239,132 +211,23 @@ class Memory:
             await self.facts.update(id, text, label=label, pid=pid, turn=turn)
         )
 
-    async def merge(self, id: str, into: str) -> Fact:
-        """Have a fact stand no longer beside another that says as much; see ``Facts.merge``."""
+    async def merge(self, id: str, into: str) -> int:
+        """Have a fact stand no longer beside another that says the same; see ``Facts.merge``.
+
+        Returns:
+            The place of the record of it, by which it can be undone.
+        """
         less = self.facts.get(id).id
-        fact = await self.facts.merge(less, into)
+        seq = await self.facts.merge(less, into)
         async with self.facts.changing:
             if less not in {known.id for known in self.facts.all()}:  # it may be undone by now
                 await self.index.forget([less], erase=False)
-        return fact
-
-    async def undo(self, written: str) -> int:
-        """Undo something derived (``d12``), with what was made of it; it is not made again.
-
-        Returns:
-            How many records were erased.
-
-        Raises:
-            NotStored: Nothing derived is called so.
-            StoreError: It cannot be erased.
-        """
-        async with self.facts.changing:
-            found = await asyncio.to_thread(self.derived.find, written)
-            erased = await erase(self._journal, {found.stored.seq}, UNDONE)
-            await self._facts_changed()
-        return len(erased.seqs)
+        return seq
 
     async def _indexed(self, fact: Fact) -> Fact:
         async with self.facts.changing:  # it may be another by now, or be forgotten
             await self.index.put([passage_of(f) for f in self.facts.all() if f.id == fact.id])
         return fact
-
-    async def forget_later(self, id: str) -> None:
-        """Have a fact forgotten when nobody is being answered: it may stand in a window.
-
-        That it is to be is on the disk when this returns: where the kernel is killed before, the
-        next one forgets it as it starts.
-
-        Raises:
-            StoreError: That cannot be kept.
-        """
-        name = id.strip().lower()
-        await self._journal.ask(_FORGET + name)
-        self.doomed.add(name)
-
-    async def forgotten(self, written: str) -> None:
-        """Nothing of it is left anywhere, windows and snapshots included: a start need not look."""
-        try:
-            await self._journal.done(_FORGET + written.strip().lower())
-        except LlmosError as error:  # it is done all the same, and once more at the next start
-            log.warning("%s", error)
-
-    async def forget(self, written: str) -> int:
-        """Remove a fact or a page for good, with everything that says the same to the letter.
-
-        Text, words, vectors, and what was derived of them go from the disk. The caller sees to
-        windows and snapshots, and says then that it is ``forgotten``; where a kill comes before
-        that, the next start finds its name in ``doomed`` and this finishes what was begun.
-
-        Returns:
-            How many records were erased.
-
-        Raises:
-            NotStored: There is nothing of that name.
-            StoreError: Not all of it could be erased; the sentence says what is left.
-        """
-        chore = _FORGET + written.strip().lower()
-        async with self.facts.changing:
-            try:
-                seqs = await self._meant(written)
-                await self._journal.ask(chore)
-            except NotStored:
-                if chore not in await asyncio.to_thread(self._journal.asked):
-                    raise
-                seqs = set()  # it was erased, and then came a kill
-            erased: tuple[int, ...] = ()
-            async with self.feed.reading:  # nothing of it comes into the index meanwhile
-                if seqs:
-                    erased = await self._erase(seqs)
-                else:
-                    await self._reconcile(whole=True)
-            await self._facts_changed()
-        await self._journal.scrub()  # last: whoever reads the file may hold this up
-        return len(erased)
-
-    async def _erase(self, seqs: set[int]) -> tuple[int, ...]:
-        """Erase records, and take them out of the index; returns the places of all that went."""
-        gone = [page.id for seq in seqs for page in await self._pages_at(seq)]
-        erased = await erase(self._journal, seqs, "forgotten", scrub=False)
-        failpoint("memory.erased")
-        await asyncio.to_thread(self.facts.load)  # whatever may fail from here on
-        await self.feed.without(erased.seqs)
-        made = [name for seq in set(erased.seqs) - seqs for name in _names_at(seq)]
-        await self.index.forget([*gone, *made, *(f"m{seq}" for seq in erased.seqs)])
-        failpoint("memory.forgotten")
-        return erased.seqs
-
-    async def would_forget(self, written: str) -> list[Record]:
-        """The records that ``forget`` would empty, in the journal's order.
-
-        Raises:
-            NotStored: There is nothing of that name.
-        """
-        seqs = await reach(self._journal, await self._meant(written))
-
-        def read() -> list[Record]:
-            found = (self._journal.record(seq) for seq in seqs)
-            return [record for record in found if record is not None and not record.erased]
-
-        return await asyncio.to_thread(read)
-
-    async def _meant(self, written: str) -> set[int]:
-        """Places of the records that a name means, and of those that say the same to the letter."""
-        if parse_id(written):
-            pages = await self.recall.pages(written)
-            seqs, texts = {page.seq for page in pages}, ["".join(page.text for page in pages)]
-        else:
-            fact = self.facts.get(written)
-            seqs, texts = set(fact.records), [fact.text, *(text for _, text in fact.history)]
-        for text in texts:
-            if len(text) >= limits.FORGET_CHARS:  # shorter, it would take others along
-                seqs |= set(await holding(self._journal, text))
-        return seqs
-
-    async def _pages_at(self, seq: int) -> Sequence[Page]:
-        record = await asyncio.to_thread(self._journal.record, seq)
-        known = record is not None and record.stored.message.role in CONVERSATION
-        return pages_of(record) if record is not None and known else ()
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""
@@ -379,9 +242,3 @@ class Memory:
             "embedded": progress.embedded,
             "chroma": progress.chroma,
         }
-
-
-def _names_at(seq: int) -> list[str]:
-    """Every name that a page of the record at a place may have; most of them there are not."""
-    most = 2 * limits.CALL_RESULT_CHARS // limits.PAGE_BYTES
-    return [f"p{seq}", *(f"p{seq}.{part}" for part in range(1, most + 1))]

@@ -65,7 +65,7 @@ def memory_calls(memory: Memory) -> list[Syscall]:
     async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
         id = _named(caller, str(arguments["id"]))
         memory.facts.get(id)
-        await memory.forget_later(id)
+        await memory.forgetting.later(id)
         return Outcome(f"{id} is forgotten as soon as this turn is over.", (f"I will forget {id}",))
 
     text = {"type": "string", "minLength": 1, "maxLength": limits.QUERY_CHARS}

@@ -21,7 +21,7 @@ from llmos.events import ProcessInfo, StoredMessage, ToolCall
 from llmos.memory.journal import StoredProcess
 from llmos.memory.window import Window
 
-__all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named"]
+__all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named", "titled"]
 
 
 class State(StrEnum):
@@ -301,3 +301,9 @@ class Process:
             calls=self.calls,
             reason=self.reason,
         )
+
+
+def titled(text: str) -> str:
+    """A title from the first line of a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= 48 else f"{line[:47].rstrip()}…"

@@ -143,12 +143,12 @@ def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
     """The kernel's own calls: a child process for a part of the work."""
 
     async def spawn(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        pid = await kernel().spawn(caller, str(arguments["task"]))
+        pid = await kernel().children.spawn(caller, str(arguments["task"]))
         return Outcome(f"Process {pid} is working on it. Use process.wait to read its answer.")
 
     async def wait(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
         pid = int(arguments["pid"])
-        answer = await kernel().await_child(caller, pid)
+        answer = await kernel().children.answer(caller, pid)
         if not answer:
             raise CallFailed(f"Process {pid} ended without an answer.")
         return Outcome(answer)

@@ -25,7 +25,6 @@ from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process, State
 from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin, join
-from llmos.memory.derived import Summary
 from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind, pages_of
@@ -83,7 +82,7 @@ class Transcript:
         while process.window is None:
             shut = self._shut
             window = await asyncio.to_thread(self._read, process, turn)
-            if window.stale:
+            if window.stale and process.window is None and shut == self._shut:
                 change = window.rebuilt(**self._core())
                 await self._journal_change(process, process.turn_number, change, ())
                 window.apply(change)
@@ -101,10 +100,9 @@ class Transcript:
         unseen = self._journal.turns_ended(process.pid, TOO_LONG)
         for record in before(records, process.pid, turn, unseen):
             window.add(record)
-        for record in self._journal.records_of(Kind.SUMMARY):
-            if not record.erased:
-                told = Summary.from_json(record.stored.message.content)
-                window.summarise(record.stored.id, told)
+        if self._memory is not None:
+            for id, summary in self._memory.derived.summaries().items():
+                window.summarise(id, summary)
         return window
 
     def shut(self, processes: Iterable[Process]) -> None:

@@ -1,7 +1,7 @@
 """What was made of what was said while nobody was there: summaries of turns, links between pages.
 
 Each is a record of the journal whose label names everything it was made of. Erasing one of its
-sources erases it, erasing it alone undoes it, and nothing else changes: what it was made of stays.
+sources erases it; erasing it alone undoes it, and nothing else changes: what it was made of stays.
 
 Knows records; not how summaries are written, nor what is similar.
 """
@@ -9,34 +9,33 @@ Knows records; not how summaries are written, nor what is similar.
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from llmos.errors import NotStored, StoreCorrupt
+from llmos.errors import NotStored
 from llmos.memory.journal import Journal
-from llmos.memory.pages import Kind
+from llmos.memory.pages import Kind, Turn
 from llmos.memory.records import Record
 
 __all__ = [
     "UNDONE",
     "Derived",
-    "DreamState",
     "Link",
     "Made",
     "MadeKind",
+    "Segment",
     "Summary",
-    "Turn",
     "derived_id",
     "segments",
 ]
 
+log = logging.getLogger(__name__)
+
 #: Why something derived was erased alone.
 UNDONE = "undone"
-
-#: Pid and number.
-Turn: TypeAlias = tuple[int, int]
 
 MadeKind: TypeAlias = Literal["summary", "link", "merged"]
 
@@ -57,20 +56,6 @@ class Summary:
         """As a record's content."""
         return json.dumps({"turns": self.turns, "text": self.text}, ensure_ascii=False)
 
-    @classmethod
-    def from_json(cls, content: str) -> Summary:
-        """What ``to_json`` wrote.
-
-        Raises:
-            StoreCorrupt: It did not.
-        """
-        try:
-            data = json.loads(content)
-            turns = tuple((int(pid), int(turn)) for pid, turn in data["turns"])
-            return cls(turns, str(data["text"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreCorrupt("A summary does not parse.") from error
-
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -82,19 +67,6 @@ class Link:
     def to_json(self) -> str:
         """As a record's content."""
         return json.dumps({"page": self.page, "to": self.to}, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, content: str) -> Link:
-        """What ``to_json`` wrote.
-
-        Raises:
-            StoreCorrupt: It did not.
-        """
-        try:
-            data = json.loads(content)
-            return cls(str(data["page"]), tuple(map(str, data["to"])))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreCorrupt("A link between pages does not parse.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +88,8 @@ class Made:
     pid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DreamState:
-    """How far a dream is, for a person.
-
-    Args:
-        step: ``memories``, ``turns``, ``pages``; empty where none is under way.
-        done / of: Within the step; ``of`` is 0 where it is not known.
-        made: What was made, in its order.
-        refused: Summaries that the model wrote and that were not kept: they said what their source
-            does not.
-    """
-
-    step: str = ""
-    done: int = 0
-    of: int = 0
-    made: tuple[Made, ...] = ()
-    refused: int = 0
+#: Turns that follow each other, with their summary where there is one.
+Segment: TypeAlias = tuple[tuple[Turn, ...], Summary | None]
 
 
 def derived_id(seq: int) -> str:
@@ -141,7 +98,7 @@ def derived_id(seq: int) -> str:
 
 
 class Derived:
-    """Everything derived that a journal holds; read anew at each question.
+    """Everything derived that a journal holds. What does not parse is left out, and logged.
 
     Args:
         journal: Where it is kept.
@@ -149,62 +106,56 @@ class Derived:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._summaries: dict[str, Summary] | None = None
+        self._links: dict[str, list[str]] | None = None
+
+    def changed(self) -> None:
+        """Something derived was kept or erased: what is known of it is read anew."""
+        self._summaries = self._links = None
 
     def made(self) -> list[Made]:
         """All there is, newest first; call it in a thread."""
-        out: list[Made] = []
-        for record in self._journal.records_of(Kind.SUMMARY):
-            if not record.erased:
-                summary = Summary.from_json(record.stored.message.content)
-                pid = summary.turns[-1][0] if summary.turns else 0
-                made = derived_id(record.stored.seq)
-                out.append(Made(made, "summary", summary.text, record.stored.time, pid))
-        for record in self._journal.records_of(Kind.LINK):
-            if not record.erased:
-                link = Link.from_json(record.stored.message.content)
-                text = f"{link.page} is about the same as {', '.join(link.to)}"
-                made = derived_id(record.stored.seq)
-                out.append(Made(made, "link", text, record.stored.time))
-        for record in self._journal.records_of(Kind.MEMORY):
-            if (merge := _merge(record)) is not None:
-                text = f"{merge[0]} says no more than {merge[1]}"
-                made = derived_id(record.stored.seq)
-                out.append(Made(made, "merged", text, record.stored.time))
+        out = []
+        for kind in (Kind.SUMMARY, Kind.LINK, Kind.MEMORY):
+            for record in self._journal.records_of(kind):
+                if (made := told(record)) is not None:
+                    out.append(made)
         return sorted(out, key=lambda made: (-made.time, -int(made.id[1:])))
+
+    def summaries(self) -> dict[str, Summary]:
+        """All summaries by the id of their record; call it in a thread."""
+        if (known := self._summaries) is None:
+            known = self._summaries = {
+                record.stored.id: parsed
+                for record in self._journal.records_of(Kind.SUMMARY)
+                if isinstance(parsed := _parsed(record), Summary)
+            }
+        return known
 
     def links(self) -> dict[str, list[str]]:
         """For each page those it is linked with, in both directions; call it in a thread."""
-        out: dict[str, list[str]] = defaultdict(list)
-        for record in self._journal.records_of(Kind.LINK):
-            if not record.erased:
-                link = Link.from_json(record.stored.message.content)
-                for other in link.to:
-                    out[link.page].append(other)
-                    out[other].append(link.page)
-        return dict(out)
+        if (known := self._links) is None:
+            found: dict[str, list[str]] = defaultdict(list)
+            for record in self._journal.records_of(Kind.LINK):
+                if isinstance(link := _parsed(record), Link):
+                    for other in link.to:
+                        found[link.page].append(other)
+                        found[other].append(link.page)
+            known = self._links = dict(found)
+        return known
 
-    def known(self) -> set[frozenset[str]]:
-        """What everything derived was made of, what was undone or forgotten included.
+    def sources(self, kind: Kind) -> list[frozenset[str]]:
+        """What each of a kind was made of, undone and forgotten ones included."""
+        return [frozenset(record.label.sources) for record in self._journal.records_of(kind)]
 
-        What was made of the same before is not made again: a person may have undone it.
-        """
-        kinds = (Kind.SUMMARY, Kind.LINK, Kind.MEMORY)
-        return {
-            frozenset(record.label.sources)
-            for kind in kinds
-            for record in self._journal.records_of(kind)
-            if record.label.sources
-        }
-
-    def undone(self) -> set[str]:
-        """Ids of the records of which a summary was undone; call it in a thread."""
+    def undone(self, kind: Kind) -> list[frozenset[str]]:
+        """What each of a kind that was undone had been made of; call it in a thread."""
         undone = set(self._journal.erased(UNDONE))
-        return {
-            source
-            for record in self._journal.records_of(Kind.SUMMARY)
+        return [
+            frozenset(record.label.sources)
+            for record in self._journal.records_of(kind)
             if record.stored.seq in undone
-            for source in record.label.sources
-        }
+        ]
 
     def find(self, written: str) -> Record:
         """The record that ``written`` (``d12``) names.
@@ -215,48 +166,73 @@ class Derived:
         name = written.strip().lower()
         seq = int(name[1:]) if name[:1] == "d" and name[1:].isdecimal() else 0
         found = self._journal.record(seq) if 0 < seq < 1 << 63 else None
-        if found is not None and not found.erased:
-            derived = found.stored.message.role in (Kind.SUMMARY, Kind.LINK)
-            if derived or _merge(found) is not None:
-                return found
-        raise NotStored(f"There is nothing derived that is called {written.strip()[:40]!r}.")
+        if found is None or told(found) is None:
+            raise NotStored(
+                f"Nothing that a dream made is called {written.strip()[:40]!r}.",
+                remedy="llmos dream ls lists what there is.",
+            )
+        return found
 
 
-def _merge(record: Record) -> tuple[str, str] | None:
-    """The ids of two memories that a record merges; None for any other."""
-    if record.erased or record.stored.message.role != Kind.MEMORY:
+def told(record: Record) -> Made | None:
+    """What a record is, for a person; None for one that keeps nothing derived."""
+    seq, time = record.stored.seq, record.stored.time
+    match _parsed(record):
+        case Summary(turns=turns, text=text):
+            return Made(derived_id(seq), "summary", text, time, turns[-1][0] if turns else 0)
+        case Link(page=page, to=to):
+            text = f"{page} is about the same as {', '.join(to)}"
+            return Made(derived_id(seq), "link", text, time)
+        case (str(less), str(more)):
+            return Made(derived_id(seq), "merged", f"{less} says the same as {more}", time)
+    return None
+
+
+def _parsed(record: Record) -> Summary | Link | tuple[str, str] | None:
+    """What a record keeps: a summary, a link, the ids of two merged memories, or something else."""
+    if record.erased:
         return None
+    kind = record.stored.message.role
     try:
         data = json.loads(record.stored.message.content)
-        return (str(data["id"]), str(data["into"])) if data["op"] == "merge" else None
+        if kind == Kind.SUMMARY:
+            turns = tuple((int(pid), int(turn)) for pid, turn in data["turns"])
+            return Summary(turns, str(data["text"]))
+        if kind == Kind.LINK:
+            return Link(str(data["page"]), tuple(map(str, data["to"])))
+        if kind == Kind.MEMORY and data["op"] == "merge":
+            return str(data["id"]), str(data["into"])
     except (ValueError, KeyError, TypeError):
-        return None
+        log.warning("the %s at %d does not parse and is left out", kind, record.stored.seq)
+    return None
 
 
-def segments(
-    run: Sequence[Turn], summaries: Iterable[Summary]
-) -> list[tuple[tuple[Turn, ...], Summary | None]]:
+def segments(run: Sequence[Turn], summaries: Iterable[Summary]) -> list[Segment]:
     """A run of turns cut to what is summarised and what is not, in order.
 
-    Where several summaries begin at a turn, the one that covers most counts.
+    Where several summaries begin at a turn, the widest one that the run holds whole counts.
     """
-    widest: dict[Turn, Summary] = {}
+    starting: dict[Turn, list[Summary]] = defaultdict(list)
     for summary in summaries:
-        first = summary.turns[0] if summary.turns else None
-        if first is not None and len(summary.turns) >= len(getattr(widest.get(first), "turns", ())):
-            widest[first] = summary
-    out: list[tuple[tuple[Turn, ...], Summary | None]] = []
+        if summary.turns:
+            starting[summary.turns[0]].append(summary)
+    return list(_segments(tuple(run), starting))
+
+
+def _segments(run: tuple[Turn, ...], starting: dict[Turn, list[Summary]]) -> Iterator[Segment]:
     bare: list[Turn] = []
     at = 0
     while at < len(run):
-        found = widest.get(run[at])
-        if found is not None and tuple(run[at : at + len(found.turns)]) == found.turns:
-            if bare:
-                out.append((tuple(bare), None))
-                bare = []
-            out.append((found.turns, found))
-            at += len(found.turns)
-        else:
+        fits = [s for s in starting.get(run[at], ()) if run[at : at + len(s.turns)] == s.turns]
+        if not fits:
             bare.append(run[at])
             at += 1
-    return [*out, (tuple(bare), None)] if bare else out
+            continue
+        if bare:
+            yield tuple(bare), None
+            bare = []
+        widest = max(fits, key=lambda s: len(s.turns))
+        yield widest.turns, widest
+        at += len(widest.turns)
+    if bare:
+        yield tuple(bare), None

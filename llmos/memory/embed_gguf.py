@@ -72,7 +72,7 @@ class GgufEmbedder:
         self._dimension = 0  # the header's may not be the vectors'
         self._worker: _Worker | None = None
         self._closed = False
-        self._turn = _Turn()
+        self._turn = _FairLock()
 
     @property
     def name(self) -> str:
@@ -185,7 +185,7 @@ class GgufEmbedder:
         return worker
 
     def _gone(self) -> ModelCorrupt:
-        return ModelCorrupt(f"The embedder {self._model} is closed.")
+        return ModelCorrupt(f"The embedder {self._model} is closed.", remedy="Start llmos again.")
 
     def _stop(self) -> None:
         worker, self._worker = self._worker, None
@@ -274,7 +274,7 @@ class _Worker:
                 log.info("embedder: %s", line.decode("utf-8", "replace").rstrip())
 
 
-class _Turn:
+class _FairLock:
     """A lock for who comes first: a plain one may be taken by the same thread for ever."""
 
     def __init__(self) -> None:

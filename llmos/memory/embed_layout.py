@@ -63,9 +63,9 @@ def open_onnx(path: Path) -> OnnxEmbedder:
     """
     found = layout(path)
     settings = f"{found.pooling} {found.window}".encode()
-    digest = fingerprint(
-        found.onnx, found.tokenizer.read_bytes()[: limits.TOKENIZER_BYTES], settings
-    )
+    with found.tokenizer.open("rb") as file:
+        tokenizer = file.read(limits.TOKENIZER_BYTES)
+    digest = fingerprint(found.onnx, tokenizer, settings)
     return OnnxEmbedder(
         found.onnx,
         found.tokenizer,
@@ -83,7 +83,10 @@ def layout(path: Path) -> Layout:
     beside = [onnx.with_name("tokenizer.json"), home / "tokenizer.json"]
     tokenizer = next((file for file in beside if file.is_file()), None)
     if tokenizer is None:
-        raise ModelMissing(f"The embedding model {onnx} needs its tokenizer.json beside it.")
+        raise ModelMissing(
+            f"The embedding model {onnx} needs its tokenizer.json beside it.",
+            remedy="Copy it from where the model comes from.",
+        )
     _known_modules(home)
     title = onnx.stem if onnx.stem != "model" else home.resolve().name
     return Layout(onnx, tokenizer, title, _pooling(home), _window(home))
@@ -188,7 +191,10 @@ def _read(path: Path) -> Any:
     """
     if not path.is_file():
         return None
-    wrong = ModelCorrupt(f"The file {path} beside the embedding model cannot be read.")
+    wrong = ModelCorrupt(
+        f"The file {path} beside the embedding model cannot be read.",
+        remedy="Copy it again from where the model comes from.",
+    )
     try:
         with path.open("rb") as file:
             raw = file.read(limits.EMBED_CONFIG_BYTES + 1)

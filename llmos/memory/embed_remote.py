@@ -40,6 +40,8 @@ _TOO_LONG = re.compile(
     re.I,
 )
 _PROBE = "Is anybody there?"
+_SEE_LOG = "See what its own log says."
+_NO_EMBEDDER = "Check that memory.embedder names an embedding model of it."
 
 
 class RemoteEmbedder:
@@ -182,7 +184,10 @@ class RemoteEmbedder:
                 error = again
             else:
                 return _Made(made.rows, [True], made.used)
-        raise RemoteError(f"The embedding server {self._address} takes no text: {error.sentence}")
+        raise RemoteError(
+            f"The embedding server {self._address} takes no text: {error.sentence}",
+            remedy=_NO_EMBEDDER,
+        )
 
     def _answer(self, texts: list[str]) -> _Made:
         """One request."""
@@ -205,7 +210,7 @@ class RemoteEmbedder:
         except ValueError as error:
             raise RemoteError(
                 f"The embedding server {self._address} answers what cannot be used: {error}.",
-                remedy="Check that memory.embedder names an embedding model of it.",
+                remedy=_NO_EMBEDDER,
             ) from error
         with self._lock:
             known = self._dimension = self._dimension or rows.shape[1]
@@ -238,7 +243,10 @@ class RemoteEmbedder:
                 for block in answer.iter_bytes():
                     body += block
                     if len(body) > limits.EMBED_REMOTE_BYTES:
-                        raise RemoteError(f"The embedding server {self._address} answers too much.")
+                        raise RemoteError(
+                            f"The embedding server {self._address} answers too much.",
+                            remedy=_NO_EMBEDDER,
+                        )
                     if self._clock() > until:  # a byte now and then is no answer
                         raise httpx.ReadTimeout("")
                 return answer.status_code, bytes(body)
@@ -254,12 +262,14 @@ class RemoteEmbedder:
         told = (
             f"The embedding server {self._address} refused ({status}): {said or 'no reason given'}"
         )
+        if status == 429:  # "exceeded token rate limit" is no word about a text
+            return RemoteDown(told, remedy=_SEE_LOG)
         if status == 413 or code == TextTooLong.code or _TOO_LONG.search(said):
             return TextTooLong(0, 0, told=told)
         if status in (401, 403):
             return RemoteError(told, remedy="Set memory.embedder_key to a key that it takes.")
-        if status == 429 or status >= 500:  # busy, or its model still loads
-            return RemoteDown(told, remedy="See what its own log says.")
+        if status >= 500:  # busy, or its model still loads
+            return RemoteDown(told, remedy=_SEE_LOG)
         return RemoteError(told, remedy="Check memory.embedder: its address and its model.")
 
 

@@ -22,7 +22,7 @@ from llmos.memory.embed_layout import open_onnx
 from llmos.memory.embed_onnx import MiniLM
 from llmos.models import catalog
 
-__all__ = ["choose", "for_memory", "once_back", "starter"]
+__all__ = ["choose", "for_memory", "load_when_back", "starter"]
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _is_path(wanted: str) -> bool:
     return "/" in wanted or wanted.startswith(("~", "."))
 
 
-async def once_back(embedder: ModelEmbedder, use: Callable[[], Awaitable[None]]) -> None:
+async def load_when_back(embedder: ModelEmbedder, use: Callable[[], Awaitable[None]]) -> None:
     """Wait for a server that is down, then call ``use``. Says in the log how it went.
 
     Args:

@@ -52,7 +52,12 @@ class Erased:
 
 
 async def erase(
-    journal: Journal, seqs: Iterable[int], reason: str, *, scrub: bool = True
+    journal: Journal,
+    seqs: Iterable[int],
+    reason: str,
+    *,
+    scrub: bool = True,
+    titles: bool = True,
 ) -> Erased:
     """Remove the contents of records and of all that was made of them.
 
@@ -65,6 +70,7 @@ async def erase(
         scrub: Rewrite the file at once. Otherwise the caller does (``Journal.scrub``), once what
             else there is of the contents is gone: a reader that holds the file is no reason to
             leave it there.
+        titles: Take titles along that were made of the contents.
 
     Raises:
         StoreError: There is no such record; or the contents are erased, but there is no room to
@@ -74,7 +80,7 @@ async def erase(
     now = time.time()
 
     def write(db: sqlite3.Connection) -> Erased:
-        done = _erase(db, wanted, (real(now), plain(reason)))
+        done = _erase(db, wanted, (real(now), plain(reason)), titles=titles)
         journal.ask_scrub(db)
         return done
 
@@ -136,7 +142,9 @@ def _holds(value: Any, text: str) -> bool:
     return isinstance(value, list) and any(_holds(item, text) for item in value)
 
 
-def _erase(db: sqlite3.Connection, wanted: Sequence[int], why: tuple[float, str]) -> Erased:
+def _erase(
+    db: sqlite3.Connection, wanted: Sequence[int], why: tuple[float, str], *, titles: bool
+) -> Erased:
     ids = _derived(db, wanted)
     texts: list[str] = []
     seqs: list[int] = []
@@ -151,8 +159,8 @@ def _erase(db: sqlite3.Connection, wanted: Sequence[int], why: tuple[float, str]
         if db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?, ?)", (seq, *why)).rowcount:
             seqs.append(seq)
         db.execute("DELETE FROM contents WHERE seq = ?", (seq,))
-    titles = _erase_titles(db, texts)
-    return Erased(tuple(seqs), tuple(ids[seq] for seq in seqs), tuple(calls), titles)
+    untitled = _erase_titles(db, texts) if titles else ()
+    return Erased(tuple(seqs), tuple(ids[seq] for seq in seqs), tuple(calls), untitled)
 
 
 def _derived(db: sqlite3.Connection, wanted: Sequence[int]) -> dict[int, str]:

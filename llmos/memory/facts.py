@@ -84,6 +84,7 @@ class Facts:
         self._journal = journal
         self._facts: dict[str, Fact] = {}
         self._into: dict[str, str] = {}  # what was merged, and into which
+        self._merged_at = 0  # the place of the last merging's record
         self._home = 0
 
     def load(self) -> None:
@@ -176,10 +177,13 @@ class Facts:
                 self._require_core(len(fact.text))
             return await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
 
-    async def merge(self, id: str, into: str) -> Fact:
-        """Have a fact stand no longer beside another that says as much and more.
+    async def merge(self, id: str, into: str) -> int:
+        """Have a fact stand no longer beside another that says the same.
 
         Erasing the record of it undoes that; forgetting the one forgets both.
+
+        Returns:
+            The place of that record.
 
         Raises:
             NotStored: There is no such fact.
@@ -191,7 +195,8 @@ class Facts:
                 raise StoreError("A memory cannot be merged into itself.")
             sources = (*less.records.values(), *more.records.values())
             label = Label(max(less.label.origin, more.label.origin), sources)
-            return await self._change("merge", less.id, (0, 0), label, into=more.id)
+            await self._change("merge", less.id, (0, 0), label, into=more.id)
+            return self._merged_at
 
     async def home(self) -> int:
         """The process that keeps what was said in none. It has ended as soon as it began."""
@@ -266,7 +271,7 @@ class Facts:
                     said=tuple(dict.fromkeys((*old.said, *said))),
                 )
             elif op == "merge":
-                return self._merge(old, str(data["into"]), stored.seq, stored.id)
+                return self._merge(old, str(data["into"]), stored.seq)
             else:
                 fact = replace(old, pinned=op == "pin", records=made)
         except (ValueError, KeyError, TypeError):
@@ -274,17 +279,20 @@ class Facts:
         self._facts[id] = fact
         return fact
 
-    def _merge(self, less: Fact, into: str, seq: int, record: str) -> Fact | None:
+    def _merge(self, less: Fact, into: str, seq: int) -> Fact | None:
         more = self._facts.get(self._now(into))
         if more is None or more is less:
             return None
         del self._facts[less.id]
         self._into[less.id] = more.id
+        self._merged_at = seq
         fact = replace(
             more,
             pinned=more.pinned or less.pinned,
+            history=tuple(sorted((*more.history, *less.history))),
             merged=(*more.merged, *less.merged, less.text),
-            records={**more.records, **less.records, seq: record},
+            # Not the record of the merging: what was made of the fact since outlives its undoing.
+            records={**more.records, **less.records},
             said=(*more.said, *less.said),
         )
         self._facts[fact.id] = fact

@@ -20,12 +20,12 @@ from llmos.errors import LlmosError
 from llmos.memory.check import Progress, check, silent
 from llmos.memory.consistency import consistent
 
-__all__ = ["Derived", "Problem", "Report", "fsck"]
+__all__ = ["Problem", "Rebuildable", "Report", "fsck"]
 
 log = logging.getLogger(__name__)
 
 
-class Derived(Protocol):
+class Rebuildable(Protocol):
     """Something that can be deleted at any time and comes back from the journal.
 
     ``problems`` reads only and may take long: it is called in a thread. After ``rebuild`` it finds
@@ -84,7 +84,7 @@ class Report:
 
 async def fsck(
     journal: Path,
-    derived: Mapping[str, Derived],
+    derived: Mapping[str, Rebuildable],
     *,
     repair: bool = False,
     progress: Progress = silent,
@@ -115,7 +115,7 @@ async def fsck(
     return Report(tuple(problems), ("journal", *derived))
 
 
-async def _problems(name: str, derived: Derived) -> list[str]:
+async def _problems(name: str, derived: Rebuildable) -> list[str]:
     try:
         return await asyncio.to_thread(derived.problems)
     except LlmosError as error:
@@ -125,7 +125,7 @@ async def _problems(name: str, derived: Derived) -> list[str]:
         return [f"It cannot be checked ({type(error).__name__}: {error})."]
 
 
-async def _rebuilt(name: str, derived: Derived) -> bool:
+async def _rebuilt(name: str, derived: Rebuildable) -> bool:
     """Whether rebuilding left nothing unsound."""
     try:
         await derived.rebuild()

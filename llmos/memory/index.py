@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -246,6 +247,32 @@ class Index:
 
         return await asyncio.to_thread(read)
 
+    async def neighbours(self, id: str, *, k: int = 5, scope: Scope = Scope()) -> list[Hit]:  # noqa: B008
+        """The passages nearest to one in meaning, itself left out; none where it has no vector.
+
+        Args:
+            id: Of the passage.
+            k: The most to give back.
+            scope: Where to look.
+
+        Raises:
+            StoreError: The index cannot be read.
+        """
+        file = self._words
+
+        def stored() -> _Vector | None:
+            with file.reading() as db:
+                return lists.vector_of(db, id)
+
+        vector = await asyncio.to_thread(stored)
+        if vector is None:
+            return []
+        scope = replace(scope, exclude=scope.exclude | {id})
+        near, _ = await self._nearest(file, vector, scope)
+        best = near[: min(k, limits.INDEX_HITS)]
+        scores = {n: 1 / (limits.INDEX_RANK + rank) for rank, n in enumerate(best, 1)}
+        return await asyncio.to_thread(self._hits, file, (), vector, best, scores)
+
     async def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
         """Unit vectors of texts, shape (n, dimension); None without an embedder that works."""
         if self._embedder is None:
@@ -262,17 +289,21 @@ class Index:
 
     async def _near(self, query: str, scope: Scope) -> tuple[_Vector | None, lists.Ranked]:
         """The query's vector, and the passages near to it."""
-        file, mirror = self._words, self._mirror
+        file = self._words
         vector = await self._vector(query) if file.embedded else None
         if vector is None:
             return None, ([], [])
-        found = None
+        return vector, await self._nearest(file, vector, scope)
+
+    async def _nearest(self, file: Words, vector: _Vector, scope: Scope) -> lists.Ranked:
+        """The passages nearest to a vector: by their texts, and with their neighbours."""
+        mirror, found = self._mirror, None
         if mirror is not None and await asyncio.to_thread(self._many, file, scope):
             bounded = scope.only is not None or scope.since is not None or scope.until is not None
             # Two entries a passage; what is excluded takes places, too.
             depth = 2 * limits.INDEX_DEPTH + 2 * min(len(scope.exclude), limits.INDEX_HITS)
             found = None if bounded else await mirror.nearest(vector, scope, depth)
-        return vector, await asyncio.to_thread(_compared, file, vector, scope, found)
+        return await asyncio.to_thread(_compared, file, vector, scope, found)
 
     def _many(self, file: Words, scope: Scope) -> bool:
         if file.embedded <= self._exact:

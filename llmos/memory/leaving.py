@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from llmos import limits
-from llmos.memory.derived import Turn
-from llmos.memory.pages import Kind
+from llmos.memory.pages import Kind, Turn
 from llmos.memory.view import Held
 
 __all__ = ["Unit", "cheapest", "squeezed", "trimmed"]

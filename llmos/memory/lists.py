@@ -159,6 +159,19 @@ def by_vector(
     return best[0][0].tolist(), best[1][0].tolist()
 
 
+def vector_of(db: sqlite3.Connection, id: str) -> _Vector | None:
+    """The unit vector of a passage's text; None where it has none, or could have none."""
+    row = db.execute(
+        "SELECT pair FROM vectors WHERE n = (SELECT n FROM passages WHERE id = ?)", (id,)
+    )
+    found = row.fetchone()
+    if found is None or not found[0]:
+        return None
+    text = np.frombuffer(found[0], np.float16).reshape(2, -1)[0].astype(np.float32)
+    size = float(np.linalg.norm(text))
+    return text / size if size else None
+
+
 def similarities(
     db: sqlite3.Connection, query: _Vector, numbers: Iterable[int]
 ) -> dict[int, float]:

@@ -11,12 +11,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from llmos import limits
 from llmos.labels import Label
 from llmos.memory.records import Record
 
-__all__ = ["APART", "CONVERSATION", "Kind", "Page", "page_id", "pages_of", "parse_id", "split"]
+__all__ = [
+    "APART",
+    "CONVERSATION",
+    "Kind",
+    "Page",
+    "Turn",
+    "page_id",
+    "pages_of",
+    "parse_id",
+    "split",
+]
 
 
 class Kind(StrEnum):
@@ -44,6 +55,9 @@ APART = frozenset({Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN})
 _BORDERS = tuple(
     re.compile(p) for p in (r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+|(?<=[。！？])", r"\s+")
 )
+#: Pid and number of a turn.
+Turn: TypeAlias = tuple[int, int]
+
 _ID = re.compile(r"p([1-9]\d{0,17})(?:\.([1-9]\d{0,8}))?")
 
 

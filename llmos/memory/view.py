@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 
 from llmos.errors import StoreCorrupt
 from llmos.events import Message
-from llmos.memory.derived import Turn
-from llmos.memory.pages import Kind, Page, page_id
+from llmos.memory.pages import Kind, Page, Turn, page_id
 from llmos.memory.records import Record
 
 __all__ = ["FORGOTTEN", "Change", "Held"]

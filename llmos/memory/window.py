@@ -21,9 +21,18 @@ from dataclasses import replace
 from llmos import limits
 from llmos.events import Message
 from llmos.labels import Origin
-from llmos.memory.derived import Summary, Turn, segments
+from llmos.memory.derived import Segment, Summary, segments
 from llmos.memory.leaving import Unit, cheapest, squeezed, trimmed
-from llmos.memory.pages import APART, CONVERSATION, Kind, Page, page_id, pages_of, parse_id
+from llmos.memory.pages import (
+    APART,
+    CONVERSATION,
+    Kind,
+    Page,
+    Turn,
+    page_id,
+    pages_of,
+    parse_id,
+)
 from llmos.memory.records import Record
 from llmos.memory.view import FORGOTTEN, Change, Held
 
@@ -152,9 +161,9 @@ class Window:
         if summary.turns and all(turn in self._turns for turn in summary.turns):
             self._summaries[id] = summary
 
-    def summaries(self) -> list[tuple[str, Summary]]:
-        """What is known of turns of this conversation, each with the id of its record."""
-        return list(self._summaries.items())
+    def summaries(self) -> dict[str, Summary]:
+        """What is known of turns of this conversation, by the id of the record that keeps it."""
+        return dict(self._summaries)
 
     def runs(self) -> list[list[Turn]]:
         """The turns that are out of view, in runs of such that follow each other."""
@@ -165,26 +174,27 @@ class Window:
         held = self._turns.get(turn, ())
         return [h.record for h in held if h.kind in CONVERSATION and not h.record.erased]
 
-    def tainted(self, turn: Turn) -> bool:
-        """Whether anything that nobody vouches for was in view in a turn or before it."""
-        for number, held in self._turns.items():
+    def clean_turns(self) -> set[Turn]:
+        """The turns before anything came into view that nobody vouches for."""
+        clean: set[Turn] = set()
+        for turn, held in self._turns.items():
             if any(h.record.label.origin is Origin.UNTRUSTED for h in held):
-                return True
-            if number == turn:
-                return False
-        return False
+                break
+            clean.add(turn)
+        return clean
 
     # --- what the model is shown ------------------------------------------------------------
 
     def messages(self) -> list[Message]:
         """What is in view: the front, then turn after turn."""
-        return [Message("system", self._head()), *closed(self._messages(whole=False))]
+        return [Message("system", self.head()), *closed(self._messages(whole=False))]
 
     def conversation(self) -> list[Message]:
         """The turns in view alone, without what was brought back into them."""
         return self._messages(whole=True)
 
-    def _head(self) -> str:
+    def head(self) -> str:
+        """What stands before all that was said: the system prompt and the front."""
         return f"{self.system}\n\n{self.front}" if self.front else self.system
 
     def _messages(self, *, whole: bool) -> list[Message]:
@@ -231,7 +241,7 @@ class Window:
         for held in self._in_view():
             if held.kind in CONVERSATION:
                 placed += [*(self._brought(held) if held.kind == Kind.USER else ()), held]
-        first, *rest = sizes([self._head(), *(held.text() for held in placed)])
+        first, *rest = sizes([self.head(), *(held.text() for held in placed)])
         self.system_tokens = first
         for held, tokens in zip(placed, rest, strict=True):
             held.tokens = tokens
@@ -367,33 +377,37 @@ class Window:
 
     def _handles(self, gone: Sequence[Held]) -> tuple[list[str], tuple[str, ...]]:
         """One line for each run of turns that is out of view, and what the lines quote."""
-        parts = [
-            part
-            for run in _runs(self._turns, {held.turn for held in gone})
-            for part in segments(run, self._told())
-        ]
         ids = {summary: id for id, summary in self._summaries.items()}
         lines: list[str] = []
         sources: list[str] = []
-        for turns, summary in parts:
+        for turns, summary in self._told(_runs(self._turns, {held.turn for held in gone})):
             line, quoted = self._handle(turns, summary)
             lines.append(line)
             sources += quoted if summary is None else [ids[summary]]
         return lines, tuple(sources)
 
-    def _told(self) -> list[Summary]:
-        """The summaries that a front may hold: those of the newest turns."""
-        place = {turn: at for at, turn in enumerate(self._turns)}
-        known = self._summaries.values()
-        widest = [s for s in known if not any(set(s.turns) < set(o.turns) for o in known)]
-        newest = sorted(widest, key=lambda s: place[s.turns[-1]], reverse=True)
-        told, room = [], self._summary_bytes
-        for summary in newest:
-            room -= len(summary.text.encode())
-            if room < 0:
-                break
-            told.append(summary)
-        return told
+    def _told(
+        self, runs: Iterable[Sequence[Turn]]
+    ) -> list[tuple[tuple[Turn, ...], Summary | None]]:
+        """Runs of turns cut to a line each, with its summary where there is one and room for it.
+
+        The newest have theirs first; the others are told by their first words.
+        """
+        room = self._summary_bytes
+        out: list[Segment] = []
+        for run in reversed(list(runs)):
+            bare: tuple[Turn, ...] = ()
+            for turns, summary in reversed(segments(run, self._summaries.values())):
+                size = len(summary.text.encode()) if summary is not None else room + 1
+                if size > room:
+                    bare = turns + bare
+                    continue
+                room -= size
+                out += [(bare, None)] if bare else []
+                out.append((turns, summary))
+                bare = ()
+            out += [(bare, None)] if bare else []
+        return out[::-1]
 
     def _handle(self, run: Sequence[Turn], summary: Summary | None = None) -> tuple[str, list[str]]:
         held = [h for turn in run for h in self._turns[turn] if h.kind in CONVERSATION]

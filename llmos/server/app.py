@@ -15,15 +15,18 @@ from llmos.server import (
     dream_routes,
     embeddings,
     errors,
+    fact_routes,
+    forget_routes,
     kernel_routes,
-    memory_routes,
+    mount_routes,
+    page_routes,
 )
 from llmos.server.auth import BodyLimit
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
-from llmos.server.dream_routes import Presence
 from llmos.server.errors import ApiError, responses
 from llmos.server.openai_answers import Model, ModelList
+from llmos.server.presence import Presence
 
 __all__ = ["create_app"]
 
@@ -106,7 +109,10 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
-    app.include_router(memory_routes.router(kernel))
+    app.include_router(page_routes.router(kernel))
+    app.include_router(fact_routes.router(kernel))
+    app.include_router(forget_routes.router(kernel))
+    app.include_router(mount_routes.router(kernel))
     app.include_router(dream_routes.router(kernel))
     described: list[dict[str, Any]] = []
 

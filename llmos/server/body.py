@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-__all__ = ["Integer", "JsonRoute"]
+__all__ = ["Body", "Integer", "JsonRoute"]
 
 
 def _whole(value: Any) -> Any:
@@ -24,6 +24,12 @@ def _whole(value: Any) -> Any:
 
 #: JSON knows one kind of number: 3.0 is an integer there, as in JSON Schema. 3.5 and "3" are not.
 Integer: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+
+
+class Body(BaseModel):
+    """The base of the kernel's own bodies: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _JsonRequest(Request):

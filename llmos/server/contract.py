@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
 from llmos.events import Event, ProcessInfo, StoredMessage
-from llmos.memory.derived import DreamState, Made
+from llmos.kernel.dreaming import DreamState
+from llmos.memory.derived import Made
 from llmos.memory.embed import ModelEmbedder
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress
@@ -16,66 +17,14 @@ from llmos.memory.pages import Page
 from llmos.memory.passages import Hit
 from llmos.memory.records import Record
 
-__all__ = ["ServedKernel"]
+__all__ = ["ServedKeeper", "ServedKernel"]
 
 
-class ServedKernel(Protocol):
-    """A kernel, used from its own asyncio loop only.
+class ServedKeeper(Protocol):
+    """What a person does with a kernel's memory, used from its own asyncio loop only.
 
-    Every method with a ``pid`` raises ``NoSuchProcess`` where there is none, and ``KernelError``
-    where the process's state does not allow what is asked.
+    A kernel without a memory raises ``KernelError``.
     """
-
-    @property
-    def backend(self) -> Backend: ...
-
-    @property
-    def embedder(self) -> ModelEmbedder | None:
-        """What embeds texts for clients; None where the settings want none."""
-        ...
-
-    def status(self) -> dict[str, Any]: ...
-
-    def stats(self) -> dict[str, Any]: ...
-
-    def processes(self, ended: bool = False) -> list[ProcessInfo]: ...
-
-    def process(self, pid: int) -> ProcessInfo: ...
-
-    async def create(
-        self,
-        *,
-        title: str = "",
-        system: str = "",
-        priority: str = "interactive",
-        parent: int = 0,
-        budget: Mapping[str, float] | None = None,
-    ) -> ProcessInfo: ...
-
-    async def rename(self, pid: int, title: str) -> ProcessInfo: ...
-
-    async def fork(self, pid: int) -> ProcessInfo: ...
-
-    async def signal(self, pid: int, signal: str) -> ProcessInfo: ...
-
-    async def kill(self, pid: int) -> ProcessInfo: ...
-
-    async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
-        """Return when the process is ready or ended, or after ``seconds``."""
-        ...
-
-    async def send(self, pid: int, text: str) -> str:
-        """Journal a message and return its id."""
-        ...
-
-    async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]: ...
-
-    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
-        """Events of one process or (0) of all, from the moment this is entered.
-
-        The iterator raises a ``KernelError`` when its reader was too slow and lost events.
-        """
-        ...
 
     async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[Hit]:
         """Passages by meaning and by words, best first; of one conversation, or (0) of all."""
@@ -151,16 +100,6 @@ class ServedKernel(Protocol):
 
     async def umount(self, which: int | str) -> int: ...
 
-    async def import_messages(
-        self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
-    ) -> ProcessInfo:
-        """A conversation that happened elsewhere, as a new process."""
-        ...
-
-    def touch(self) -> None:
-        """Somebody does something."""
-        ...
-
     async def dream(self) -> None:
         """Consolidate memory now; returns at once."""
         ...
@@ -188,6 +127,78 @@ class ServedKernel(Protocol):
             NotStored: There is nothing of that name.
             KernelError: A turn is under way.
         """
+        ...
+
+
+class ServedKernel(Protocol):
+    """A kernel, used from its own asyncio loop only.
+
+    Every method with a ``pid`` raises ``NoSuchProcess`` where there is none, and ``KernelError``
+    where the process's state does not allow what is asked.
+    """
+
+    @property
+    def backend(self) -> Backend: ...
+
+    @property
+    def embedder(self) -> ModelEmbedder | None:
+        """What embeds texts for clients; None where the settings want none."""
+        ...
+
+    @property
+    def keeper(self) -> ServedKeeper: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    def processes(self, ended: bool = False) -> list[ProcessInfo]: ...
+
+    def process(self, pid: int) -> ProcessInfo: ...
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        system: str = "",
+        priority: str = "interactive",
+        parent: int = 0,
+        budget: Mapping[str, float] | None = None,
+    ) -> ProcessInfo: ...
+
+    async def rename(self, pid: int, title: str) -> ProcessInfo: ...
+
+    async def fork(self, pid: int) -> ProcessInfo: ...
+
+    async def signal(self, pid: int, signal: str) -> ProcessInfo: ...
+
+    async def kill(self, pid: int) -> ProcessInfo: ...
+
+    async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:
+        """Return when the process is ready or ended, or after ``seconds``."""
+        ...
+
+    async def send(self, pid: int, text: str) -> str:
+        """Journal a message and return its id."""
+        ...
+
+    async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]: ...
+
+    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
+        """Events of one process or (0) of all, from the moment this is entered.
+
+        The iterator raises a ``KernelError`` when its reader was too slow and lost events.
+        """
+        ...
+
+    async def import_messages(
+        self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False
+    ) -> ProcessInfo:
+        """A conversation that happened elsewhere, as a new process."""
+        ...
+
+    def touch(self) -> None:
+        """Somebody does something."""
         ...
 
     async def draft(self, pid: int, text: str) -> None:

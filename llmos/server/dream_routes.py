@@ -7,14 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmos.memory.derived import Made
 from llmos.server.body import JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import responses
 
-__all__ = ["Presence", "router"]
+__all__ = ["router"]
 
 
 class MadeRow(BaseModel):
@@ -50,26 +49,6 @@ class Undone(BaseModel):
 DerivedId = Annotated[str, Path(pattern=r"^d\d{1,18}$", description="Such as d12.")]
 
 
-class Presence:
-    """Tells a kernel that somebody does something, for every request that is more than a look.
-
-    Args:
-        app: What answers.
-        kernel: What is told.
-    """
-
-    def __init__(self, app: ASGIApp, kernel: ServedKernel) -> None:
-        self._app = app
-        self._kernel = kernel
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            looks = scope["method"] in ("GET", "HEAD", "OPTIONS")
-            if not looks or scope["path"].startswith("/kernel/v1/memory/search"):
-                self._kernel.touch()
-        await self._app(scope, receive, send)
-
-
 def router(kernel: ServedKernel) -> APIRouter:
     """The routes over ``kernel``."""
     routes = APIRouter(prefix="/kernel/v1", tags=["memory"], route_class=JsonRoute)
@@ -77,7 +56,7 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.get("/dream", responses=responses(409))
     async def dreaming() -> DreamRow:
         """How far the dream is, or what the last one made."""
-        state, goes_on, error = kernel.dreaming()
+        state, goes_on, error = kernel.keeper.dreaming()
         return DreamRow(
             dreaming=goes_on,
             step=state.step,
@@ -91,23 +70,23 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.post("/dream", status_code=202, response_class=Response, responses=responses(409))
     async def dream() -> Response:
         """Consolidate memory now; anything that somebody does stops it."""
-        await kernel.dream()
+        await kernel.keeper.dream()
         return Response(status_code=202)
 
     @routes.delete("/dream", status_code=204, response_class=Response, responses=responses(409))
     async def wake() -> None:
         """Stop it; what it made stays."""
-        await kernel.wake()
+        await kernel.keeper.wake()
 
     @routes.get("/memory/derived", responses=responses(409))
     async def derived() -> MadeList:
         """What dreams have made, newest first."""
-        return MadeList(made=[_row(made) for made in await kernel.derived()])
+        return MadeList(made=[_row(made) for made in await kernel.keeper.derived()])
 
     @routes.delete("/memory/derived/{made}", responses=responses(400, 404, 409, 507))
     async def undo(made: DerivedId) -> Undone:
         """Undo it; it is not made again."""
-        return Undone(erased=await kernel.undo(made))
+        return Undone(erased=await kernel.keeper.undo(made))
 
     return routes
 

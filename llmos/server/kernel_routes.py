@@ -13,14 +13,14 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, WebSocket
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect
 
 from llmos import limits
 from llmos.errors import LlmosError
 from llmos.events import ProcessInfo, StoredMessage, message_from_json, to_json
-from llmos.server.body import Integer, JsonRoute
+from llmos.server.body import Body, Integer, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response, responses
 from llmos.visible import encodable
@@ -36,11 +36,7 @@ _PID_MAX = 2**31 - 1
 Pid = Annotated[int, Path(ge=1, le=_PID_MAX, description="A process's number.")]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Budget(_Body):
+class Budget(Body):
     """What a process may use over its whole life."""
 
     tokens: Annotated[float, Field(ge=0)] | None = None
@@ -48,7 +44,7 @@ class Budget(_Body):
     calls: Annotated[float, Field(ge=0)] | None = None
 
 
-class CreateBody(_Body):
+class CreateBody(Body):
     title: Annotated[str, Field(max_length=limits.TITLE_CHARS)] = ""
     system: str = ""
     priority: Literal["realtime", "interactive", "normal", "idle"] = "interactive"
@@ -56,21 +52,21 @@ class CreateBody(_Body):
     budget: Budget | None = None
 
 
-class RenameBody(_Body):
+class RenameBody(Body):
     title: Annotated[str, Field(max_length=limits.TITLE_CHARS)]
 
 
-class SignalBody(_Body):
+class SignalBody(Body):
     signal: Literal["interrupt", "stop", "continue", "terminate"]
 
 
-class WaitBody(_Body):
+class WaitBody(Body):
     seconds: Annotated[
         float | None, Field(ge=0, le=limits.WAIT_S, description="Without it, as long as it takes.")
     ] = None
 
 
-class SendBody(_Body):
+class SendBody(Body):
     content: Annotated[str, Field(pattern=r"\S", max_length=limits.MESSAGE_CHARS)]
 
 

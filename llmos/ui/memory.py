@@ -29,7 +29,7 @@ from llmos.ui.memory_detail import Detail
 from llmos.ui.memory_folders import FolderList
 from llmos.ui.memory_items import Item, fact, groups, hit, near
 from llmos.ui.memory_list import MemoryList
-from llmos.ui.memory_window import WindowView, counters, page_rows
+from llmos.ui.memory_window import ROWS, WindowView, counters, older_pages, page_rows
 from llmos.ui.text import MUTED, count, one_line, visible
 
 __all__ = ["MemoryScreen"]
@@ -158,16 +158,17 @@ class MemoryScreen(MemoryActions):
             return
         try:
             client = self.link.client
-            window, info = await client.window(self.pid), await client.process(self.pid)
+            window = await client.window(self.pid, last=ROWS)
+            info = await client.process(self.pid)
             stats = await client.stats()
         except LlmosError as error:
             view.explain(str(error))
             return
         self.front = str(window["front"])
-        rows = page_rows(window)
+        rows, older = page_rows(window), older_pages(window)
         told = counters(stats.get("memory", {}))
-        view.show(rows, info.window_tokens, info.context_tokens, told)
-        self._label(_TABS[1], "This chat's window", len(rows) - 1)
+        view.show(rows, older, info.window_tokens, info.context_tokens, told)
+        self._label(_TABS[1], "This chat's window", len(rows) - 1 + older.pages)
 
     @work(exclusive=True, group="folders")
     async def refresh_folders(self) -> None:

@@ -27,7 +27,7 @@ from llmos.ui.dialogs import Confirm
 from llmos.ui.memory_items import BLOCKS
 from llmos.ui.text import visible
 
-__all__ = ["AskPath", "Folders", "Writing"]
+__all__ = ["AskPath", "FolderSuggester", "Writing"]
 
 #: What is to be kept: the text and the block. It raises what the kernel says.
 Keep = Callable[[str, str], Awaitable[object]]
@@ -147,7 +147,7 @@ class Writing(ModalScreen[bool]):
             self.dismiss(False)
 
 
-class Folders(Suggester):
+class FolderSuggester(Suggester):
     """Completes the name of a folder."""
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class AskPath(ModalScreen[Path | None]):
         with Vertical(classes="dialog"):
             yield Static(Content(self._title), classes="dialog-title")
             yield Static(Content(self._detail), classes="dialog-detail")
-            suggester = Folders() if self._folder else None
+            suggester = FolderSuggester() if self._folder else None
             yield Input(self._path, compact=True, select_on_focus=False, suggester=suggester)
             yield Static("", id="trouble")
             told = "Enter goes on, Esc cancels" + (", → completes" if self._folder else "")
@@ -197,16 +197,28 @@ class AskPath(ModalScreen[Path | None]):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        if not event.value.strip():
-            return
-        path = Path(event.value.strip()).expanduser().absolute()
-        wrong = _no_folder(path) if self._folder else _no_file(path)
+        if event.value.strip():
+            self._take(event.value.strip())
+
+    @work(exclusive=True)
+    async def _take(self, written: str) -> None:
+        """Close with the path, or say why not. A disk that answers late holds nobody up."""
+        path, wrong = await asyncio.to_thread(_looked_at, written, folder=self._folder)
         if wrong:
             trouble = self.query_one("#trouble", Static)
             trouble.update(Content(visible(wrong)))
             trouble.display = True
         else:
             self.dismiss(path)
+
+
+def _looked_at(written: str, *, folder: bool) -> tuple[Path, str]:
+    """The path that was written, and why it cannot be used; empty where it can."""
+    try:
+        path = Path(written).expanduser().absolute()
+    except RuntimeError:  # of ~somebody, or of nobody
+        return Path(written), f"There is no home folder for {written.split('/')[0]}."
+    return path, _no_folder(path) if folder else _no_file(path)
 
 
 def _no_folder(path: Path) -> str:

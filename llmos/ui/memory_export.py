@@ -42,4 +42,7 @@ def write(path: Path, known: Mapping[str, Any]) -> None:
 
 
 def _cannot(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path} cannot be written: {error.strerror or error}.")
+    return StoreError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        remedy="Choose another place for it.",
+    )

@@ -199,10 +199,10 @@ def groups(facts: Sequence[Item], hits: Sequence[Item], query: str) -> list[Grou
     return [(heading, items) for heading, items in shown if items]
 
 
-def _has(item: Item, words: Iterable[str]) -> bool:
+def _has(item: Item, words: Sequence[str]) -> bool:
     texts = [item.id, item.text, *(text for _, text in item.history)]
     whole = "\n".join(texts).casefold()
-    return all(word in whole for word in words)
+    return bool(words) and all(word in whole for word in words)  # "?" is in none, not in all
 
 
 def doomed_lines(doomed: Mapping[str, Any], chat: Callable[[int], str]) -> str:

@@ -21,9 +21,9 @@ from textual.widgets.option_list import Option
 
 from llmos.ui.text import MUTED, count, one_line, plural, visible
 
-__all__ = ["PageRow", "WindowView", "counters", "page_rows"]
+__all__ = ["ROWS", "Older", "PageRow", "WindowView", "counters", "older_pages", "page_rows"]
 
-ROWS = 1000  # of the newest pages; older ones are found by searching
+ROWS = 1000  # of the newest pages, besides what is in view; older ones are found by searching
 BAR = 72  # cells at most
 FRONT = "front"  # the id of what is no page: the system prompt and what it holds
 _WHO = {
@@ -63,6 +63,19 @@ class PageRow:
     characters: int
     beginning: str
     pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """Pages that are only stored and not listed, and their characters."""
+
+    pages: int = 0
+    characters: int = 0
+
+
+def older_pages(window: Mapping[str, Any]) -> Older:
+    """What ``Client.window`` counts of the chat but does not list."""
+    return Older(window.get("unlisted", 0), window.get("unlisted_characters", 0))
 
 
 def page_rows(window: Mapping[str, Any]) -> list[PageRow]:
@@ -134,6 +147,7 @@ class WindowView(Vertical):
         super().__init__(id=id)
         self._rows: list[PageRow] = []
         self._shown: list[PageRow] = []
+        self._older = Older()
         self._only_view = False
         self._capacity = 0
         self._filled = 0
@@ -151,15 +165,20 @@ class WindowView(Vertical):
         at = self.query_one("#window-pages", OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else None
 
-    def show(self, rows: Sequence[PageRow], window: int, context: int, told: str) -> None:
+    def show(
+        self, rows: Sequence[PageRow], older: Older, window: int, context: int, told: str
+    ) -> None:
         """Show a page table.
 
         Args:
+            rows: What stands first, what is in view, and the newest pages.
+            older: What else is stored.
             window: The model's window, in tokens.
             context: How much of it the last turn filled, with all that frames messages.
             told: The counters.
         """
-        self._rows, self._capacity, self._filled = list(rows), window, context
+        self._rows, self._older = list(rows), older
+        self._capacity, self._filled = window, context
         self.query_one("#window-counters", Static).update(Content(told))
         self._draw()
 
@@ -184,12 +203,10 @@ class WindowView(Vertical):
         pages = self.query_one("#window-pages", OptionList)
         chosen = self.row.id if self.row else ""
         hidden = self._only_view
-        rows = [row for row in self._rows if row.state != "stored" or not hidden]
-        kept = [row for row in rows[:-ROWS] if row.state != "stored"]
-        self._shown = [*kept, *rows[-ROWS:]]
+        self._shown = [row for row in self._rows if row.state != "stored" or not hidden]
         width = self.content_size.width or BAR
         self.query_one("#window-bar", Static).update(self._bar(width - 4))
-        self.query_one("#window-head", Static).update(self._head(len(rows)))
+        self.query_one("#window-head", Static).update(self._head())
         line = (pages.content_size.width or BAR) - 3  # padding, and a scrollbar
         pages.set_options([Option(_line(row, line)) for row in self._shown])
         ids = [row.id for row in self._shown]
@@ -219,14 +236,15 @@ class WindowView(Vertical):
         total = f"{count(used)} of {plural(self._capacity, 'token')} in the model's window"
         return Content("\n").join([Content(total), bar, Content("   ").join(legend)])
 
-    def _head(self, listed: int) -> Content:
-        stored = [row for row in self._rows if row.state == "stored"]
-        told = f"{plural(len(self._rows) - 1 - len(stored), 'page')} in view"
+    def _head(self) -> Content:
+        sizes = [row.characters for row in self._rows if row.state == "stored"]
+        stored = len(sizes) + self._older.pages
+        told = f"{plural(len(self._rows) - 1 - len(sizes), 'page')} in view"
         if stored:
-            size = sum(row.characters for row in stored)
-            told += f", {count(len(stored))} only stored ({plural(size, 'character')})"
-        if listed > len(self._shown):
-            told += f"; {count(listed - len(self._shown))} older ones are found by searching"
+            size = sum(sizes) + self._older.characters
+            told += f", {count(stored)} only stored ({plural(size, 'character')})"
+        if self._older.pages and not self._only_view:
+            told += f"; {count(self._older.pages)} older ones are found by searching"
         return Content.styled(told, MUTED)
 
 

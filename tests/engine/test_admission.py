@@ -12,6 +12,7 @@ from llmos.engine.admission import Admission
 from llmos.engine.backend import Priority, Run, SamplingParams
 from llmos.engine.scripted import ScriptedRuntime
 from llmos.engine.sequence import Sequence, State
+from llmos.engine.swap import Snapshot
 from llmos.errors import EngineError
 
 
@@ -19,10 +20,15 @@ class House:
     """An admission whose sequences are filled by hand."""
 
     def __init__(
-        self, cells: int = 1000, slots: int = 4, resident: int = 10**6, swap: int = 10**6
+        self,
+        cells: int = 1000,
+        slots: int = 4,
+        resident: int = 10**6,
+        swap: int = 10**6,
+        files: Disk | None = None,
     ) -> None:
         self.runtime = ScriptedRuntime(window=cells, cells=cells, slots=slots)
-        self.admission = Admission(self.runtime, resident, swap)
+        self.admission = Admission(self.runtime, resident, swap, files)
 
     def enter(
         self, tokens: list[int], priority: Priority = Priority.NORMAL, max_tokens: int = 10
@@ -324,6 +330,51 @@ def test_a_sequence_that_cannot_be_placed_does_not_take_others_with_it(monkeypat
     assert failed is bad and isinstance(error, ZeroDivisionError)
     assert house.admission.running == [first] and not house.admission.waiting
     house.admission.cells.check_integrity()
+
+
+class Disk:
+    """Snapshot files whose writer is slow: one at a time waits, until somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.held: set[tuple[int, ...]] = set()
+        self.busy = False
+
+    def __len__(self) -> int:
+        return 0  # it has nothing to be read
+
+    def put(self, snapshot: Snapshot, *, seconds: float = 0.0) -> bool:
+        if snapshot.tokens in self.held:
+            return True
+        if self.busy and not seconds:
+            return False
+        self.busy = True
+        self.held.add(snapshot.tokens)
+        return True
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 10])
+def test_with_time_left_no_snapshot_is_lost_on_its_way_to_disk(room):
+    prompts = {tuple(text(seed, 100)) for seed in (1, 2, 3)}
+    disk = Disk()
+    house = House(swap=room * 600, files=disk)  # at most 600 bytes a snapshot
+    for prompt in prompts:
+        house.leave(house.fill(house.enter(list(prompt))))
+    assert house.admission.persist(seconds=60.0)
+    assert disk.held == prompts
+
+
+@pytest.mark.parametrize("room", [0, 1, 10])
+def test_what_a_busy_disk_refuses_is_still_there_to_be_asked_for_again(room):
+    prompts = {tuple(text(seed, 100)) for seed in (1, 2, 3)}
+    disk = Disk()
+    house = House(swap=room * 600, files=disk)
+    for prompt in prompts:
+        house.leave(house.fill(house.enter(list(prompt))))
+    disk.busy = True
+    while not house.admission.persist():
+        assert len(disk.held) < len(prompts)
+        disk.busy = False  # what it had is written
+    assert disk.held == prompts
 
 
 def test_cells_that_went_wrong_are_emptied_and_computed_again():

@@ -77,8 +77,8 @@ async def remember(home: Path, out: int) -> None:
 async def mount(home: Path, out: int) -> None:
     """Mount the folder of ``home``, or read it again, and say when it is read."""
     async with remembering(home) as kernel:
-        if not kernel.mounts():
-            await kernel.mount(str(home / "folder"))
+        if not kernel.keeper.mounts():
+            await kernel.keeper.mount(str(home / "folder"))
         await mounted(kernel)
         acknowledge(out, "mounted")
 
@@ -86,16 +86,16 @@ async def mount(home: Path, out: int) -> None:
 async def umount(home: Path, out: int) -> None:
     async with remembering(home) as kernel:
         await mounted(kernel)
-        await kernel.umount(str(home / "folder"))
+        await kernel.keeper.umount(str(home / "folder"))
         acknowledge(out, "umounted")
 
 
 async def forget(home: Path, out: int) -> None:
     """Forget the one thing that is remembered."""
     async with remembering(home) as kernel:
-        [fact] = await kernel.facts()
+        [fact] = await kernel.keeper.facts()
         acknowledge(out, "begun")
-        await kernel.forget(fact.id)
+        await kernel.keeper.forget(fact.id)
         acknowledge(out, "forgotten")
 
 

@@ -133,7 +133,7 @@ async def turn(kernel: Kernel, pid: int, text: str) -> tuple[list[Event], TurnFi
 async def mounted(kernel: Kernel) -> None:
     """Wait until every mounted folder is read."""
     assert kernel.memory is not None and kernel.memory.folders is not None
-    for mount, _ in kernel.mounts():
+    for mount, _ in kernel.keeper.mounts():
         await kernel.memory.folders._open().sync(mount.number)
 
 
@@ -144,6 +144,6 @@ def said(kernel: Kernel, pid: int) -> list[tuple[str, str]]:
 
 async def shown(kernel: Kernel, pid: int) -> list[Message]:
     """What the model will be shown of a process before its next message."""
-    process = kernel._processes[pid]
+    process = kernel.table[pid]
     window = await kernel._transcript.open(process, process.turns + 1)
     return window.conversation()

@@ -11,9 +11,10 @@ import pytest
 
 from llmos.errors import KernelError, NotStored
 from llmos.events import Message
+from llmos.kernel.dreaming import DreamState
 from llmos.kernel.idle import Idle
 from llmos.labels import Label, Origin
-from llmos.memory.derived import Derived, DreamState, Summary, segments
+from llmos.memory.derived import Derived, Summary, segments
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
 from tests.kernel.kernels import turn
@@ -33,14 +34,14 @@ async def talk(kernel, turns=10, about=ABOUT) -> int:
 
 
 async def dreamt(kernel) -> DreamState:
-    await kernel.dream()
+    await kernel.keeper.dream()
     await asyncio.wait({kernel.idle._task})
-    assert kernel.dreaming()[2] == ""
-    return kernel.dreaming()[0]
+    assert kernel.keeper.dreaming()[2] == ""
+    return kernel.keeper.dreaming()[0]
 
 
 def front(kernel, pid) -> str:
-    return kernel._processes[pid].window.messages()[0].content
+    return kernel.table[pid].window.messages()[0].content
 
 
 async def test_turns_that_left_are_summarised_and_the_next_front_says_so(started):
@@ -55,11 +56,11 @@ async def test_turns_that_left_are_summarised_and_the_next_front_says_so(started
         assert SAID in front(kernel, pid)
         after = front(kernel, pid)
         fork = (await kernel.fork(pid)).pid
-        process = kernel._processes[fork]
+        process = kernel.table[fork]
         await kernel._transcript.open(process, process.turns + 1)
         assert front(kernel, fork) == after
     async with started() as kernel:  # and it is the same after a restart
-        process = kernel._processes[pid]
+        process = kernel.table[pid]
         await kernel._transcript.open(process, process.turns + 1)
         assert front(kernel, pid) == after
 
@@ -94,7 +95,7 @@ async def test_what_stands_below_an_untrusted_text_is_not_summarised(started):
         await kernel.journal.append(pid, Message("user", "Look."), turn=1, label=Label(Origin.USER))
         await kernel.journal.append(pid, page, turn=1, label=untrusted)
         await kernel.journal.finish_turn(pid, 1, "stop")
-        kernel._processes[pid].turns = 1
+        kernel.table[pid].turns = 1
         for number in range(10):
             await turn(kernel, pid, f"Question {number}. {ABOUT * 4}")
             await kernel.wait(pid)
@@ -109,17 +110,17 @@ async def test_a_summary_is_undone_and_not_made_again(started):
         await talk_on(kernel, pid)
         assert SAID in front(kernel, pid)
         for made in before.made:
-            assert await kernel.undo(made.id) >= 1
-        process = kernel._processes[pid]
+            assert await kernel.keeper.undo(made.id) >= 1
+        process = kernel.table[pid]
         await kernel._transcript.open(process, process.turns + 1)
         assert SAID not in front(kernel, pid)
         covered = await covered_turns(kernel, erased=True)
-        assert made.id not in [each.id for each in await kernel.derived()]
+        assert made.id not in [each.id for each in await kernel.keeper.derived()]
         await dreamt(kernel)
         fresh = await covered_turns(kernel, erased=False)
         assert covered and fresh and not covered & fresh, "only what left since is summarised"
         with pytest.raises(NotStored):
-            await kernel.undo(made.id)
+            await kernel.keeper.undo(made.id)
 
 
 async def covered_turns(kernel, *, erased: bool) -> set[tuple[int, int]]:
@@ -138,37 +139,57 @@ async def test_forgetting_a_turn_takes_its_summary_along(started):
     async with started([(ASKED, SAID)]) as kernel:
         await talk(kernel)
         first, *rest = [made for made in (await dreamt(kernel)).made if made.kind == "summary"]
-        await kernel.forget("p1")
-        left = [made.id for made in await kernel.derived()]
+        await kernel.keeper.forget("p1")
+        left = [made.id for made in await kernel.keeper.derived()]
         assert first.id not in left and {made.id for made in rest} <= set(left)
 
 
-async def test_a_memory_that_says_no_more_than_another_is_merged_into_it(started):
+async def test_memories_that_say_the_same_are_merged_and_the_newer_stays(started):
     async with started() as kernel:
-        less = await kernel.remember("My sister Ann lives in Rome.")
-        more = await kernel.remember("My sister Ann lives in Rome near the river.")
-        await kernel.remember("My brother Ann-Tom lives in Rome.")
+        less = await kernel.keeper.remember("My sister Ann lives in Rome.")
+        more = await kernel.keeper.remember("my sister Ann just lives in Rome")
+        await kernel.keeper.remember("My brother's sister Ann lives in Rome.")
         [made] = (await dreamt(kernel)).made
-        assert (made.kind, made.text) == ("merged", f"{less.id} says no more than {more.id}")
-        assert [fact.id for fact in await kernel.facts()].count(less.id) == 0
+        assert (made.kind, made.text) == ("merged", f"{less.id} says the same as {more.id}")
+        assert less.id not in [fact.id for fact in await kernel.keeper.facts()]
         assert kernel.memory.facts.get(less.id).id == more.id, "its name still leads there"
         assert less.text in kernel.memory.facts.get(more.id).merged
-        hits = await kernel.search("Where does my sister Ann live?")
+        hits = await kernel.keeper.search("Where does my sister Ann live?")
         assert less.id not in [hit.passage.id for hit in hits]
-        await kernel.undo(made.id)
-        assert {less.id, more.id} <= {fact.id for fact in await kernel.facts()}
+        await kernel.keeper.undo(made.id)
+        assert {less.id, more.id} <= {fact.id for fact in await kernel.keeper.facts()}
+        await kernel.keeper.change_fact(more.id, pinned=True)
         assert (await dreamt(kernel)).made == (), "a person undid it"
 
 
-async def test_merged_memories_are_forgotten_together(started):
+async def test_a_pinned_memory_stays_and_what_was_made_of_it_since_outlives_undoing(started):
     async with started() as kernel:
-        await kernel.remember("My sister Ann lives in Rome.")
-        more = await kernel.remember("My sister Ann lives in Rome near the river.")
+        pinned = await kernel.keeper.remember("I like tea.")
+        await kernel.keeper.change_fact(pinned.id, pinned=True)
+        newer = await kernel.keeper.remember("I like tea")
+        [made] = (await dreamt(kernel)).made
+        assert [fact.id for fact in await kernel.keeper.facts()] == [pinned.id]
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello.")
+        await kernel.keeper.undo(made.id)
+        assert {fact.id for fact in await kernel.keeper.facts()} == {pinned.id, newer.id}
+        assert "I like tea" in await kernel.keeper.front(pid)
+
+
+async def test_forgetting_a_merged_memory_takes_along_what_it_was_said_in(started):
+    async with started() as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "By the way: the Harbour is closed!")
+        await kernel.keeper.remember("the Harbour is closed!")
+        more = await kernel.keeper.remember("The harbour is closed")
         await dreamt(kernel)
-        await kernel.forget(more.id)
-        assert await kernel.facts() == []
+        assert [fact.id for fact in await kernel.keeper.facts()] == [more.id]
+        await kernel.keeper.forget(more.id)
+        said = [message.message.content for message in await kernel.messages(pid)]
+        assert not any("harbour" in text.lower() for text in said)
+        assert kernel.keeper.dreaming()[0].made == (), "and nothing tells of it"
     async with started() as kernel:
-        assert await kernel.facts() == []
+        assert await kernel.keeper.facts() == []
 
 
 async def test_pages_of_two_conversations_about_the_same_are_linked_and_told(started):
@@ -183,11 +204,11 @@ async def test_pages_of_two_conversations_about_the_same_are_linked_and_told(sta
         await kernel.memory.index.settled()
         state = await dreamt(kernel)
         [made] = state.made
-        assert made.kind == "link"
-        [other] = (await kernel.links())["p1"]
-        assert other in made.text and (await kernel.links())[other] == ["p1"]
-        await kernel.undo(made.id)
-        assert await kernel.links() == {}
+        assert made.kind == "link" and not state.left
+        [other] = (await kernel.keeper.links())["p1"]
+        assert other in made.text and (await kernel.keeper.links())[other] == ["p1"]
+        await kernel.keeper.undo(made.id)
+        assert await kernel.keeper.links() == {}
 
 
 async def test_a_dream_stops_when_somebody_says_something(started):
@@ -203,12 +224,12 @@ async def test_a_dream_stops_when_somebody_says_something(started):
             return await prompt(*given, **named)
 
         kernel.backend.prompt = slow
-        await kernel.dream()
+        await kernel.keeper.dream()
         await asking.wait()
         await turn(kernel, pid, "Hello?")
         await asyncio.wait({kernel.idle._task})
-        state, goes_on, error = kernel.dreaming()
-        assert (goes_on, error, state.step) == (False, "", "")
+        state, goes_on, error = kernel.keeper.dreaming()
+        assert (goes_on, state.step) == (False, "") and "stopped" in error
 
 
 async def test_nothing_is_undone_while_a_turn_is_under_way(started):
@@ -216,12 +237,12 @@ async def test_nothing_is_undone_while_a_turn_is_under_way(started):
         pid = (await kernel.create()).pid
         await kernel.send(pid, "Hello.")
         with pytest.raises(KernelError, match="being answered"):
-            await kernel.undo("d1")
+            await kernel.keeper.undo("d1")
 
 
 async def test_of_a_model_too_small_to_summarise_the_words_said_are_quoted(started):
     async with started([(ASKED, "Nothing that was said.")]) as kernel:
-        kernel.idle._dream._writes = False
+        kernel.idle._dream._summaries._writes = False
         pid = (await kernel.create()).pid
         for number in range(10):
             text = f"Thing {number} is a box. The garden house for my bees needs oak. Hello! "

@@ -71,12 +71,12 @@ async def test_a_kill_while_turns_leave_the_window_loses_nothing(
             await kernel.wait(process.pid)  # what nobody had answered is answered
             messages = await kernel.messages(process.pid)
             assert said.items() <= {m.id: m.message.content for m in messages}.items()
-            table = await kernel.page_table(process.pid)
+            table = await kernel.keeper.page_table(process.pid)
             assert {m.seq for m in messages} <= {page.seq for page, _ in table}
             out_of_view = [page for page, resident in table if not resident]
             assert out_of_view
             for page in out_of_view:
-                assert await kernel.pages(page.id) == (page,)
+                assert await kernel.keeper.pages(page.id) == (page,)
             _, finished = await turn(kernel, process.pid, "And now?")
             assert finished.reason == "stop"
         assert await all_is_sound()
@@ -99,7 +99,9 @@ async def test_a_kill_at_any_moment_of_a_conversation_loses_nothing_that_was_ack
             await kernel.wait(process.pid)
             messages = await kernel.messages(process.pid)
             assert said.items() <= {m.id: m.message.content for m in messages}.items()
-            assert {m.seq for m in messages} <= {p.seq for p, _ in await kernel.page_table(1)}
+            assert {m.seq for m in messages} <= {
+                p.seq for p, _ in await kernel.keeper.page_table(1)
+            }
             roles = [r.label.origin for r in kernel.journal.records() if r.stored.id in said]
             assert set(roles) == {Origin.USER}
         assert await all_is_sound()
@@ -116,7 +118,7 @@ async def test_what_a_call_remembered_is_remembered_once_whenever_the_kernel_is_
                 [process] = kernel.processes()
                 await kernel.wait(process.pid)
                 kept = [r.stored.message.content for r in kernel.journal.records_of("memory")]
-                assert len(kept) == len(set(kept)) == len(await kernel.facts())
+                assert len(kept) == len(set(kept)) == len(await kernel.keeper.facts())
                 assert kernel.journal.open_calls() == []
     assert len(kept) >= 12
     assert await all_is_sound()
@@ -159,14 +161,14 @@ async def test_a_kill_while_a_folder_is_read_is_made_good_by_the_next_start(
         assert await all_is_sound()
     else:
         async with remembering(home) as kernel:
-            await kernel.mount(str(home / "folder"))
+            await kernel.keeper.mount(str(home / "folder"))
             await mounted(kernel)
     written(home, "second")
     await killed(children, "mount", home, f"{place}:{times}")
     async with remembering(home) as kernel:
         await mounted(kernel)
         assert texts(kernel) == expected("second")
-        [(mount, _)] = kernel.mounts()
+        [(mount, _)] = kernel.keeper.mounts()
         assert (mount.files, mount.passages) == (FILES, FILES)
     assert await all_is_sound()
 
@@ -176,13 +178,13 @@ async def test_a_kill_during_an_umount_leaves_nothing_of_the_folder(
 ) -> None:
     written(home, "first")
     async with remembering(home) as kernel:
-        await kernel.mount(str(home / "folder"))
+        await kernel.keeper.mount(str(home / "folder"))
         await mounted(kernel)
     await killed(children, "umount", home, "mount.leaving:1")
     async with remembering(home) as kernel:
         with contextlib.suppress(MountError):  # by itself, unless this comes first
-            await kernel.umount(str(home / "folder"))
-        assert kernel.mounts() == [] and texts(kernel) == []
+            await kernel.keeper.umount(str(home / "folder"))
+        assert kernel.keeper.mounts() == [] and texts(kernel) == []
     assert b"first of file" not in bytes_under(home / "state")
     assert await all_is_sound()
 
@@ -193,7 +195,7 @@ async def test_a_kill_during_an_umount_leaves_nothing_of_the_folder(
 async def told(home: Path) -> None:
     """A kernel that was told something, in a conversation too, and stopped."""
     async with remembering(home) as kernel:
-        fact = await kernel.remember(SECRET)
+        fact = await kernel.keeper.remember(SECRET)
         assert fact.id == "m1"
         pid = (await kernel.create(title="talk")).pid
         for text in (SECRET, f"And then? {LONG}", f"And now? {LONG}"):
@@ -207,12 +209,14 @@ async def told(home: Path) -> None:
 
 async def gone(kernel: Kernel, home: Path) -> None:
     """Nothing of the secret is anywhere, the moment the kernel has started."""
-    await kernel._forgotten()
-    assert await kernel.facts() == []
+    await kernel.keeper.at_rest()
+    assert await kernel.keeper.facts() == []
     assert kernel.journal.asked() == []
     assert b"swordfish" not in bytes_under(home / "state")
     assert list((home / "state" / "swap").glob("*.snapshot")) == []
-    assert all("swordfish" not in hit.passage.text for hit in await kernel.search("swordfish"))
+    assert all(
+        "swordfish" not in hit.passage.text for hit in await kernel.keeper.search("swordfish")
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,10 +242,10 @@ async def test_a_kill_while_something_is_forgotten_leaves_all_of_it_or_no_byte(
     assert await killed(children, "forget", home, place) == [["begun"]]
     async with remembering(home) as kernel:
         if place == "journal.before_commit:1":
-            [fact] = await kernel.facts()
+            [fact] = await kernel.keeper.facts()
             assert fact.text == SECRET
-            assert (await kernel.search("swordfish"))[0].passage.text == SECRET
-            await kernel.forget(fact.id)
+            assert (await kernel.keeper.search("swordfish"))[0].passage.text == SECRET
+            await kernel.keeper.forget(fact.id)
         await gone(kernel, home)
         [process] = kernel.processes()
         _, finished = await turn(kernel, process.pid, "Go on.")
@@ -273,7 +277,7 @@ async def test_a_kill_before_the_wish_is_on_the_disk_leaves_the_call_interrupted
         [process] = kernel.processes()
         [call] = kernel.journal.calls(process.pid)
         assert (call.call.name, call.error) == ("memory.forget", "interrupted")
-        assert [fact.text for fact in await kernel.facts()] == [SECRET]
+        assert [fact.text for fact in await kernel.keeper.facts()] == [SECRET]
 
 
 async def test_forgetting_while_an_export_reads_says_so_and_ends_when_the_export_has(
@@ -285,12 +289,14 @@ async def test_forgetting_while_an_export_reads_says_so_and_ends_when_the_export
         pieces = export(home / "state" / "journal.db")
         lines = [next(pieces), next(pieces)]
         with pytest.raises(StoreError, match="Another program reads"):
-            await kernel.forget("m1")
-        assert await kernel.facts() == []  # everywhere else it is gone
-        assert all("swordfish" not in hit.passage.text for hit in await kernel.search("swordfish"))
+            await kernel.keeper.forget("m1")
+        assert await kernel.keeper.facts() == []  # everywhere else it is gone
+        assert all(
+            "swordfish" not in hit.passage.text for hit in await kernel.keeper.search("swordfish")
+        )
         assert b"swordfish" not in bytes_under(home / "state" / "index")
         lines += pieces
-        await kernel.forget("m1")
+        await kernel.keeper.forget("m1")
         await gone(kernel, home)
     file = home / "all.jsonl"
     file.write_text("".join(lines))
@@ -309,7 +315,7 @@ async def test_what_an_export_held_up_goes_at_the_next_start(
     async with remembering(home) as kernel:
         next(pieces)
         with pytest.raises(StoreError):
-            await kernel.forget("m1")
+            await kernel.keeper.forget("m1")
     pieces.close()
     async with remembering(home) as kernel:
         await gone(kernel, home)
@@ -319,9 +325,12 @@ async def test_of_two_who_forget_one_thing_at_once_one_does_and_the_others_are_t
     home: Path,
 ) -> None:
     async with remembering(home) as kernel:
-        first, second = await kernel.remember("One thing."), await kernel.remember("Another.")
+        first, second = (
+            await kernel.keeper.remember("One thing."),
+            await kernel.keeper.remember("Another."),
+        )
         names = (first.id, second.id, second.id, second.id)
-        done = await asyncio.gather(*map(kernel.forget, names), return_exceptions=True)
+        done = await asyncio.gather(*map(kernel.keeper.forget, names), return_exceptions=True)
         assert done[:2] == [1, 1]
         assert [type(each) for each in done[2:]] == [NotStored, NotStored]
         assert kernel.journal.asked() == []
@@ -331,15 +340,18 @@ async def test_a_message_that_comes_while_something_is_forgotten_is_answered_bef
     home: Path,
 ) -> None:
     async with remembering(home) as kernel:
-        first, second = await kernel.remember("One thing."), await kernel.remember("Another.")
+        first, second = (
+            await kernel.keeper.remember("One thing."),
+            await kernel.keeper.remember("Another."),
+        )
         pid = (await kernel.create()).pid
-        forgetting = asyncio.create_task(kernel.forget(first.id))
-        waiting = asyncio.create_task(kernel.forget(second.id))
+        forgetting = asyncio.create_task(kernel.keeper.forget(first.id))
+        waiting = asyncio.create_task(kernel.keeper.forget(second.id))
         assert await kernel.send(pid, "Hello")
         assert await forgetting == 1
         done = await asyncio.gather(waiting, return_exceptions=True)
         await kernel.wait(pid)
-        left = [fact.text for fact in await kernel.facts()]
+        left = [fact.text for fact in await kernel.keeper.facts()]
         if isinstance(done[0], KernelError):  # the turn came first: nothing is forgotten under it
             assert left == ["Another."]
         else:
@@ -352,11 +364,14 @@ async def test_what_is_edited_while_it_is_forgotten_is_gone_with_both_texts(
     home: Path, edit_first: bool
 ) -> None:
     async with remembering(home) as kernel:
-        fact = await kernel.remember(SECRET)
-        work = [kernel.change_fact(fact.id, text="It is marlin now."), kernel.forget(fact.id)]
+        fact = await kernel.keeper.remember(SECRET)
+        work = [
+            kernel.keeper.change_fact(fact.id, text="It is marlin now."),
+            kernel.keeper.forget(fact.id),
+        ]
         await asyncio.gather(*(work if edit_first else reversed(work)), return_exceptions=True)
-        assert await kernel.facts() == []
-        assert await kernel.search("swordfish marlin") == []
+        assert await kernel.keeper.facts() == []
+        assert await kernel.keeper.search("swordfish marlin") == []
         assert b"swordfish" not in bytes_under(home / "state")
         assert b"marlin" not in bytes_under(home / "state")
         assert kernel.journal.asked() == []
@@ -365,10 +380,10 @@ async def test_what_is_edited_while_it_is_forgotten_is_gone_with_both_texts(
 async def test_something_is_forgotten_while_a_folder_is_read(home: Path) -> None:
     written(home, "first")
     async with remembering(home) as kernel:
-        fact = await kernel.remember(SECRET)
-        await kernel.mount(str(home / "folder"))
-        assert kernel.mounts()[0][0].state == "reading"
-        await kernel.forget(fact.id)
+        fact = await kernel.keeper.remember(SECRET)
+        await kernel.keeper.mount(str(home / "folder"))
+        assert kernel.keeper.mounts()[0][0].state == "reading"
+        await kernel.keeper.forget(fact.id)
         assert b"swordfish" not in bytes_under(home / "state")
         await mounted(kernel)
         assert texts(kernel) == expected("first")
@@ -386,8 +401,8 @@ async def test_forgetting_on_a_full_disk_says_so_and_ends_at_the_next_start(
         with monkeypatch.context() as patch:
             patch.setattr("llmos.memory.journal.rewrite", no_room)
             with pytest.raises(StoreFull):
-                await kernel.forget("m1")
-            assert await kernel.facts() == []
+                await kernel.keeper.forget("m1")
+            assert await kernel.keeper.facts() == []
             assert b"swordfish" not in bytes_under(home / "state" / "index")
     async with remembering(home) as kernel:
         await gone(kernel, home)
@@ -401,30 +416,30 @@ async def test_a_conversation_goes_on_in_its_order_though_the_clock_was_set_back
 ) -> None:
     async with remembering(home, window=2000) as kernel:
         pid = (await kernel.create()).pid
-        await kernel.remember("I live in Lisbon.", block="user")
+        await kernel.keeper.remember("I live in Lisbon.", block="user")
         for number in range(6):
             await turn(kernel, pid, f"Question {number}. {LONG}")
-        shown = kernel._processes[pid].window.messages()
+        shown = kernel.table[pid].window.messages()
     async with remembering(home, window=2000) as kernel:
         now = time.time() - 10 * 365 * 86_400
         kernel.journal._clock = lambda: now
-        await kernel.page_table(pid)  # opens the window
-        assert kernel._processes[pid].window.messages() == shown
-        [fact] = await kernel.facts()
-        await kernel.change_fact(fact.id, text="I live in Porto.")
+        await kernel.keeper.page_table(pid)  # opens the window
+        assert kernel.table[pid].window.messages() == shown
+        [fact] = await kernel.keeper.facts()
+        await kernel.keeper.change_fact(fact.id, text="I live in Porto.")
         for number in range(6, 12):
             _, finished = await turn(kernel, pid, f"Question {number}. {LONG}")
             assert finished.reason == "stop"
-        assert [fact.text for fact in await kernel.facts()] == ["I live in Porto."]
+        assert [fact.text for fact in await kernel.keeper.facts()] == ["I live in Porto."]
         asked = [m for m in await kernel.messages(pid) if m.message.role == "user"]
         assert [m.message.content.split(".")[0] for m in asked] == [
             f"Question {number}" for number in range(12)
         ]
-        shown = kernel._processes[pid].window.messages()
+        shown = kernel.table[pid].window.messages()
     async with remembering(home, window=2000) as kernel:
-        await kernel.page_table(pid)
-        assert kernel._processes[pid].window.messages() == shown
-        assert [fact.text for fact in await kernel.facts()] == ["I live in Porto."]
+        await kernel.keeper.page_table(pid)
+        assert kernel.table[pid].window.messages() == shown
+        assert [fact.text for fact in await kernel.keeper.facts()] == ["I live in Porto."]
     assert await all_is_sound()
 
 
@@ -444,7 +459,7 @@ async def test_a_turn_is_answered_though_the_index_has_no_room_and_it_is_read_on
             _, finished = await turn(kernel, pid, f"{SECRET} {LONG * 20}")
             assert finished.reason == "stop"
         with pytest.raises(StoreError, match="is full"):
-            await kernel.search("swordfish")
+            await kernel.keeper.search("swordfish")
         words._db.execute("PRAGMA max_page_count = 1000000")
-        assert "swordfish" in (await kernel.search("swordfish"))[0].passage.text
+        assert "swordfish" in (await kernel.keeper.search("swordfish"))[0].passage.text
     assert await all_is_sound()

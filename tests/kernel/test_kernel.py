@@ -159,7 +159,7 @@ async def test_a_stopped_process_stands_still_and_goes_on_where_it_was(home: Pat
             await kernel.send(pid, "Go")
             await until(events, ReplyDelta)
             assert (await kernel.signal(pid, "stop")).state == "stopped"
-            process = kernel._processes[pid]
+            process = kernel.table[pid]
             assert process.live.clock.when() is None  # its time stands still
             assert (await kernel.wait(pid, 0.05)).state == "stopped"
             assert (await kernel.signal(pid, "continue")).state == "running"
@@ -171,7 +171,7 @@ async def test_a_stopped_process_stands_still_and_goes_on_where_it_was(home: Pat
 async def test_a_process_stopped_before_its_turn_has_begun_loses_no_time(home: Path, monkeypatch):
     async with kernel_on(home) as kernel:
         pid = (await kernel.create()).pid
-        process = kernel._processes[pid]
+        process = kernel.table[pid]
         recalled, go_on = asyncio.Event(), asyncio.Event()
 
         opened = kernel._transcript.open
@@ -306,7 +306,7 @@ async def test_a_child_works_on_a_task_and_ends_when_its_answer_is_read(home: Pa
             (2, "ended", "done", 1),
             (1, "ready", "", 0),
         ]
-        parent = kernel._processes[pid]
+        parent = kernel.table[pid]
         assert parent.paid_tokens == kernel.process(2).tokens > 0
         assert parent.remaining().tokens == 5000 - parent.tokens - parent.paid_tokens
 
@@ -331,18 +331,18 @@ async def test_children_are_limited_in_number_and_depth(home: Path, monkeypatch)
     monkeypatch.setattr(limits, "CHILDREN_MAX", 2)
     monkeypatch.setattr(limits, "DEPTH_MAX", 1)
     async with kernel_on(home, lambda _: "Yes.") as kernel:
-        root = kernel._processes[(await kernel.create()).pid]
-        first = await kernel.spawn(root, "a")
-        await kernel.spawn(root, "b")
+        root = kernel.table[(await kernel.create()).pid]
+        first = await kernel.children.spawn(root, "a")
+        await kernel.children.spawn(root, "b")
         with pytest.raises(Exception, match="wait for one of 2, 3"):
-            await kernel.spawn(root, "c")
+            await kernel.children.spawn(root, "c")
         with pytest.raises(Exception, match="this far down"):
-            await kernel.spawn(kernel._processes[first], "d")
+            await kernel.children.spawn(kernel.table[first], "d")
         with pytest.raises(Exception, match="not yours"):
-            await kernel.await_child(kernel._processes[first], root.pid)
-        assert await kernel.await_child(root, first) == "Yes."
-        assert await kernel.await_child(root, first) == "Yes."  # it can be read again
-        await kernel.spawn(root, "c")
+            await kernel.children.answer(kernel.table[first], root.pid)
+        assert await kernel.children.answer(root, first) == "Yes."
+        assert await kernel.children.answer(root, first) == "Yes."  # it can be read again
+        await kernel.children.spawn(root, "c")
 
 
 # --- forks ------------------------------------------------------------------------------------
@@ -625,7 +625,7 @@ async def test_a_child_whose_start_is_broken_off_ends(home: Path, monkeypatch):
             return await append(*args, **kwargs)
 
         monkeypatch.setattr(kernel.journal, "append", slow)
-        asked = asyncio.create_task(kernel.spawn(kernel._processes[pid], "Count"))
+        asked = asyncio.create_task(kernel.children.spawn(kernel.table[pid], "Count"))
         await begun.wait()
         asked.cancel()
         release.set()
@@ -639,15 +639,15 @@ async def test_a_restart_forgets_neither_the_fill_of_the_window_nor_what_childre
     async with kernel_on(home) as kernel:
         pid = (await kernel.create(budget={"tokens": 500})).pid
         await turn(kernel, pid, "Hello")
-        child = await kernel.spawn(kernel._processes[pid], "Count")
+        child = await kernel.children.spawn(kernel.table[pid], "Count")
         await kernel.wait(child)
-        before = kernel._processes[pid].remaining()
+        before = kernel.table[pid].remaining()
         filled = kernel.process(pid).context_tokens
-        assert filled > 0 and kernel._processes[pid].paid_tokens > 0
+        assert filled > 0 and kernel.table[pid].paid_tokens > 0
     async with kernel_on(home) as kernel:
-        assert kernel._processes[pid].remaining().tokens == before.tokens
+        assert kernel.table[pid].remaining().tokens == before.tokens
         assert kernel.process(pid).context_tokens == filled
-        assert kernel._processes[child].employer is kernel._processes[pid]
+        assert kernel.table[child].employer is kernel.table[pid]
         await kernel.kill(pid)
         assert kernel.processes() == []
 

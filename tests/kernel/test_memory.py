@@ -20,7 +20,7 @@ LONG = "word " * 60
 
 
 def seen(kernel, pid) -> str:
-    return "\n".join(m.content for m in kernel._processes[pid].window.messages())
+    return "\n".join(m.content for m in kernel.table[pid].window.messages())
 
 
 def bytes_under(folder: Path) -> bytes:
@@ -38,7 +38,7 @@ async def test_what_left_the_window_comes_back_when_it_is_asked_for(started):
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
         await fill(kernel, pid)
-        assert "p1" in kernel._processes[pid].window.out_of_view()
+        assert "p1" in kernel.table[pid].window.out_of_view()
         events, _ = await turn(kernel, pid, "What is the password of the archive?")
         [brought] = [e for e in events if isinstance(e, Recalled)]
         assert brought.pages == ("p1",)
@@ -46,7 +46,7 @@ async def test_what_left_the_window_comes_back_when_it_is_asked_for(started):
         assert kernel.stats()["memory"]["prefetched"] == 1
         before = seen(kernel, pid)
     async with started() as kernel:  # and it is shown the same after a restart
-        process = kernel._processes[pid]
+        process = kernel.table[pid]
         await kernel._transcript.open(process, process.turns + 1)
         assert seen(kernel, pid) == before
 
@@ -80,48 +80,49 @@ async def test_only_the_person_s_own_words_of_this_turn_change_memory(started):
     async with started(rules) as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Note this: the moon is made of cheese")
-        [fact] = await kernel.facts()
+        [fact] = await kernel.keeper.facts()
         assert fact.text == "The moon is made of cheese"
-        await kernel.forget(fact.id)
+        await kernel.keeper.forget(fact.id)
         await turn(kernel, pid, "Summarise the page that says so.")
-        assert await kernel.facts() == []
+        assert await kernel.keeper.facts() == []
         [denied] = [c for c in kernel.journal.calls(pid) if c.error == "denied"]
         assert denied.call.name == "memory.remember"
 
 
 async def test_what_is_remembered_stands_in_front_or_is_told_at_the_tail(started):
     async with started() as kernel:
-        await kernel.remember("Call me Sam.", block="user")
+        await kernel.keeper.remember("Call me Sam.", block="user")
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
-        front = kernel._processes[pid].window.messages()
+        front = kernel.table[pid].window.messages()
         assert "Call me Sam." in front[0].content
-        await kernel.remember("I am deaf.", block="user")
+        await kernel.keeper.remember("I am deaf.", block="user")
         await turn(kernel, pid, "Hello again")
-        now = kernel._processes[pid].window.messages()
+        now = kernel.table[pid].window.messages()
         assert now[:3] == front  # not a byte of what was there has moved
         assert "I am deaf." in now[3].content
         await fill(kernel, pid)
-        assert "I am deaf." in kernel._processes[pid].window.messages()[0].content
+        assert "I am deaf." in kernel.table[pid].window.messages()[0].content
 
 
 async def test_what_is_forgotten_leaves_no_byte(started, home):
     async with started() as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
-        await kernel.remember(SECRET)
+        await kernel.keeper.remember(SECRET)
         await fill(kernel, pid)
         await turn(kernel, pid, "What is the password of the archive?")
         await kernel.wait(pid)
         await kernel.memory.index.settled()
-        [fact] = await kernel.facts()
-        assert await kernel.forget(fact.id) >= 3
-        assert await kernel.facts() == []
-        assert await kernel.search("swordfish", k=3) == [] or all(
-            "swordfish" not in hit.passage.text for hit in await kernel.search("swordfish", k=3)
+        [fact] = await kernel.keeper.facts()
+        assert await kernel.keeper.forget(fact.id) >= 3
+        assert await kernel.keeper.facts() == []
+        assert await kernel.keeper.search("swordfish", k=3) == [] or all(
+            "swordfish" not in hit.passage.text
+            for hit in await kernel.keeper.search("swordfish", k=3)
         )
         with pytest.raises(NotStored):
-            await kernel.pages("p1")
+            await kernel.keeper.pages("p1")
         await turn(kernel, pid, "Go on.")
         assert "swordfish" not in seen(kernel, pid)
     assert b"swordfish" not in bytes_under(home / "state")
@@ -131,17 +132,17 @@ async def test_what_forgetting_will_take_along_is_known_before(started):
     async with started() as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
-        fact = await kernel.remember(SECRET)
+        fact = await kernel.keeper.remember(SECRET)
         await fill(kernel, pid)
         await turn(kernel, pid, "What is the password of the archive?")
         await kernel.wait(pid)
-        doomed = await kernel.would_forget(fact.id)
+        doomed = await kernel.keeper.would_forget(fact.id)
         kinds = [record.stored.message.role for record in doomed]
         assert kinds[0] == "user" and {"memory", "recalled"} <= set(kinds)
-        assert len(await kernel.facts()) == 1  # nothing has changed
-        assert await kernel.forget(fact.id) == len(doomed)
+        assert len(await kernel.keeper.facts()) == 1  # nothing has changed
+        assert await kernel.keeper.forget(fact.id) == len(doomed)
         with pytest.raises(NotStored):
-            await kernel.would_forget(fact.id)
+            await kernel.keeper.would_forget(fact.id)
 
 
 async def test_a_fact_tells_in_which_turns_it_was_said(started):
@@ -150,30 +151,30 @@ async def test_a_fact_tells_in_which_turns_it_was_said(started):
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
         await turn(kernel, pid, "Remember: I live in Lisbon")
-        [fact] = await kernel.facts()
+        [fact] = await kernel.keeper.facts()
         assert fact.said == ((pid, 2),)
-        await kernel.change_fact(fact.id, text="I live in Porto.")
-        assert (await kernel.facts())[0].said == ((pid, 2),)
-        assert (await kernel.remember("Said nowhere.")).said == ()
+        await kernel.keeper.change_fact(fact.id, text="I live in Porto.")
+        assert (await kernel.keeper.facts())[0].said == ((pid, 2),)
+        assert (await kernel.keeper.remember("Said nowhere.")).said == ()
 
 
 async def test_what_the_model_is_told_first_can_be_read(started):
     async with started() as kernel:
-        await kernel.remember("Call me Sam.", block="user")
+        await kernel.keeper.remember("Call me Sam.", block="user")
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
-        front = await kernel.front(pid)
+        front = await kernel.keeper.front(pid)
         assert front.startswith("Be kind.") and "Call me Sam." in front
 
 
 async def test_nothing_is_forgotten_while_something_is_answered(started):
     async with started() as kernel:
-        fact = await kernel.remember("One.")
+        fact = await kernel.keeper.remember("One.")
         pid = (await kernel.create()).pid
-        kernel._processes[pid].task = asyncio.current_task()
+        kernel.table[pid].task = asyncio.current_task()
         with pytest.raises(KernelError, match="being answered"):
-            await kernel.forget(fact.id)
-        kernel._processes[pid].task = None
+            await kernel.keeper.forget(fact.id)
+        kernel.table[pid].task = None
 
 
 async def test_an_imported_conversation_is_found_and_gone_on_with(started):
@@ -181,7 +182,7 @@ async def test_an_imported_conversation_is_found_and_gone_on_with(started):
         said = [("user", SECRET, 100.0), ("assistant", "Noted.", 101.0)]
         info = await kernel.import_messages(said, title="Old", mine=True)
         assert info.title == "Old" and info.turns == 1
-        [hit, *_] = await kernel.search("password archive", pid=info.pid)
+        [hit, *_] = await kernel.keeper.search("password archive", pid=info.pid)
         assert hit.passage.text == SECRET
         _, finished = await turn(kernel, info.pid, "And?")
         assert finished.reason == "stop"
@@ -196,8 +197,8 @@ async def test_a_mounted_folder_is_read_and_brought_back_with_its_place(started,
     folder.mkdir()
     (folder / "boat.md").write_text("# Boat\n\nThe boat is moored in Setubal.\n")
     async with started() as kernel:
-        await kernel.mount(str(folder))
-        while kernel.mounts()[0][0].state != "ready":
+        await kernel.keeper.mount(str(folder))
+        while kernel.keeper.mounts()[0][0].state != "ready":
             await asyncio.wait(kernel.memory.folders._jobs.values(), timeout=5)
         pid = (await kernel.create()).pid
         events, _ = await turn(kernel, pid, "Where is the boat moored?")
@@ -205,9 +206,9 @@ async def test_a_mounted_folder_is_read_and_brought_back_with_its_place(started,
         assert brought.places == ("notes/boat.md, heading Boat, lines 1-3",)
         [record] = [r for r in kernel.journal.records(pid) if r.stored.message.role == "recalled"]
         assert record.label.origin.name == "UNTRUSTED"
-        assert await kernel.umount(str(folder)) == 1
-        assert await kernel.search("boat Setubal", k=1) == [] or all(
-            hit.passage.source != "file" for hit in await kernel.search("boat Setubal")
+        assert await kernel.keeper.umount(str(folder)) == 1
+        assert await kernel.keeper.search("boat Setubal", k=1) == [] or all(
+            hit.passage.source != "file" for hit in await kernel.keeper.search("boat Setubal")
         )
 
 
@@ -236,11 +237,11 @@ async def test_a_mere_question_is_not_brought_back(started):
 async def test_a_longer_name_does_not_stand_for_a_shorter_one(started):
     rules = [("Forget m12", call("memory.forget", id="m1"))]
     async with started(rules) as kernel:
-        await kernel.remember("One.")
+        await kernel.keeper.remember("One.")
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Forget m12, please, if there is one")
         assert [c.error for c in kernel.journal.calls(pid)] == ["denied"]
-        assert len(await kernel.facts()) == 1
+        assert len(await kernel.keeper.facts()) == 1
 
 
 async def test_a_message_that_waited_does_not_number_the_turns_anew(started):
@@ -254,26 +255,28 @@ async def test_a_message_that_waited_does_not_number_the_turns_anew(started):
 
 async def test_what_is_pinned_stays_short_enough_for_every_conversation(started):
     async with started() as kernel:
-        first = await kernel.remember("a" * 1500)
-        second = await kernel.remember("b" * 1500)
-        await kernel.change_fact(first.id, pinned=True)
+        first = await kernel.keeper.remember("a" * 1500)
+        second = await kernel.keeper.remember("b" * 1500)
+        await kernel.keeper.change_fact(first.id, pinned=True)
         with pytest.raises(StoreError, match="begins with"):
-            await kernel.change_fact(second.id, pinned=True)
+            await kernel.keeper.change_fact(second.id, pinned=True)
         with pytest.raises(StoreError, match="begins with"):
-            await kernel.change_fact(first.id, text="a" * 1999)
+            await kernel.keeper.change_fact(first.id, text="a" * 1999)
 
 
 async def test_what_a_kill_left_in_the_index_after_it_was_forgotten_goes_at_the_next_start(started):
     async with started() as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
-        fact = await kernel.remember(SECRET)
+        fact = await kernel.keeper.remember(SECRET)
         await kernel.memory.feed.catch_up()
-        assert await kernel.search("swordfish")
+        assert await kernel.keeper.search("swordfish")
         await erase(kernel.journal, [1, *fact.records], "killed before the index heard of it")
     async with started() as kernel:
-        assert not [h for h in await kernel.search("swordfish") if "swordfish" in h.passage.text]
-        assert await kernel.facts() == []
+        assert not [
+            h for h in await kernel.keeper.search("swordfish") if "swordfish" in h.passage.text
+        ]
+        assert await kernel.keeper.facts() == []
 
 
 async def test_a_title_made_of_what_is_forgotten_goes_with_it(started):
@@ -282,13 +285,13 @@ async def test_a_title_made_of_what_is_forgotten_goes_with_it(started):
         await turn(kernel, pid, SECRET)
         await kernel.wait(pid)
         assert "swordfish" in kernel.process(pid).title
-        await kernel.forget("p1")
+        await kernel.keeper.forget("p1")
         assert "swordfish" not in kernel.process(pid).title
 
 
 async def test_records_that_make_no_sense_change_nothing_that_is_remembered(started):
     async with started() as kernel:
-        fact = await kernel.remember("One.")
+        fact = await kernel.keeper.remember("One.")
         for content in (
             '{"op": "remember", "id": "hello", "text": "x", "block": "user"}',
             '{"op": "remember", "id": "", "text": ["a", "list"], "block": "user"}',
@@ -297,4 +300,4 @@ async def test_records_that_make_no_sense_change_nothing_that_is_remembered(star
         ):
             await kernel.journal.append(1, Message("memory", content))
         kernel.memory.facts.load()
-        assert await kernel.facts() == [fact]
+        assert await kernel.keeper.facts() == [fact]

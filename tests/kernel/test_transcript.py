@@ -18,7 +18,7 @@ LONG = "word " * 60  # 300 tokens of the scripted double, whose tokens are chara
 
 def model_sees(kernel, pid):
     """What is in view of a process."""
-    return kernel._processes[pid].window.messages()
+    return kernel.table[pid].window.messages()
 
 
 async def talk(kernel, pid, turns: int, first: int = 1) -> list[WindowChanged]:
@@ -34,7 +34,7 @@ async def talk(kernel, pid, turns: int, first: int = 1) -> list[WindowChanged]:
 async def settled(kernel, pid):
     """Until its turn and what follows it are over."""
     await kernel.wait(pid)
-    process = kernel._processes[pid]
+    process = kernel.table[pid]
     if process.ahead is not None:
         await asyncio.wait({process.ahead})
 
@@ -50,7 +50,7 @@ async def test_a_conversation_much_longer_than_the_window_goes_on(home: Path):
         assert seen[0].content.startswith("Be kind.\n\nEarlier turns of this conversation")
         assert "Question 15." in seen[-2].content
         assert not any("Question 1. " in m.content for m in seen[1:])
-        hidden = kernel._processes[pid].window.out_of_view()
+        hidden = kernel.table[pid].window.out_of_view()
         recorded = {p for r in kernel.journal.records(pid) for p in [f"p{r.stored.seq}"]}
         assert hidden and hidden <= recorded
 
@@ -94,7 +94,7 @@ async def test_a_restart_and_a_fork_show_the_same_bytes(home: Path):
         child = (await kernel.fork(pid)).pid
     async with kernel_on(home, window=2000, agent=AGENT) as kernel:
         for each in (pid, child):
-            process = kernel._processes[each]
+            process = kernel.table[each]
             window = await kernel._transcript.open(process, process.turns + 1)
             assert window.messages() == before
 
@@ -145,7 +145,7 @@ async def test_a_change_of_the_window_is_no_answer_to_a_message(home: Path):
         pid = (await kernel.create()).pid
         kernel._closing = True  # nobody takes it up
         kernel._closing = False
-        process = kernel._processes[pid]
+        process = kernel.table[pid]
         process.stop()
         await kernel.send(pid, "Hello " + LONG * 20)
         await kernel._transcript.open(process, 1)
@@ -174,9 +174,9 @@ async def test_a_draft_never_disturbs_a_turn_and_ends_with_its_process(home: Pat
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         pid = (await kernel.create()).pid
         await kernel.draft(pid, LONG * 3)
-        assert kernel._processes[pid].ahead is not None
+        assert kernel.table[pid].ahead is not None
         await kernel.kill(pid)
         assert kernel._agent is not None
         other = (await kernel.create()).pid
         await kernel.draft(other, "   ")
-        assert kernel._processes[other].ahead is None
+        assert kernel.table[other].ahead is None

@@ -27,11 +27,11 @@ async def talk(kernel, pid, turns: int, first: int = 1) -> None:
 
 
 async def seen(kernel, pid) -> list[str]:
-    return [message.content for message in (await kernel._window(pid)).messages()]
+    return [message.content for message in (await kernel.keeper._window(pid)).messages()]
 
 
 async def in_view(kernel, pid, page: str) -> bool:
-    return {each.id: shown for each, shown in await kernel.page_table(pid)}[page]
+    return {each.id: shown for each, shown in await kernel.keeper.page_table(pid)}[page]
 
 
 # --- pinned pages -----------------------------------------------------------------------------
@@ -41,7 +41,7 @@ async def test_a_pinned_page_stays_in_view_over_a_restart_and_in_a_fork(home: Pa
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         pid = (await kernel.create()).pid
         await talk(kernel, pid, 2)
-        await kernel.pin_page(pid, "p1")
+        await kernel.keeper.pin_page(pid, "p1")
         child = (await kernel.fork(pid)).pid
         await talk(kernel, pid, 15, first=3)
         assert await in_view(kernel, pid, "p1") and await in_view(kernel, pid, "p2")
@@ -49,8 +49,8 @@ async def test_a_pinned_page_stays_in_view_over_a_restart_and_in_a_fork(home: Pa
         before = await seen(kernel, pid)
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         assert await seen(kernel, pid) == before
-        assert await kernel.pinned(child) == await kernel.pinned(pid) == {"p1"}
-        await kernel.pin_page(pid, "p1", False)
+        assert await kernel.keeper.pinned(child) == await kernel.keeper.pinned(pid) == {"p1"}
+        await kernel.keeper.pin_page(pid, "p1", False)
         await talk(kernel, pid, 12, first=18)
         assert not await in_view(kernel, pid, "p1")
 
@@ -63,10 +63,10 @@ async def test_a_page_that_left_comes_back_when_it_is_pinned_and_the_new_front_i
         await turn(kernel, pid, SECRET)
         await talk(kernel, pid, 15)
         assert not await in_view(kernel, pid, "p1")
-        await kernel.pin_page(pid, "p1")
+        await kernel.keeper.pin_page(pid, "p1")
         now = await seen(kernel, pid)
         assert now[1] == SECRET
-        ahead = kernel._processes[pid].ahead
+        ahead = kernel.table[pid].ahead
         assert ahead is not None
         await asyncio.wait({ahead})
         _, finished = await turn(kernel, pid, "And now?")
@@ -84,13 +84,13 @@ async def test_pinned_pages_hold_a_share_of_the_window_and_no_more(home: Path):
         records = kernel.journal.records(pid)
         users = [f"p{r.stored.seq}" for r in records if r.stored.message.role == "user"]
         for page in users[:3]:
-            await kernel.pin_page(pid, page)
+            await kernel.keeper.pin_page(pid, page)
         with pytest.raises(KernelError, match=r"may hold 1,000 tokens.*Unpin"):
-            await kernel.pin_page(pid, users[3])
-        pinned = await kernel.pinned(pid)
+            await kernel.keeper.pin_page(pid, users[3])
+        pinned = await kernel.keeper.pinned(pid)
         assert pinned == set(users[:3])
         await talk(kernel, pid, 10, first=6)
-        assert await kernel.pinned(pid) == pinned
+        assert await kernel.keeper.pinned(pid) == pinned
         assert all([await in_view(kernel, pid, page) for page in pinned])
 
 
@@ -108,12 +108,12 @@ async def test_only_what_was_said_in_the_process_can_be_pinned_and_not_while_it_
         await turn(kernel, first, "Hello")
         for name in ("p99", "p1", "m1", "me"):
             with pytest.raises(NotStored):
-                await kernel.pin_page(second, name)
+                await kernel.keeper.pin_page(second, name)
         await kernel.send(second, "Wait for it.")
         await going.wait()
         with pytest.raises(KernelError, match="is answering"):
-            await kernel.pin_page(second, "p1")
-        await kernel.pin_page(first, "p1")  # another one may be
+            await kernel.keeper.pin_page(second, "p1")
+        await kernel.keeper.pin_page(first, "p1")  # another one may be
         go_on.set()
         await kernel.wait(second)
 
@@ -122,13 +122,13 @@ async def test_a_message_that_comes_while_a_page_is_pinned_is_answered_afterward
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         pid = (await kernel.create()).pid
         await talk(kernel, pid, 1)
-        pinning = asyncio.create_task(kernel.pin_page(pid, "p1"))
+        pinning = asyncio.create_task(kernel.keeper.pin_page(pid, "p1"))
         await asyncio.sleep(0)
-        assert kernel._processes[pid].task is not None
+        assert kernel.table[pid].task is not None
         _, finished = await turn(kernel, pid, "Hello")
         await pinning
         assert finished.reason == "stop"
-        assert await kernel.pinned(pid) == {"p1"}
+        assert await kernel.keeper.pinned(pid) == {"p1"}
 
 
 # --- results that fill the window together ----------------------------------------------------
@@ -149,13 +149,13 @@ async def test_several_long_results_in_one_turn_leave_room_for_a_reply(home: Pat
         said = [m.message.content for m in await k.messages(pid)]
         assert said[-1] == "It ends so." and all(len(text) > 12_000 for text in said[2:-1])
         await k.wait(pid)
-        shown = (await k._window(pid)).messages()
+        shown = (await k.keeper._window(pid)).messages()
         results = [m.content for m in shown if m.role == "tool"]
         assert len(results) == 5
         assert results[-1].startswith("Result 5.") and results[-1].endswith("End of 5.")
         assert all("stored and not shown here" in text for text in results)
         left = {page for e in events if isinstance(e, WindowChanged) for page in e.evicted}
-        assert left == (await k._window(pid)).out_of_view()
+        assert left == (await k.keeper._window(pid)).out_of_view()
         before = await seen(k, pid)
     async with kernel_on(home, rules, window=6000, agent=agent) as k:
         assert await seen(k, pid) == before
@@ -171,10 +171,10 @@ async def test_what_had_left_stays_out_of_view_when_a_text_the_front_quoted_is_f
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
         await talk(kernel, pid, 12)
-        hidden = (await kernel._window(pid)).out_of_view()
+        hidden = (await kernel.keeper._window(pid)).out_of_view()
         assert "p1" in hidden and "swordfish" in (await seen(kernel, pid))[0]
-        assert await kernel.forget("p1") >= 2  # the text, and the front that quoted it
-        now = (await kernel._window(pid)).out_of_view()
+        assert await kernel.keeper.forget("p1") >= 2  # the text, and the front that quoted it
+        now = (await kernel.keeper._window(pid)).out_of_view()
         assert now >= hidden - {"p1", "p2"}
         front = (await seen(kernel, pid))[0]
         assert "Earlier turns" in front and "swordfish" not in front
@@ -194,8 +194,8 @@ async def test_a_turn_that_is_taken_up_again_shows_its_notes_once(started):
         pid = (await kernel.create()).pid
         await turn(kernel, pid, SECRET)
         await talk(kernel, pid, 12)
-        await kernel.remember("Call me Sam.", block="user")
-        process = kernel._processes[pid]
+        await kernel.keeper.remember("Call me Sam.", block="user")
+        process = kernel.table[pid]
         process.stop()
         await kernel.send(pid, "What is the password of the archive?")
         await kernel._transcript.open(process, process.turns)
@@ -219,8 +219,8 @@ async def test_what_was_told_in_a_turn_too_long_to_show_is_told_again(started):
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
         await kernel.wait(pid)
-        await kernel.pin_page(pid, "p1")  # so that no new front is built
-        await kernel.remember("Call me Sam.", block="user")
+        await kernel.keeper.pin_page(pid, "p1")  # so that no new front is built
+        await kernel.keeper.remember("Call me Sam.", block="user")
         sizes = kernel.backend.size
         kernel.backend.size = lambda prompt: 10**6  # as if nothing made room enough
         _, finished = await turn(kernel, pid, "Too long.")
@@ -247,7 +247,7 @@ async def test_turns_about_what_is_talked_about_now_stand_out(started):
         ):
             await turn(kernel, pid, text)
             await kernel.wait(pid)
-        window, memory = await kernel._window(pid), kernel.memory
+        window, memory = await kernel.keeper._window(pid), kernel.memory
         await memory.feed.catch_up()
         await memory.index.settled()
         near = await memory.relevance(window)
@@ -268,7 +268,7 @@ async def test_windows_of_idle_processes_are_shut_and_made_again(home: Path, mon
         for pid in pids:
             await talk(kernel, pid, 2)
         shown = {pid: await seen(kernel, pid) for pid in pids}
-        open_ = [pid for pid in pids if kernel._processes[pid].window is not None]
+        open_ = [pid for pid in pids if kernel.table[pid].window is not None]
         assert open_ == pids[-2:]
         assert len(kernel._transcript._open) == 2
         for pid in pids:
@@ -281,7 +281,7 @@ async def test_a_window_that_was_read_while_something_was_forgotten_is_read_agai
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         pid = (await kernel.create()).pid
         await talk(kernel, pid, 1)
-        transcript, process = kernel._transcript, kernel._processes[pid]
+        transcript, process = kernel._transcript, kernel.table[pid]
         process.window, read, times = None, transcript._read, []
 
         def erased_meanwhile(*arguments):

@@ -163,9 +163,25 @@ def test_each_server_has_its_own_words_for_too_long(refusal: httpx.Response) -> 
     server.fails = refusal
     with pytest.raises(TextTooLong):
         embedder(server).embed_counted(["a"], cut=False)
-    with pytest.raises(RemoteError, match="takes no text"):
+    with pytest.raises(RemoteError, match="takes no text") as refused:
         embedder(server).embed(["a" * 10**5])
+    assert "memory.embedder" in refused.value.remedy
     assert len(server.asked) <= 2 + limits.EMBED_REMOTE_CUTS
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You exceeded your current quota: tokens per minute.",
+        "Request too large: exceeded token rate limit.",
+    ],
+)
+def test_a_rate_limit_is_no_word_about_the_length_of_a_text(said: str) -> None:
+    server = Server()
+    server.fails = httpx.Response(429, json={"error": {"message": said}})
+    with pytest.raises(RemoteDown, match="refused \\(429\\)"):
+        embedder(server).embed(["a", "b", "c", "d"])
+    assert len(server.asked) == 1
 
 
 def replaced(value: Any) -> Callable[[Any], Any]:
@@ -211,8 +227,9 @@ def test_an_answer_that_cannot_be_used_is_one_sentence(wrong: Any, words: str) -
 
 def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EMBED_REMOTE_BYTES", 1000)
-    with pytest.raises(RemoteError, match="too much"):
+    with pytest.raises(RemoteError, match="too much") as refused:
         embedder(Server(wrong=lambda _: b" " * 2000)).load()
+    assert "memory.embedder" in refused.value.remedy
 
 
 def test_an_answer_that_trickles_in_is_given_up() -> None:

@@ -19,7 +19,7 @@ from llmos.memory.embed import ModelEmbedder
 from llmos.memory.embed_gguf import GgufEmbedder
 from llmos.memory.embed_onnx import MiniLM, OnnxEmbedder
 from llmos.memory.embed_remote import RemoteEmbedder
-from llmos.memory.embedders import choose, once_back, starter
+from llmos.memory.embedders import choose, load_when_back, starter
 from llmos.memory.index import Index
 from llmos.memory.passages import Passage
 
@@ -244,7 +244,7 @@ async def test_vectors_follow_when_a_server_is_back(
     await index.put(passages())
     assert [hit.passage.id for hit in await index.search("sofa")] == ["p1"]  # by words
     assert await index.search("a pet at rest") == []
-    await once_back(late, lambda: index.use(late))
+    await load_when_back(late, lambda: index.use(late))
     await index.settled()
     assert late.tries == 3
     assert (await index.search("a pet at rest"))[0].passage.id == "p1"

@@ -1,41 +1,41 @@
-"""Whether a text says no more than another, and whether a summary strays."""
+"""Whether two texts say the same, and whether a summary strays."""
 
 from __future__ import annotations
 
 import pytest
 
-from llmos.memory.sayings import says_no_more, strays
+from llmos.memory.sayings import say_the_same, strays
 
 
 @pytest.mark.parametrize(
-    ("text", "than"),
+    ("one", "other"),
     [
-        ("My sister Ann lives in Rome.", "My sister Ann lives in Rome, near the river."),
         ("I like tea", "I like tea."),
-        ("my dog is called Rex", "My old dog is called Rex."),
-        ("The train leaves at 17:40.", "The train leaves at 17:40 on Fridays"),
+        ("my dog is called Rex!", "My dog is called Rex"),
+        ("The train leaves at 17:40.", "the train just leaves at 17:40"),
+        ("I don’t eat meat.", "I don't eat meat"),
     ],
 )
-def test_a_text_all_of_whose_words_stand_in_another_says_no_more(text, than):
-    assert says_no_more(text, than)
+def test_case_marks_and_words_that_change_nothing_make_no_other_saying(one, other):
+    assert say_the_same(one, other) and say_the_same(other, one)
 
 
 @pytest.mark.parametrize(
-    ("text", "than"),
+    ("one", "other"),
     [
         ("Ann owes Bob 5 euros", "Bob owes Ann 5 euros"),  # the order
-        ("My brother likes tea", "My sister likes tea"),  # another word
-        ("I like tea", "I do not like tea"),  # a negation
+        ("My dog is called Rex", "My brother's dog is called Rex"),
+        ("The dentist is on Monday", "The dentist moved from Monday to Friday"),
+        ("I have a dog", "I had a dog"),
+        ("I like tea", "I do not like tea"),
         ("I like tea", "I don't like tea"),
-        ("I like tea", "I never like tea in the evening"),
-        ("The train leaves at 17:40", "The train leaves at 17:45"),  # a number
-        ("My sister Ann lives in Rome, near the river.", "My sister Ann lives in Rome."),
-        ("It is.", "It is so."),  # nothing that carries
-        ("", "Anything"),
+        ("The train leaves at 17:40", "The train leaves at 17:45"),
+        ("It is -5 outside", "It is 5 outside"),
+        ("", "the"),
     ],
 )
-def test_a_text_with_anything_of_its_own_says_more(text, than):
-    assert not says_no_more(text, than)
+def test_anything_else_does(one, other):
+    assert not say_the_same(one, other)
 
 
 SOURCE = "Person: Book a hall for 40 people, Friday.\nAssistant: Maria has the key; I booked it."
@@ -46,8 +46,8 @@ SOURCE = "Person: Book a hall for 40 people, Friday.\nAssistant: Maria has the k
     [
         ("The hall was booked for 40 people; Maria has the key.", ""),
         ("Booking a hall for 40 people on Friday.", ""),
-        ("The hall was booked for 50 people.", "the number 50"),
-        ("The hall was booked with Peter.", "the name Peter"),
+        ("The hall was booked for 50 people.", "a number"),
+        ("The hall was booked with Peter.", "a name"),
         ("A wonderful summer festival brings together musicians.", "words of its own"),
         ("No, no.", "too few words"),
     ],

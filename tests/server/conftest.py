@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,9 @@ from llmos.errors import (
     TextTooLong,
 )
 from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
+from llmos.kernel.dreaming import DreamState
 from llmos.labels import Label, Origin
-from llmos.memory.derived import DreamState, Made
+from llmos.memory.derived import Made
 from llmos.memory.embed import Embedded, Vectors, unit
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress, State
@@ -227,7 +228,9 @@ class Kernel:
         self.events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self.drafts: list[tuple[int, str]] = []
         self.pins: set[tuple[int, str]] = set()
+        self.out_of_view: set[str] = set()
         self.known: dict[str, Fact] = {}
+        self.keeper = self  # one double for both
         self.touched = 0
         self.dreams = False
         self.made = [Made("d3", "summary", "A dog.", 1.0, 1)]
@@ -443,7 +446,7 @@ class Kernel:
 
     def _pages(self) -> list[tuple[Page, bool]]:
         return [
-            (page, True)
+            (page, page.id not in self.out_of_view)
             for pid, stored in self.stored.items()
             for message in stored
             for page in pages_of(Record(pid, message, Label(Origin.USER)))
@@ -534,6 +537,18 @@ async def served(kernel: Kernel, tmp_path: Path) -> AsyncIterator[Served]:
 async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
     async with served.http() as client:
         yield client
+
+
+@pytest.fixture
+def spoken(http: httpx.AsyncClient) -> Callable[..., Awaitable[int]]:
+    """Begins a process with a message, and gives its number."""
+
+    async def speak(text: str = "The dog is called Bruno.") -> int:
+        pid = (await http.post("/kernel/v1/processes", json={})).json()["pid"]
+        await http.post(f"/kernel/v1/processes/{pid}/messages", json={"content": text})
+        return int(pid)
+
+    return speak
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
-"""Idle consolidation over HTTP, and that every request but a look is somebody's doing."""
+"""Idle consolidation over HTTP."""
 
 from __future__ import annotations
-
-import pytest
 
 
 async def test_a_dream_is_begun_watched_and_stopped(http):
@@ -28,20 +26,3 @@ async def test_a_page_names_those_it_is_linked_with(http):
     await http.post(f"/kernel/v1/processes/{pid}/messages", json={"content": "Hello."})
     [page] = (await http.get("/kernel/v1/memory/pages/p1")).json()["pages"]
     assert page["related"] == ["p7"]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "doing"),
-    [
-        ("GET", "/kernel/v1/status", 0),
-        ("GET", "/kernel/v1/processes", 0),
-        ("GET", "/kernel/v1/dream", 0),
-        ("GET", "/kernel/v1/memory/search?query=dog", 1),
-        ("POST", "/kernel/v1/processes", 1),
-        ("POST", "/v1/completions", 1),
-    ],
-)
-async def test_a_look_is_nobody_s_doing_and_anything_else_is(http, kernel, method, path, doing):
-    before = kernel.touched
-    await http.request(method, path, json={} if method == "POST" else None)
-    assert kernel.touched - before == doing

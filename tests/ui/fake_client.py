@@ -222,9 +222,17 @@ class FakeClient:
         self._check()
         return {"memory": self.kernel.memory.counters}
 
-    async def window(self, pid: int) -> dict[str, Any]:
+    async def window(self, pid: int, *, last: int = 0) -> dict[str, Any]:
         self._check(pid)
-        return {"pages": self.kernel.memory.table, "front": "Be kind.", "front_tokens": 120}
+        table = self.kernel.memory.table
+        old = [row for row in table[:-last] if not row["resident"]] if last else []
+        return {
+            "pages": [row for row in table if row not in old],
+            "unlisted": len(old),
+            "unlisted_characters": sum(row["characters"] for row in old),
+            "front": "Be kind.",
+            "front_tokens": 120,
+        }
 
     async def page_table(self, pid: int) -> list[dict[str, Any]]:
         return (await self.window(pid))["pages"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -321,6 +322,30 @@ async def test_everything_is_exported_to_a_private_file(memory, terminal, tmp_pa
     assert [file.name for file in tmp_path.glob("*memory*")] == ["memory.json"]
 
 
+async def test_a_disk_is_asked_about_a_path_beside_the_screen_s_loop(
+    memory, terminal, tmp_path: Path, monkeypatch
+):
+    asked: dict[Path, int] = {}
+    is_dir = Path.is_dir
+
+    def slow(path: Path) -> bool:
+        asked[path] = threading.get_ident()
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", slow)
+    async with terminal() as t:
+        await opened(t)
+        await t.pilot.press("f3", "f3", "a")
+        await over(t, AskPath)
+        t.app.screen.query_one(Input).value = "~nobody-of-that-name/notes"
+        await t.pilot.press("enter")
+        await t.sees("There is no home folder for ~nobody-of-that-name.")
+        t.app.screen.query_one(Input).value = str(tmp_path / "gone")
+        await t.pilot.press("enter")
+        await t.sees("There is no folder")
+        assert asked[tmp_path / "gone"] != threading.get_ident()
+
+
 async def test_what_is_remembered_in_the_chat_below_appears(kernel, memory, terminal):
     async with terminal() as t:
         pid = await t.say("Remember that I live in Porto.")
@@ -365,6 +390,35 @@ async def test_the_page_table_shows_what_is_in_view_stored_and_brought_back(
         await over(t, Reader)
         await t.sees("What the model is told first")
         await t.sees("Be kind.")
+
+
+async def test_of_a_long_chat_the_newest_pages_are_asked_for_and_the_others_counted(
+    kernel, memory, terminal, monkeypatch
+):
+    monkeypatch.setattr("llmos.ui.memory.ROWS", 2)
+    pid = kernel.add("Long").pid
+    memory.page("p1", "In view.")
+    for number in range(2, 7):
+        memory.page(f"p{number}", "Stored.", resident=False, tokens=0)
+    async with terminal(pid=pid) as t:
+        await t.until(lambda: t.chat.pid == pid and t.chat.link.state == "ready")
+        await opened(t)
+        await t.pilot.press("f3")
+        await t.sees("1 page in view, 5 only stored (35 characters); 3 older ones are found")
+        await t.sees("This chat's window 6")
+        assert t.screen_text.count("○ stored") == 2
+        await t.pilot.press("v")
+        await t.until(lambda: "older ones" not in t.screen_text)
+        await t.sees("● in view")
+
+
+async def test_a_query_without_a_word_finds_no_memory(memory, terminal):
+    memory.add("The dog is called Bruno.")
+    async with terminal() as t:
+        await opened(t)
+        await t.sees("Bruno")
+        await t.pilot.press("?", "!")
+        await t.sees("Nothing like that is stored.")
 
 
 async def test_a_page_is_pinned_into_the_window_and_forgotten(kernel, memory, terminal):
