@@ -271,7 +271,7 @@ async def test_each_turn_of_a_long_chat_begins_with_the_cells_of_the_last(kernel
     pid = (await kernel.create()).pid
     held = 0
     with kernel.subscribe(pid) as events:
-        for turn in range(10):
+        for turn in range(6):
             question = f"What is {turn + 3} * 17?" if turn % 2 else "Tell me about the sea."
             await kernel.send(pid, question)
             async for event in events:

@@ -53,11 +53,31 @@ def vectors(count: int) -> np.ndarray:
     return Numbers().embed([f"text number {i}" for i in range(count)])
 
 
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    """The folder of an index of 60 passages whose copy in Chroma is whole, closed."""
+
+    async def make(folder: Path) -> None:
+        async with opened(folder) as index:
+            await index.put(turns(60))
+            await index.settled(chroma=True)
+            assert index.progress().chroma == "ready"
+
+    folder = tmp_path_factory.mktemp("copied")
+    asyncio.run(make(folder))
+    return folder / "index"
+
+
 @pytest.fixture
-async def index(tmp_path):
+def folder(tmp_path, copied) -> Path:
+    """The same, for a test to harm."""
+    return Path(shutil.copytree(copied, tmp_path / "index"))
+
+
+@pytest.fixture
+async def index(tmp_path, folder):
     """An index whose every search asks Chroma."""
     async with opened(tmp_path) as index:
-        await index.put(turns(60))
         await index.settled(chroma=True)
         assert index.progress().chroma == "ready"
         yield index
@@ -211,14 +231,13 @@ async def test_forgotten_passages_go_from_the_copy(index):
     assert "n7" not in [hit.passage.id for hit in await index.search("text number 7", k=60)]
 
 
-async def test_the_copy_is_used_again_after_a_restart(index, tmp_path, caplog):
-    await index.close()
+async def test_the_copy_is_used_again_after_a_restart(folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         async with opened(tmp_path) as again:
             await again.settled(chroma=True)
             assert "n7" in (await candidates(again, "text number 7") or [])
     assert caplog.records == []
-    assert not (tmp_path / "index" / "chroma.broken").exists()
+    assert not (folder / "chroma.broken").exists()
 
 
 def _deleted(folder: Path) -> None:
@@ -257,18 +276,16 @@ def _emptied(folder: Path) -> None:
 @pytest.mark.parametrize(
     "harm", [_deleted, _flipped, _other_version, _another_index, _a_file, _emptied]
 )
-async def test_a_damaged_copy_is_put_aside_and_made_anew(index, tmp_path, harm):
-    await index.close()
-    folder = tmp_path / "index" / "chroma"
-    (tmp_path / "index" / "chroma.broken").mkdir()  # one is kept at most
-    harm(folder)
+async def test_a_damaged_copy_is_put_aside_and_made_anew(folder, tmp_path, harm):
+    (folder / "chroma.broken").mkdir()  # one is kept at most
+    harm(folder / "chroma")
     async with opened(tmp_path) as again:
         await found(again, 7)  # before, meanwhile
         await again.settled(chroma=True)
         assert again.progress().chroma == "ready"
         assert "n7" in (await candidates(again, "text number 7") or [])
         await found(again, 7)
-    aside = [path.name for path in (tmp_path / "index").glob("chroma*broken*")]
+    aside = [path.name for path in folder.glob("chroma*broken*")]
     assert aside == ["chroma.broken"]
 
 

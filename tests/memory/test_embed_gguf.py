@@ -21,8 +21,8 @@ from llmos.memory import embed_gguf
 from llmos.memory.embed import ModelEmbedder
 from llmos.memory.embed_gguf import GgufEmbedder
 
-LONG = "The harbour master wrote down every ship that came in. " * 9
-WINDOW = 96  # tokens, so that a long text is quickly computed
+LONG = "The harbour master wrote down every ship that came in. " * 4
+WINDOW = 40  # tokens, so that a long text is quickly computed
 
 
 @pytest.fixture(scope="module")

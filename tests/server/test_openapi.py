@@ -29,7 +29,7 @@ OPERATIONS = [
     if mode is GenerationMode.POSITIVE or "400" in operation["responses"]
 ]
 BEARER = {"Authorization": "Bearer secret"}
-EXAMPLES = 50
+EXAMPLES = 30
 
 #: What the schema cannot say makes some requests that fit it wrong (a tool message that answers no
 #: call); that these get a documented 400 is checked by ``status_code_conformance``.
@@ -59,6 +59,14 @@ def address(new_kernel, serving, tmp_path_factory):
     thread.join(30)
 
 
+@pytest.fixture(scope="module")
+def schema(address):
+    """The document as the fuzzer reads it, which takes longer than many requests."""
+    schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig())
+    schema.config.update(base_url=address)
+    return schema
+
+
 def make_real(case, number):
     """Let every second request name things that exist."""
     if number % 2:
@@ -71,9 +79,7 @@ def make_real(case, number):
 
 
 @pytest.mark.parametrize(("mode", "method", "path"), OPERATIONS)
-def test_an_operation_behaves_as_it_is_described(address, mode, method, path):
-    schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig())
-    schema.config.update(base_url=address)
+def test_an_operation_behaves_as_it_is_described(schema, mode, method, path):
     operation = schema[path][method.upper()]
     skipped = CHECKS.get_by_names(SKIPPED)
     count = 0

@@ -447,8 +447,9 @@ async def test_a_page_is_pinned_into_the_window_and_forgotten(kernel, memory, te
 
 
 async def test_folders_are_mounted_shown_while_they_are_read_and_umounted(
-    memory, terminal, tmp_path: Path
+    memory, terminal, tmp_path: Path, monkeypatch
 ):
+    monkeypatch.setattr("llmos.ui.memory.RESTING_S", 0.5)  # between two looks at them
     (tmp_path / "notes").mkdir()
     async with terminal() as t:
         await opened(t)
