@@ -90,8 +90,9 @@ chat: native $(VENV)/.runtime
 	question=; [ -t 0 ] || question=$$($(BIN)/python -c "$$READ_STDIN"); \
 	exec $(BIN)/llmos ask -- "$${question:-What can you do?}" </dev/null
 
+# Two at a time: half of the tests wait for a process, a disk or a screen. A file stays together.
 test: native $(VENV)/.dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: native $(VENV)/.dev
 	@$(BIN)/ruff format --check .

@@ -232,6 +232,7 @@ async def boot(
         opened.push_async_callback(memory.close)
         await memory.start()
         if embedder is not None and cached is not None and not ready:
+            memory.index.lacks(f"The embedder {embedder.name} cannot be reached.")
             late = embedders.load_when_back(embedder, partial(memory.index.use, cached))
             opened.callback(asyncio.create_task(late, name="embedder").cancel)
         kernels: list[Kernel] = []

@@ -223,6 +223,10 @@ class Client:
         """A page by its id, or all pages of a long record."""
         return (await self._call("GET", f"/kernel/v1/memory/pages/{_segment(page)}"))["pages"]
 
+    async def passage(self, id: str) -> dict[str, Any]:
+        """A passage of a mounted file by its id (``f1-2.3``), with the ``place`` it stands in."""
+        return await self._call("GET", f"/kernel/v1/memory/files/{_segment(id)}")
+
     async def facts(self) -> dict[str, Any]:
         """What is remembered (``facts``), and what every conversation begins with (``core``)."""
         return await self._call("GET", "/kernel/v1/memory/facts")

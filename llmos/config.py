@@ -7,7 +7,9 @@ type or range is a ``ConfigError`` that names the setting and where it came from
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -29,7 +31,7 @@ __all__ = [
     "load",
 ]
 
-_ENVIRONMENT = "environment"
+_KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
 
 def _require(ok: bool, sentence: str) -> None:
@@ -229,7 +231,9 @@ def _coerce(name: str, kind: Any, value: Any, source: str) -> Any:
             allowed = ", ".join(choices)
             raise ConfigError(f"{name} is {value!r} ({source}); it must be one of {allowed}.")
         return value
-    wrong = ConfigError(f"{name} is {value!r} ({source}); it must be a {kind.__name__}.")
+    wrong = ConfigError(f"{name} is {value!r} ({source}); it must be {_KINDS[kind]}.")
+    if isinstance(value, float | str) and kind is float and not _finite(value):
+        raise wrong
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, str) and kind is not str:
@@ -242,21 +246,42 @@ def _coerce(name: str, kind: Any, value: Any, source: str) -> Any:
     return value
 
 
+def _finite(value: float | str) -> bool:
+    """Whether it is a number that can be compared and counted with."""
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
 def _section(name: str, cls: type, layers: list[tuple[str, Mapping[str, Any]]]) -> Any:
     kinds = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
-    for source, layer in layers:
+    sources: dict[str, str] = {}
+    for place, layer in layers:
         for key, value in layer.items():
+            source = place.format(key=key.upper())
             if key not in kinds:
-                if source == _ENVIRONMENT:
-                    source = f"LLMOS_{name.upper()}_{key.upper()} in the environment"
                 known = ", ".join(sorted(kinds))
                 raise ConfigError(
                     f"There is no setting {name}.{key} ({source}).",
                     remedy=f"[{name}] knows {known}.",
                 )
             values[key] = _coerce(f"{name}.{key}", kinds[key], value, source)
-    return cls(**values)
+            sources[key] = source
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise _traced(error, name, sources) from None
+
+
+def _traced(error: ConfigError, name: str, sources: Mapping[str, str]) -> ConfigError:
+    """``error`` with where the settings came from that it names."""
+    named = [s for key, s in sources.items() if re.search(rf"\b{name}\.{key}\b", error.sentence)]
+    if not named:
+        return error
+    told = " and ".join(dict.fromkeys(named))
+    return ConfigError(f"{error.sentence.removesuffix('.')} ({told}).", remedy=error.remedy)
 
 
 def load(
@@ -302,7 +327,10 @@ def load(
         section = written.get(name, {})
         if not isinstance(section, Mapping):
             raise ConfigError(f"[{name}] in {file} must be a section.")
-        layers = [(str(file), section), (_ENVIRONMENT, from_env)]
+        layers = [
+            (str(file).replace("{", "{{").replace("}", "}}"), section),
+            (f"{prefix}{{key}} in the environment", from_env),
+        ]
         layers.append(("command line", (overrides or {}).get(name, {})))
         built[name] = _section(name, cls, layers)
     return Config(**built)

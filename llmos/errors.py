@@ -25,6 +25,7 @@
     ├── StoreError                  the journal cannot be read or written
     │   ├── StoreFull
     │   ├── NotStored               what was asked for is not there, or was forgotten
+    │   ├── NotRemembered           what a person wants remembered cannot be: empty, too long
     │   └── StoreCorrupt
     ├── MountError                  a folder cannot be mounted, or is not
     │   └── FileNotRead             a file of it cannot be read, or only in part
@@ -63,6 +64,7 @@ __all__ = [
     "ModelTooLarge",
     "MountError",
     "NoSuchProcess",
+    "NotRemembered",
     "NotStored",
     "ProcessEnded",
     "PromptTooLong",
@@ -76,6 +78,8 @@ __all__ = [
     "TextTooLong",
     "UnknownCall",
 ]
+
+_STOPS = (".", "!", "?", "…", ":")
 
 
 class LlmosError(Exception):
@@ -95,7 +99,10 @@ class LlmosError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.sentence} {self.remedy}".strip()
+        sentence = self.sentence.rstrip()
+        if self.remedy and sentence and not sentence.rstrip("\"'”)").endswith(_STOPS):
+            sentence += "."  # it ends with somebody else's words
+        return f"{sentence} {self.remedy}".strip()
 
 
 class ConfigError(LlmosError):
@@ -171,9 +178,10 @@ class TextTooLong(EngineError):
     ) -> None:
         self.at = at
         more = "" if whole else "more than "
-        counts = (
-            f"The text is {more}{tokens} tokens long, but the embedder's window holds {window}."
-        )
+        size = f"{more}{tokens} tokens long"
+        if not whole and tokens <= window:  # what its beginning has says nothing
+            size = "too long to be counted"
+        counts = f"The text is {size}, but the embedder's window holds {window} tokens."
         super().__init__(told or counts, remedy="Split it into shorter ones.")
 
 
@@ -224,6 +232,10 @@ class StoreFull(StoreError):
 
 class NotStored(StoreError):
     code = "not_stored"
+
+
+class NotRemembered(StoreError):
+    code = "not_remembered"
 
 
 class StoreCorrupt(StoreError):

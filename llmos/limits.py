@@ -42,6 +42,7 @@ STOP_STRING_CHARS = 512
 N_MAX = 64  # parallel completions of one prompt
 GRAMMAR_BYTES = 256 * 1024
 REMOTE_REPLY_CHARS = 8_000_000  # of one reply from somebody else's server
+REMOTE_WORDS = 500  # characters of what it says about a refusal
 KNOWN_TEXTS = 512  # token sequences remembered by the text they spell
 KNOWN_TOKENS = 1 << 20  # tokens of all of them
 ASIDE_CHARS = 20_000  # a longer text is tokenized in a thread (about 10 ms on the loop)
@@ -142,7 +143,9 @@ PREFETCH_TELLS = 0.6  # cosine of a sentence of a passage that is farther off as
 PREFETCH_LOOKS = 3  # passages looked at for such a sentence, about 5 ms each
 PREFETCH_WAIT_S = 0.5  # for what was just said to be indexed
 PREFETCH_BEYOND = 4  # passages looked at beyond those, where the first do not belong or fit
-PREFETCH_ECHO = 0.9  # weight of what the model itself said
+ECHO_WEIGHT = 0.9  # of what the model itself said, among what is found
+ASKING_WEIGHT = 0.85  # of what is a question and nothing else
+SEARCH_BEYOND = 8  # passages looked at beyond those asked for, before they are weighed
 EXCERPT_CHARS = 300  # of a page, for a small model
 PREFETCH_PAGES = 4  # brought back in one turn for a model that is not small
 PREFETCH_SHARE = 0.125  # of the window, for what is brought back in one turn
@@ -294,6 +297,10 @@ TITLE_CHARS = 80
 MESSAGE_CHARS = 10_000_000
 CLOSE_SECONDS = 5.0  # for running turns to keep what they wrote
 STOP_SECONDS = 30.0  # for a kernel to stop; what hangs longer is ended with the process
+
+# --- log ------------------------------------------------------------------------------------
+LOG_SAME_S = 60.0  # until what was said already is said again
+LOG_LINES = 256  # lines of one logger that are remembered for that
 
 # --- terminals ------------------------------------------------------------------------------
 START_SECONDS = 60.0  # for a kernel that was started to say that it loads its model

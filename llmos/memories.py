@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Coroutine
@@ -13,13 +14,17 @@ from typing import Any, Literal, TypeVar
 import click
 
 from llmos.client import Client
-from llmos.errors import LlmosError, ProcessEnded
+from llmos.errors import LlmosError, NotStored, ProcessEnded
 from llmos.visible import visible
 
 __all__ = ["memory", "mount", "umount"]
 
 _LOOK_SECONDS = 0.2
 _SKIPPED = 10  # files not read that are named
+_GOING = 10  # texts that are named before they go
+_NAME = re.compile(r"m\d{1,18}|p\d{1,18}(\.\d{1,9})?|f\d{1,9}-\d{1,18}\.\d{1,9}")
+_KINDS = {"m": "memories (m12)", "p": "pages (p12)", "f": "passages of files (f1-2.3)"}
+_SAID = {"memory": "remembered", "user": "you", "assistant": "the model", "tool": "a call's result"}
 
 T = TypeVar("T")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -117,23 +122,29 @@ def search(query: tuple[str, ...], k: int, pid: int, as_json: bool) -> None:
 @click.argument("name")
 @_json_option
 def show(name: str, as_json: bool) -> None:
-    """Show one memory (m12) or page (p12) whole, with where it came from."""
+    """Show one memory (m12), page (p12) or passage of a file (f1-2.3) whole, with its origin."""
+    wanted = _named(name, "mpf", "shown")
 
     async def read() -> Any:
         async with await Client.connect() as client:
-            if name.lower().startswith("p"):
-                return await _with_place(client, await client.pages(name))
+            if wanted.startswith("f"):
+                return [await client.passage(wanted)]
+            if wanted.startswith("p"):
+                return await _with_place(client, await client.pages(wanted))
             known = (await client.facts())["facts"]
-            return [fact for fact in known if fact["id"] == name.lower()]
+            return [fact for fact in known if fact["id"] == wanted]
 
     found = _run(read())
     if not found:
-        click.echo(f"llmos: There is no memory {visible(name)!r}.", err=True)
-        sys.exit(1)
+        raise NotStored(f"There is no memory {wanted!r}.", remedy="See: llmos memory ls")
     if as_json:
         _print_json(found)
         return
     first = found[0]
+    if wanted.startswith("f"):
+        click.echo(f"{first['id']} · {visible(first['place'])}")
+        click.echo(visible(first["text"]))
+        return
     about = [first["id"], _day(first["time"]), f"from {first['origin']}"]
     if "pid" in first:
         about.insert(1, f"process {first['pid']}, turn {first['turn']}, {first['kind']}")
@@ -176,16 +187,19 @@ def _places(pages: list[dict[str, Any]]) -> list[str]:
 @click.argument("text", nargs=-1)
 def edit(name: str, text: tuple[str, ...]) -> None:
     """Give memory NAME another TEXT; without one, your editor opens."""
+    wanted = _named(name, "m", "edited")
 
     async def change() -> bool:
         async with await Client.connect() as client:
             new = " ".join(text)
             if not new:
                 known = {f["id"]: f["text"] for f in (await client.facts())["facts"]}
-                new = (click.edit(known.get(name.lower(), "")) or "").strip()
+                if wanted not in known:
+                    raise NotStored(f"There is no memory {wanted!r}.")
+                new = (click.edit(known[wanted]) or "").strip()
             if not new:
                 return False
-            await client.change_fact(name.lower(), text=new)
+            await client.change_fact(wanted, text=new)
             return True
 
     click.echo("Changed; the old text stays as its history." if _run(change()) else "Unchanged.")
@@ -201,14 +215,15 @@ def pin(name: str, off: bool, pid: int) -> None:
     A memory (m12) then stands at the beginning of every conversation. A page (p12) stays in view of
     its conversation, with its turn; one that has left comes back.
     """
+    wanted = _named(name, "mp", "pinned")
 
     async def change() -> None:
         async with await Client.connect() as client:
-            if name.lower().startswith("p"):
-                where = pid or (await client.pages(name))[0]["pid"]
-                await client.pin_page(where, name.lower(), not off)
+            if wanted.startswith("p"):
+                where = pid or (await client.pages(wanted))[0]["pid"]
+                await client.pin_page(where, wanted, not off)
             else:
-                await client.change_fact(name.lower(), pinned=not off)
+                await client.change_fact(wanted, pinned=not off)
 
     _run(change())
     click.echo("Unpinned." if off else "Pinned.")
@@ -219,17 +234,80 @@ def pin(name: str, off: bool, pid: int) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(names: tuple[str, ...], yes: bool) -> None:
     """Forget memories (m12) or pages (p12) for good, and everything made of them."""
+    wanted = list(dict.fromkeys(_named(name, "mp", "forgotten") for name in names))
+    doomed = _run(_doomed(wanted))
     if not yes:
-        click.confirm(f"Forget {', '.join(names)} for good?", abort=True)
+        for line in _doomed_lines(doomed):
+            click.echo(line)
+        click.confirm(f"Forget {', '.join(wanted)} for good?", abort=True)
+    count = _run(_forget(wanted))
+    told = f"{_counted(count, 'text')} {'is' if count == 1 else 'are'} gone from the disk"
+    click.echo(f"Forgotten: {', '.join(wanted)}; {told}.")
 
-    async def remove() -> int:
-        async with await Client.connect() as client:
-            return sum([await client.forget(name.lower()) for name in names])
 
-    count = _run(remove())
-    click.echo(
-        f"Forgotten: {count} record{'' if count == 1 else 's'} of the journal are empty now."
-    )
+async def _doomed(names: list[str]) -> list[dict[str, Any]]:
+    """What would go with each of ``names``; nothing goes where one of them is unknown."""
+    found, unknown = [], []
+    async with await Client.connect() as client:
+        for name in names:
+            try:
+                found.append(await client.would_forget(name))
+            except NotStored:
+                unknown.append(name)
+    if unknown:
+        kept = "Nothing was forgotten." if found else ""
+        raise NotStored(f"There is no {' and no '.join(unknown)}.", remedy=kept)
+    return found
+
+
+async def _forget(names: list[str]) -> int:
+    """Forget what was looked up before; what went along with an earlier name is gone already."""
+    count = 0
+    gone: list[str] = []
+    async with await Client.connect() as client:
+        for name in names:
+            try:
+                count += await client.forget(name)
+            except NotStored:
+                pass
+            except LlmosError as error:
+                if gone:
+                    error.remedy = f"{error.remedy} Forgotten is {', '.join(gone)}.".strip()
+                raise
+            gone.append(name)
+    return count
+
+
+def _doomed_lines(doomed: list[dict[str, Any]]) -> list[str]:
+    """What goes, each text once, as ``Client.would_forget`` tells it of each name."""
+    rows = {row["id"]: row for each in doomed for row in each["listed"]}
+    said = [row for row in rows.values() if row["beginning"] and row["kind"] in _SAID]
+    lines = ["This goes from the disk, the search and every snapshot:"]
+    for row in said[:_GOING]:
+        where = f"process {row['pid']}, turn {row['turn']}: " if row["kind"] != "memory" else ""
+        lines.append(f"  {_SAID[row['kind']]}: {where}“{_one_line(row['beginning'], 80)}”")
+    unlisted = sum(each["records"] - len(each["listed"]) for each in doomed)
+    if rest := len(rows) - len(said[:_GOING]) + unlisted:
+        lines.append(f"  and {_counted(rest, 'more text')} that say the same or were made of it")
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _named(name: str, kinds: str, done: str) -> str:
+    """``name`` as the kernel knows it.
+
+    Raises:
+        LlmosError: It is no name of these kinds (``m``, ``p``); ``done`` says what cannot be.
+    """
+    name = name.strip().lower()
+    if name[:1] in kinds and _NAME.fullmatch(name):
+        return name
+    *rest, last = (_KINDS[kind] for kind in kinds)
+    known = f"{', '.join(rest)} and {last}" if rest else last
+    raise LlmosError(f"Only {known} can be {done}; {_one_line(name, 40)!r} is none.")
 
 
 @click.command()
@@ -298,7 +376,10 @@ def _mount_line(row: dict[str, Any]) -> str:
 @click.command()
 @click.argument("folder")
 def umount(folder: str) -> None:
-    """Take a mounted FOLDER (or its number) out of memory, with all that was read of it."""
+    """Take a mounted FOLDER (or its number) out of memory, with all that was read of it.
+
+    What was brought back from it into a chat stays in that chat.
+    """
 
     async def leave() -> int:
         async with await Client.connect() as client:
@@ -308,7 +389,8 @@ def umount(folder: str) -> None:
                     return await client.umount(row["number"])
         raise LlmosError(f"{visible(folder)} is not mounted.", remedy="See: llmos mount")
 
-    click.echo(f"Umounted; {_run(leave())} passages are gone from the index.")
+    click.echo(f"Umounted; {_counted(_run(leave()), 'passage')} left the index.")
+    click.echo("What was brought back from it into a chat stays in that chat.")
 
 
 @memory.command("export")

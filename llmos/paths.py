@@ -22,6 +22,7 @@ __all__ = [
     "log_file",
     "models_dir",
     "private_dir",
+    "remade_dir",
     "socket_path",
     "state_dir",
     "tools_dir",
@@ -119,6 +120,17 @@ def private_dir(path: Path) -> Path:
     if status.st_mode & 0o077:
         path.chmod(0o700)
     return path
+
+
+def remade_dir(path: Path) -> Path:
+    """``private_dir`` for what can be made anew: what stands in its place is put aside.
+
+    Raises:
+        OSError: It cannot be put aside, or there can be no folder.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        os.replace(path, path.with_name(f"{path.name}.broken"))
+    return private_dir(path)
 
 
 def bundled(name: str) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,7 @@ async def test_an_embedder_that_is_a_server_that_is_down_is_waited_for(
     memory = MemoryConfig(embedder="http://127.0.0.1:9/v1#m", chroma="off")
     monkeypatch.setattr(limits, "INDEX_RETRY_S", 0.0)
     back = asyncio.Event()
+    waits = threading.Event()  # until the status was looked at
     loop = asyncio.get_running_loop()
 
     class Shaky(RemoteEmbedder):
@@ -148,7 +150,7 @@ async def test_an_embedder_that_is_a_server_that_is_down_is_waited_for(
 
         def load(self) -> None:
             Shaky.tries += 1
-            if Shaky.tries < 3:
+            if Shaky.tries < 3 or not waits.is_set():
                 super().load()
             self._dimension = 4
             loop.call_soon_threadsafe(back.set)
@@ -162,9 +164,14 @@ async def test_an_embedder_that_is_a_server_that_is_down_is_waited_for(
         assert kernel.embedder is not None and kernel.memory is not None
         await kernel.memory.remember("The bins go out on Tuesday.")
         assert await kernel.keeper.search("bins")
+        assert kernel.status()["hint"].startswith(
+            "Searches go by words for now: The embedder http://127.0.0.1:9/v1#m cannot be reached."
+        )
+        waits.set()
         await asyncio.wait_for(back.wait(), 60)
         while kernel.memory.index.progress().embedded == 0:
             await asyncio.sleep(0)
+        assert "Searches go by words" not in kernel.status()["hint"]
 
 
 async def test_a_kernel_without_an_embedder_knows_words(script: Path):

@@ -31,3 +31,29 @@ def test_a_quantised_cache_without_flash_attention_is_refused():
     with pytest.raises(ConfigError, match="needs flash attention"):
         EngineConfig(kv_type="q8_0", flash_attention="off")
     assert EngineConfig(kv_type="q8_0").kv_type == "q8_0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("LLMOS_MEMORY_DREAM_MINUTES", "abc", "memory.dream_minutes is 'abc'"),
+        ("LLMOS_MEMORY_DREAM_MINUTES", "nan", "it must be a number."),
+        ("LLMOS_MEMORY_DREAM_MINUTES", "-1", "must not be negative"),
+        ("LLMOS_ENGINE_WINDOW", "many", "it must be a whole number."),
+        ("LLMOS_ENGINE_WINDOW", "17", "engine.window must be 256 or more"),
+    ],
+)
+def test_a_wrong_setting_of_the_environment_names_its_variable(variable, value, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load(environ={variable: value})
+    assert sentence in str(caught.value)
+    assert f"({variable} in the environment)" in str(caught.value)
+
+
+def test_a_wrong_setting_of_the_file_names_the_file(tmp_path):
+    file = tmp_path / "set{x}.toml"
+    for written in ("dream_minutes = nan", "dream_minutes = -1", "dream_minutes = true"):
+        file.write_text(f"[memory]\n{written}\n")
+        with pytest.raises(ConfigError, match="memory.dream_minutes") as caught:
+            load(file=file, environ={})
+        assert f"({file})" in str(caught.value)

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Who stands on what. A unit (a module or package right below ``llmos``) may import units of
 #: earlier rows, and units of its own row as long as no circle comes of it.
 LAYERS = (
-    ("errors", "paths", "limits", "labels", "events", "config", "visible", "lean", "failpoints"),
+    (
+        *("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
+        *("failpoints", "seldom"),
+    ),
     ("sdk", "client", "sandbox", "memory", "models"),
     ("engine", "devices"),
     ("kernel",),

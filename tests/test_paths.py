@@ -54,3 +54,22 @@ def test_a_private_folder_s_new_parents_are_private_too(tmp_path: Path):
 
 def test_own_tools_are_below_the_home(home: Path):
     assert paths.tools_dir() == home / "tools"
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link", "nothing", "folder"])
+def test_what_stands_in_the_place_of_a_folder_that_can_be_made_anew_is_put_aside(
+    tmp_path: Path, kind: str
+):
+    folder = tmp_path / "index"
+    if kind == "file":
+        folder.write_text("mine")
+    elif kind == "dangling link":
+        folder.symlink_to(tmp_path / "none")
+    elif kind == "folder":
+        folder.mkdir()
+        (folder / "kept").touch()
+    assert paths.remade_dir(folder).is_dir()
+    aside = tmp_path / "index.broken"
+    assert os.path.lexists(aside) == (kind in ("file", "dangling link"))
+    assert kind != "file" or aside.read_text() == "mine"
+    assert (folder / "kept").exists() == (kind == "folder")

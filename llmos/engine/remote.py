@@ -35,6 +35,7 @@ from llmos.engine.backend import (
 )
 from llmos.errors import EngineError, PromptTooLong, RemoteError
 from llmos.events import Message, Usage
+from llmos.visible import visible
 
 __all__ = ["RemoteBackend", "wire_messages"]
 
@@ -350,11 +351,17 @@ async def _refused(answer: httpx.Response) -> EngineError:
         code = told.get("code") if isinstance(told, dict) else ""
     except (ValueError, AttributeError):
         said, code = answer.text[:200], ""
+    said = _harmless(said)
     if code == PromptTooLong.code:
         error = EngineError(said)
         error.code = PromptTooLong.code
         return error
     return RemoteError(f"The model server refused ({answer.status_code}): {said}")
+
+
+def _harmless(said: object) -> str:
+    """What a server said, on one line and with nothing a terminal acts on."""
+    return visible(" ".join(str(said).split()))[: limits.REMOTE_WORDS]
 
 
 class _RemoteGeneration:
@@ -446,7 +453,7 @@ class _RemoteGeneration:
     def _take(self, event: dict[str, Any]) -> str:
         """Take one event; returns the finish reason it carries, or nothing."""
         if isinstance(told := event.get("error"), dict):
-            raise RemoteError(str(told.get("message", "The model server failed.")))
+            raise RemoteError(_harmless(told.get("message") or "The model server failed."))
         if isinstance(usage := event.get("usage"), dict):
             details = usage.get("prompt_tokens_details") or {}
             self._usage = Usage(

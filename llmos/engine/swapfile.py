@@ -303,7 +303,7 @@ class SwapFiles:
 
     def _scan(self) -> None:
         """Read the headers of what is there, least recently used first."""
-        paths.private_dir(self._directory)
+        paths.remade_dir(self._directory)
         for part in self._directory.glob("*.part"):
             part.unlink(missing_ok=True)
         found = [(p.stat().st_mtime, p) for p in self._directory.glob(f"*{SUFFIX}")]

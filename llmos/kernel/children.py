@@ -16,8 +16,8 @@ from llmos.events import ProcessInfo
 from llmos.kernel.history import in_turns
 from llmos.kernel.process import Process, State, priority_named, titled
 from llmos.kernel.table import Table
-from llmos.kernel.whole import whole
 from llmos.memory.journal import Journal
+from llmos.memory.whole import whole
 
 __all__ = ["Children"]
 

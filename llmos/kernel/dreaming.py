@@ -14,6 +14,7 @@ from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind
 from llmos.memory.records import Record
+from llmos.memory.whole import whole
 
 __all__ = ["DreamState", "Notebook"]
 
@@ -60,6 +61,9 @@ class Notebook:
         Raises:
             StoreError: It cannot be kept.
         """
+        return await whole(self._keep(kind, content, label))
+
+    async def _keep(self, kind: Kind, content: str, label: Label) -> Record:
         home = await self._facts.home()
         message = Message(kind, content)
         stored = await self._journal.append(home, message, turn=0, label=label, id=new_id())

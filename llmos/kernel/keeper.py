@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from llmos.engine.backend import Backend
-from llmos.errors import KernelError
+from llmos.errors import KernelError, NotStored
 from llmos.kernel.dreaming import DreamState
 from llmos.kernel.folders import Folders
 from llmos.kernel.idle import Idle
@@ -24,7 +24,7 @@ from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Page
-from llmos.memory.passages import Hit
+from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
 from llmos.memory.window import Window
 
@@ -80,6 +80,17 @@ class Keeper:
         """
         return await self._memory.recall.pages(written)
 
+    async def passage(self, id: str) -> Passage:
+        """A passage as it is indexed.
+
+        Raises:
+            NotStored: There is none of that name.
+        """
+        found = await self._memory.index.get(id)
+        if found is None:
+            raise NotStored(f"There is no passage {id!r}; its file may have changed since.")
+        return found
+
     async def links(self) -> dict[str, list[str]]:
         """For each page those of other conversations that are about the same."""
         return await asyncio.to_thread(self._memory.derived.links)
@@ -118,16 +129,15 @@ class Keeper:
     async def change_fact(
         self, id: str, *, text: str | None = None, pinned: bool | None = None
     ) -> Fact:
-        """Give a fact another text, or pin or unpin it.
+        """Give a fact another text, or pin or unpin it. What is refused changes nothing.
 
         Raises:
             NotStored: There is none.
+            NotRemembered: The text is empty or too long, or the front would be.
         """
         memory = self._memory
-        if text is not None:
-            await memory.update(id, text)
-        if pinned is not None:
-            await memory.facts.pin(id, pinned)
+        if text is not None or pinned is not None:
+            await memory.change(id, text=text, pinned=pinned)
         return memory.facts.get(id)
 
     async def pin_page(self, pid: int, page: str, pinned: bool = True) -> None:
@@ -247,7 +257,6 @@ class Keeper:
         finally:
             self._transcript.shut(self._table)
             for process in self._table:
-                process.context_tokens = 0  # counted anew
                 process.title = self._journal.process(process.pid).title
             await self._backend.forget()
         await self._memory.forgetting.done(written)

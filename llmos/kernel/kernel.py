@@ -34,13 +34,13 @@ from llmos.kernel.process import Budget, Process, State, priority_named, titled
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
 from llmos.kernel.transcript import Transcript
-from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
-from llmos.memory.bulk import Conversation
+from llmos.memory.bulk import Conversation, spoken
 from llmos.memory.embed import ModelEmbedder
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION
+from llmos.memory.whole import whole
 
 __all__ = ["SIGNALS", "Kernel"]
 
@@ -349,15 +349,16 @@ class Kernel:
             said: Role (``user`` or ``assistant``), text and time of each message, oldest first; of
                 one without a time (0) it is that of the one before, or now.
             title: Its title; made of the first message where empty.
-            mine: Whether ``user`` is the person here; what others said is trusted by nobody.
+            mine: Whether ``user`` is the person here, and the assistant a model of theirs; without
+                that, nothing of it is trusted.
         """
         self._require_open()
         drafts, turn, last = [], 0, time.time()
         for role, text, moment in said:
             last = moment or last
             turn += role == "user" or not turn
-            trusted = Origin.USER if mine and role == "user" else Origin.UNTRUSTED
-            drafts.append(Draft(Message(role, text), turn, last, Label(trusted)))
+            label = Label(spoken(role, mine=mine))
+            drafts.append(Draft(Message(role, text), turn, last, label))
         title = (title or titled(said[0][1] if said else ""))[: limits.TITLE_CHARS]
         past = Conversation(title=title, created=time.time(), items=drafts)
         made = await self.journal.import_process(past)
@@ -396,9 +397,14 @@ class Kernel:
                 "device": info.device,
                 "path": info.path,
             },
-            "hint": self._hint,
+            "hint": f"{self._words_alone()} {self._hint}".strip(),
             "broken": self._broken,
         }
+
+    def _words_alone(self) -> str:
+        """Why nothing is searched by its meaning now; empty where it is, or nobody wants it."""
+        why = self.memory.index.failing if self.memory is not None else ""
+        return f"Searches go by words for now: {why}" if why else ""
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, JSON-ready."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmos import limits
-from llmos.errors import CallFailed, LlmosError
+from llmos.errors import CallFailed, LlmosError, StoreError
 from llmos.kernel.folders import Folders
 from llmos.kernel.forgetting import Forgetting
 from llmos.kernel.process import Process
@@ -26,6 +26,7 @@ from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Page, Turn, parse_id
 from llmos.memory.passages import Hit, Scope
 from llmos.memory.recall import Recall, Recalled, query_of
+from llmos.memory.whole import whole
 from llmos.memory.window import Window
 
 __all__ = ["Memory"]
@@ -199,17 +200,19 @@ class Memory:
         turn: int = 0,
     ) -> Fact:
         """Keep something; see ``Facts.remember``."""
-        return await self._indexed(
-            await self.facts.remember(text, block=block, label=label, pid=pid, turn=turn)
-        )
+        work = self.facts.remember(text, block=block, label=label, pid=pid, turn=turn)
+        return await whole(self._indexed(work))
 
     async def update(
         self, id: str, text: str, *, label: Label | None = None, pid: int = 0, turn: int = 0
     ) -> Fact:
         """Give a fact another text; see ``Facts.update``."""
-        return await self._indexed(
-            await self.facts.update(id, text, label=label, pid=pid, turn=turn)
-        )
+        work = self.facts.update(id, text, label=label, pid=pid, turn=turn)
+        return await whole(self._indexed(work))
+
+    async def change(self, id: str, *, text: str | None = None, pinned: bool | None = None) -> Fact:
+        """Give a fact another text, pin or unpin it, or both; see ``Facts.change``."""
+        return await whole(self._indexed(self.facts.change(id, text=text, pinned=pinned)))
 
     async def merge(self, id: str, into: str) -> int:
         """Have a fact stand no longer beside another that says the same; see ``Facts.merge``.
@@ -217,16 +220,23 @@ class Memory:
         Returns:
             The place of the record of it, by which it can be undone.
         """
-        less = self.facts.get(id).id
+        return await whole(self._merge(self.facts.get(id).id, into))
+
+    async def _merge(self, less: str, into: str) -> int:
         seq = await self.facts.merge(less, into)
         async with self.facts.changing:
             if less not in {known.id for known in self.facts.all()}:  # it may be undone by now
                 await self.index.forget([less], erase=False)
         return seq
 
-    async def _indexed(self, fact: Fact) -> Fact:
-        async with self.facts.changing:  # it may be another by now, or be forgotten
-            await self.index.put([passage_of(f) for f in self.facts.all() if f.id == fact.id])
+    async def _indexed(self, work: Coroutine[Any, Any, Fact]) -> Fact:
+        """A fact that is kept, and found from now on."""
+        fact = await work
+        try:
+            async with self.facts.changing:  # it may be another by now, or be forgotten
+                await self.index.put([passage_of(f) for f in self.facts.all() if f.id == fact.id])
+        except StoreError as error:  # it is kept; the next start puts it into the index
+            log.warning("%s is not found by searching yet: %s", fact.id, error)
         return fact
 
     def stats(self) -> dict[str, Any]:

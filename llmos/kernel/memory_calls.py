@@ -21,10 +21,12 @@ from llmos.labels import Label, Origin
 __all__ = ["memory_calls"]
 
 _PLEASE = r"(?:please,? |can you |could you |i want you to )?"
+_KEEP = (
+    r"(?:remember|memori[sz]e|note(?: down)?|write down|make a note|keep in mind|don[’']?t forget)"
+)
 _REMEMBER = (
-    _PLEASE + r"(?:remember|note|keep in mind|don[’']?t forget)(?:,? please)?"
-    r"(?: that|[:,])\s+(?P<text>.+)",
-    _PLEASE + r"(?:remember|note|keep in mind|don[’']?t forget)\s+"
+    _PLEASE + _KEEP + r"(?:,? please)?(?: that|[:,])\s+(?P<text>.+)",
+    _PLEASE + _KEEP + r"\s+"
     r"(?P<text>(?:my|i|i[’']m|we|our|the)\b.+)",
 )
 _UPDATE = (_PLEASE + r"(?:change|update|correct) (?P<id>m\d+) to:?\s+(?P<text>.+)",)

@@ -26,7 +26,7 @@ from llmos.memory.extract import central
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind, Turn
-from llmos.memory.recall import sentences_of
+from llmos.memory.recall import asks, sentences_of
 from llmos.memory.records import Record
 from llmos.memory.sayings import strays
 from llmos.memory.window import Window
@@ -224,7 +224,8 @@ class Summaries:
         """Those of some sentences that say most of what all are about, in quotation marks."""
         lines = [visible(" ".join(sentence.split())) for sentence in sentences]
         worth = [line for line in lines if len(line) >= limits.SUMMARY_LINE]
-        worth = worth[: limits.SUMMARY_SENTENCES]
+        telling = [line for line in worth if not asks(line)]  # a question says little of its answer
+        worth = (telling or worth)[: limits.SUMMARY_SENTENCES]
         vectors = await self._index.vectors(worth) if worth else None
         if vectors is None:
             return ""

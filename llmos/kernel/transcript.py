@@ -23,13 +23,13 @@ from llmos.events import Event, Message, Recalled, StoredMessage, WindowChanged
 from llmos.kernel.history import TOO_LONG, before
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process, State
-from llmos.kernel.whole import whole
 from llmos.labels import Label, Origin, join
 from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind, pages_of
 from llmos.memory.recall import Recalled as Brought
 from llmos.memory.records import Record
+from llmos.memory.whole import whole
 from llmos.memory.window import Change, Window, digest
 
 __all__ = ["SYSTEM", "Shape", "Shaped", "Transcript"]
@@ -233,7 +233,10 @@ class Transcript:
         seconds: float,
     ) -> StoredMessage:
         if label is None:
-            label = Label(Origin.PLUGIN if message.role == "tool" else Origin.MODEL)
+            label = Label(Origin.PLUGIN)
+            if message.role == "assistant":  # it says what it was brought back, in other words
+                brought = self._window(process).brought_from((process.pid, turn))
+                label = Label(Origin.MODEL, brought)
         stored = await self._journal.append(
             process.pid,
             message,
@@ -335,7 +338,9 @@ class Transcript:
         window = self._window(process)
         try:
             prompt = await self._rendered(self.shape(window.messages()), generate=False)
-            if not await self._make_room(process, prompt, self._backend.size(prompt)):
+            used = self._backend.size(prompt)
+            if not await self._make_room(process, prompt, used):
+                process.context_tokens = used  # not all that the turn wrote was kept
                 return
         except LlmosError as error:  # the next turn makes room for itself
             log.warning("no room was made in process %d: %s", process.pid, error)

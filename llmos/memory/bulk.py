@@ -1,7 +1,7 @@
 """A whole conversation into the journal at once: what an import hands over, and its rows.
 
 Works inside the writer's transaction and on its connection, as ``append`` does for one record.
-Knows nothing of the files that conversations come from; checks and trust are the reader's.
+Knows nothing of the files that conversations come from; checks are the reader's.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from llmos import limits
 from llmos.errors import StoreError
 from llmos.events import ToolCall
-from llmos.labels import Label
+from llmos.labels import Label, Origin
 from llmos.memory.append import Draft, insert_record, json_text, plain, prepared, real
 from llmos.memory.records import IMPORTED, is_id, new_id
 
-__all__ = ["Conversation", "Imported", "PastCall", "PastTurn", "insert_conversation"]
+__all__ = ["Conversation", "Imported", "PastCall", "PastTurn", "insert_conversation", "spoken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,25 @@ class Imported:
 
     Args:
         places: Pairs of a record's place in the file's journal and its place here, ascending.
+        copy: All that was said in it was in this journal before.
     """
 
     pid: int
     records: int
     places: tuple[tuple[int, int], ...] = ()
+    copy: bool = False
+
+
+def spoken(role: str, *, mine: bool) -> Origin:
+    """How far a text from elsewhere is trusted.
+
+    Args:
+        role: Who is said to have said it.
+        mine: The person who imports says that it is their own conversation. Without their word,
+            nobody's is taken.
+    """
+    known = {"user": Origin.USER, "assistant": Origin.MODEL} if mine else {}
+    return known.get(role, Origin.UNTRUSTED)
 
 
 def insert_conversation(db: sqlite3.Connection, conversation: Conversation) -> Imported:
@@ -117,7 +131,7 @@ def insert_conversation(db: sqlite3.Connection, conversation: Conversation) -> I
     assert pid is not None
     ids: dict[str, str] = {}
     places: list[tuple[int, int]] = []
-    count = 0
+    count, last = 0, ""
     for item in conversation.items:
         match item:
             case Draft():
@@ -127,7 +141,7 @@ def insert_conversation(db: sqlite3.Connection, conversation: Conversation) -> I
                         f"A conversation of more than {limits.IMPORT_RECORDS:,} messages cannot be"
                         " imported."
                     )
-                new = new_id()
+                new, last = new_id(), item.id
                 draft = _as_imported(item, new, ids)
                 seq = insert_record(db, prepared(pid, draft), item.erased)
                 if item.id:
@@ -145,7 +159,14 @@ def insert_conversation(db: sqlite3.Connection, conversation: Conversation) -> I
         " GROUP BY turn ORDER BY turn",
         {"pid": pid},
     )
-    return Imported(pid, count, tuple(places))
+    return Imported(pid, count, tuple(places), bool(last) and _known(db, pid, last))
+
+
+def _known(db: sqlite3.Connection, pid: int, id: str) -> bool:
+    """Whether a record of that id is in another process, or was imported into one."""
+    first = f'["{IMPORTED}{id}"'
+    sql = "SELECT 1 FROM messages WHERE pid != ? AND (id = ? OR substr(sources, 1, ?) = ?) LIMIT 1"
+    return db.execute(sql, (pid, plain(id), len(first), plain(first))).fetchone() is not None
 
 
 def _as_imported(draft: Draft, new: str, ids: Mapping[str, str]) -> Draft:

@@ -100,15 +100,18 @@ def _replacing(path: Path) -> Iterator[TextIO]:
 @click.option(
     "--mine",
     is_flag=True,
-    help="In files from elsewhere, the person's words and the system prompt are your own.",
+    help="The conversations are your own: your words are yours again, and the model's its own.",
 )
 def import_(files: tuple[Path, ...], title: str, mine: bool) -> None:
     """Make processes of conversations: of an export of llmos or ChatGPT, or of messages.
 
     Understood are the JSON lines and the Markdown that llmos exports, ChatGPT's
     conversations.json, and JSON messages with a role and a content. The kernel must be stopped.
-    Texts keep the trust they had and never get more; import an export of llmos only from somebody
-    whose word you take.
+    Nothing in a file is trusted, whatever it says of itself, and system prompts are left out,
+    unless you say that it is yours: --mine, as when you move to another machine. Then what
+    you said is yours, what the model said is the model's, what calls gave back is as they left it
+    in an export of llmos and trusted by nobody otherwise, and system prompts are taken over. Say
+    so only of what nobody else had in their hands. What is remembered does not come along.
     """
     state = settings.load().state
     with lock(state):
@@ -123,7 +126,8 @@ async def _import(path: Path, files: Iterable[Path], title: str, mine: bool) -> 
         count += 1
         name = f" “{visible(conversation.title)}”" if conversation.title else ""
         messages = "1 message" if imported.records == 1 else f"{imported.records:,} messages"
-        click.echo(f"Process {imported.pid}{name}: {messages}.")
+        again = "; a copy, all of it was here already" if imported.copy else ""
+        click.echo(f"Process {imported.pid}{name}: {messages}{again}.")
         for sentence in conversation.left_out:
             click.echo(f"  {sentence}")
 
@@ -137,3 +141,7 @@ async def _import(path: Path, files: Iterable[Path], title: str, mine: bool) -> 
         raise
     finally:
         await journal.close()
+    if count and not mine:
+        click.echo(
+            "Nothing in it is trusted: it may be anybody's. Of your own, say so with --mine."
+        )

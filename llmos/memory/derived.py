@@ -108,9 +108,11 @@ class Derived:
         self._journal = journal
         self._summaries: dict[str, Summary] | None = None
         self._links: dict[str, list[str]] | None = None
+        self._changes = 0
 
     def changed(self) -> None:
         """Something derived was kept or erased: what is known of it is read anew."""
+        self._changes += 1
         self._summaries = self._links = None
 
     def made(self) -> list[Made]:
@@ -125,23 +127,29 @@ class Derived:
     def summaries(self) -> dict[str, Summary]:
         """All summaries by the id of their record; call it in a thread."""
         if (known := self._summaries) is None:
-            known = self._summaries = {
+            changes = self._changes
+            known = {
                 record.stored.id: parsed
                 for record in self._journal.records_of(Kind.SUMMARY)
                 if isinstance(parsed := _parsed(record), Summary)
             }
+            if changes == self._changes:  # nothing of it was erased while it was read
+                self._summaries = known
         return known
 
     def links(self) -> dict[str, list[str]]:
         """For each page those it is linked with, in both directions; call it in a thread."""
         if (known := self._links) is None:
+            changes = self._changes
             found: dict[str, list[str]] = defaultdict(list)
             for record in self._journal.records_of(Kind.LINK):
                 if isinstance(link := _parsed(record), Link):
                     for other in link.to:
                         found[link.page].append(other)
                         found[other].append(link.page)
-            known = self._links = dict(found)
+            known = dict(found)
+            if changes == self._changes:
+                self._links = known
         return known
 
     def sources(self, kind: Kind) -> list[frozenset[str]]:

@@ -161,9 +161,14 @@ class CachedEmbedder:
 
 
 def unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """The rows of ``vectors`` with length 1, as float32; a row of zeros stays one."""
-    norm = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    rows: Vectors = (vectors / norm).astype(np.float32)
+    """The rows of ``vectors`` with length 1, as float32; a row of zeros stays one.
+
+    However large or small the numbers are: squared as they come, they could all be infinite or 0.
+    """
+    peak = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    scaled = vectors / np.where(peak > 0, peak, 1)
+    norm = np.linalg.norm(scaled, axis=1, keepdims=True)
+    rows: Vectors = (scaled / np.where(norm > 0, norm, 1)).astype(np.float32)
     return rows
 
 

@@ -18,14 +18,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from llmos import limits
 from llmos.errors import ConfigError, LlmosError, RemoteDown, RemoteError, TextTooLong
 from llmos.lean import httpx
 from llmos.memory.embed import Embedded, Vectors, unit
+from llmos.visible import visible
 
 __all__ = ["RemoteEmbedder"]
 
@@ -207,6 +208,7 @@ class RemoteEmbedder:
             self._down = None
         try:
             rows, used = _read(body, len(texts))
+            vectors = _directions(rows)
         except ValueError as error:
             raise RemoteError(
                 f"The embedding server {self._address} answers what cannot be used: {error}.",
@@ -220,7 +222,7 @@ class RemoteEmbedder:
                 f" {rows.shape[1]} numbers, not of {known}.",
                 remedy="Stop llmos: at its next start all vectors are made anew.",
             )
-        return _Made([unit(rows)], [False] * len(texts), used)
+        return _Made([vectors], [False] * len(texts), used)
 
     def _post(self, texts: list[str]) -> tuple[int, bytes]:
         """Status and body of one answer.
@@ -259,6 +261,7 @@ class RemoteEmbedder:
     def _refusal(self, status: int, body: bytes) -> LlmosError:
         """The server's own words about why it refused."""
         said, code = _complaint(body)
+        said = visible(" ".join(said.split()))
         told = (
             f"The embedding server {self._address} refused ({status}): {said or 'no reason given'}"
         )
@@ -294,7 +297,7 @@ def _sendable(text: str) -> str:
     return text[: limits.EMBED_CHARS].encode("utf-8", "replace").decode()
 
 
-def _read(body: bytes, texts: int) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
+def _read(body: bytes, texts: int) -> tuple[npt.NDArray[np.float64], int]:
     """Vectors and tokens of an answer.
 
     Raises:
@@ -322,11 +325,22 @@ def _read(body: bytes, texts: int) -> tuple[np.ndarray[Any, np.dtype[np.float64]
         raise ValueError("a vector holds something that is no number") from None
     if not np.isfinite(rows).all():
         raise ValueError("a vector holds something that is no number")
-    if not rows.any(axis=1).all():
-        raise ValueError("a vector has no direction")
     usage = answer.get("usage")
     used = usage.get("prompt_tokens") if isinstance(usage, dict) else 0
     return rows, used if type(used) is int and used >= 0 else 0
+
+
+def _directions(rows: npt.NDArray[np.float64]) -> Vectors:
+    """Unit vectors of rows.
+
+    Raises:
+        ValueError: One has none.
+    """
+    vectors = unit(rows)
+    length = np.linalg.norm(vectors, axis=1)
+    if not (np.isfinite(length) & (length > 0)).all():
+        raise ValueError("a vector has no direction")
+    return vectors
 
 
 def _complaint(body: bytes) -> tuple[str, str]:

@@ -81,7 +81,9 @@ def _by_name(wanted: str) -> ModelEmbedder:
     try:
         model = catalog.find(wanted)
     except ModelMissing as error:
-        raise ModelMissing(error.sentence, remedy=error.remedy or _REMEDY) from error
+        raise ModelMissing(
+            f"memory.embedder is {wanted!r}: {error.sentence}", remedy=error.remedy or _REMEDY
+        ) from error
     if model.entry is not None and model.entry.purpose != "embed":
         raise ConfigError(
             f"memory.embedder is {wanted!r}, a model for {model.entry.purpose}.", remedy=_REMEDY

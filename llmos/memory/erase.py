@@ -32,6 +32,8 @@ __all__ = ["Erased", "erase", "holding", "reach"]
 
 #: A title this short may stand in a text by accident, unless the text begins with it.
 _TITLE_CHARS = 8
+#: How often JSON may stand within JSON and is still read: a call's result that quotes another's.
+_DEEP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,27 @@ def _worn(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _holds(value: Any, text: str) -> bool:
-    """Whether a string somewhere in the JSON value holds ``text``, a worn one."""
+def _holds(value: Any, text: str, deep: int = _DEEP) -> bool:
+    """Whether a string somewhere in the JSON value holds ``text``, a worn one.
+
+    A string that is JSON itself, such as what a memory or a window's record says, or a call gave
+    back, is looked at both as it is written and for what it says.
+    """
     if isinstance(value, str):
-        return text in _worn(value)
+        return text in _worn(value) or (deep > 0 and _holds(_inner(value), text, deep - 1))
     if isinstance(value, dict):
-        return any(_holds(item, text) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_holds(item, text) for item in value)
+        return any(_holds(item, text, deep) for pair in value.items() for item in pair)
+    return isinstance(value, list) and any(_holds(item, text, deep) for item in value)
+
+
+def _inner(written: str) -> Any:
+    """What a string says that is JSON and writes something otherwise than it is; else None."""
+    if "\\" not in written or written.lstrip()[:1] not in ("{", "[", '"'):
+        return None
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _erase(

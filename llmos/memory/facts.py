@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llmos import limits
-from llmos.errors import NotStored, StoreError
+from llmos.errors import NotRemembered, NotStored, StoreError
 from llmos.events import Message
 from llmos.labels import Label, Origin
 from llmos.memory.bulk import Conversation
@@ -28,17 +28,18 @@ from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
 from llmos.memory.passages import Passage
 from llmos.memory.records import Record
+from llmos.memory.whole import whole
 
-__all__ = ["BLOCKS", "Block", "Fact", "Facts", "core_of", "passage_of"]
+__all__ = ["BLOCKS", "HOME", "Block", "Fact", "Facts", "core_of", "passage_of"]
 
 Block: TypeAlias = Literal["fact", "user", "assistant"]
 
 #: A fact comes back when it is needed; the other two stand in the front of every conversation.
 BLOCKS: tuple[Block, ...] = ("fact", "user", "assistant")
+HOME = "memory"  #: why the process ended that keeps what is said in none
 _HEADINGS = {"user": "About the person you talk with:", "assistant": "What you are for:"}
 _ID = re.compile(r"m[1-9]\d{0,17}")
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a sign that show nothing
-_HOME = "memory"  # why the process ended that keeps what is said in none
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,12 @@ class Facts:
             pid / turn: Where it was said; 0 for nowhere.
 
         Raises:
-            StoreError: It is empty or too long, or cannot be kept.
+            NotRemembered: It is empty or too long, or the front of every conversation would be.
+            StoreError: It cannot be kept.
         """
         text = _checked(text)
         if block not in BLOCKS:
-            raise StoreError(f"There is no block {block!r}; there are {', '.join(BLOCKS)}.")
+            raise NotRemembered(f"There is no block {block!r}; there are {', '.join(BLOCKS)}.")
         async with self.changing:
             same = [f for f in self._facts.values() if f.text == text and f.block == block]
             if same:
@@ -155,27 +157,52 @@ class Facts:
 
         Raises:
             NotStored: There is no such fact.
-            StoreError: The text is empty or too long, or cannot be kept.
+            NotRemembered: The text is empty or too long, or the front would be.
+            StoreError: It cannot be kept.
         """
-        text = _checked(text)
-        async with self.changing:
-            fact = self.get(id)
-            if _stands_in(fact):
-                self._require_core(len(text) - len(fact.text))
-            return await self._change("update", fact.id, (pid, turn), label, text=text)
+        return await self.change(id, text=text, label=label, pid=pid, turn=turn)
 
     async def pin(self, id: str, pinned: bool = True) -> Fact:
         """Have a fact stand in the front of every conversation, or no longer.
 
         Raises:
             NotStored: There is no such fact.
-            StoreError: The front would be too long.
+            NotRemembered: The front would be too long.
         """
+        return await self.change(id, pinned=pinned)
+
+    async def change(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        pinned: bool | None = None,
+        label: Label | None = None,
+        pid: int = 0,
+        turn: int = 0,
+    ) -> Fact:
+        """Give a fact another text, pin or unpin it, or both. What is refused changes nothing.
+
+        Args:
+            id: Which.
+            text: The new text; None leaves it.
+            pinned: Whether it stands in the front of every conversation; None leaves that.
+            label / pid / turn: Of the new text, as in ``remember``.
+
+        Raises:
+            NotStored: There is no such fact.
+            NotRemembered: The text is empty or too long, or the front would be.
+            StoreError: It cannot be kept.
+        """
+        text = None if text is None else _checked(text)
         async with self.changing:
             fact = self.get(id)
-            if pinned and not _stands_in(fact):
-                self._require_core(len(fact.text))
-            return await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
+            self._require_room(fact, text, pinned)
+            if text is not None:
+                fact = await self._change("update", fact.id, (pid, turn), label, text=text)
+            if pinned is not None:
+                fact = await self._change("pin" if pinned else "unpin", fact.id, (0, 0), None)
+            return fact
 
     async def merge(self, id: str, into: str) -> int:
         """Have a fact stand no longer beside another that says the same.
@@ -201,12 +228,12 @@ class Facts:
     async def home(self) -> int:
         """The process that keeps what was said in none. It has ended as soon as it began."""
         if not self._home:
-            ended = [p.pid for p in self._journal.processes(ended=True) if p.reason == _HOME]
+            ended = [p.pid for p in self._journal.processes(ended=True) if p.reason == HOME]
             if ended:
                 self._home = ended[0]
             else:  # made and ended in one write: a kill leaves none that lives
                 now = time.time()
-                made = Conversation(title="Memory", created=now, ended=now, reason=_HOME)
+                made = Conversation(title="Memory", created=now, ended=now, reason=HOME)
                 self._home = (await self._journal.import_process(made)).pid
         return self._home
 
@@ -216,10 +243,21 @@ class Facts:
             id = self._into[id]
         return id
 
+    def _require_room(self, fact: Fact, text: str | None, pinned: bool | None) -> None:
+        """See that the front stays short enough with ``fact`` as it will be."""
+        new = replace(
+            fact,
+            text=fact.text if text is None else text,
+            pinned=fact.pinned if pinned is None else pinned,
+        )
+        now, then = (len(each.text) if _stands_in(each) else 0 for each in (fact, new))
+        if then > now:
+            self._require_core(then - now)
+
     def _require_core(self, more: int) -> None:
         """See that what every conversation begins with stays short enough for any window."""
         if len(self.core()) + more > limits.CORE_CHARS:
-            raise StoreError(
+            raise NotRemembered(
                 f"What every conversation begins with would be longer than {limits.CORE_CHARS} "
                 "characters.",
                 remedy="Forget some of it, or remember this as a fact.",
@@ -232,9 +270,12 @@ class Facts:
         label = label or Label(Origin.USER)
         pid, turn = place
         where = pid or await self.home()
-        message = Message(Kind.MEMORY, content)
-        stored = await self._journal.append(where, message, turn=turn, label=label)
-        made = self._take(Record(where, stored, label))
+        # What is in the journal is known, even if nobody waits for it any more.
+        return await whole(self._keep(where, Message(Kind.MEMORY, content), turn, label))
+
+    async def _keep(self, pid: int, message: Message, turn: int, label: Label) -> Fact:
+        stored = await self._journal.append(pid, message, turn=turn, label=label)
+        made = self._take(Record(pid, stored, label))
         assert made is not None
         return made
 
@@ -337,9 +378,9 @@ def _seen(character: str) -> bool:
 def _checked(text: str) -> str:
     text = " ".join(text.split())
     if not any(_seen(character) for character in text):
-        raise StoreError(
+        raise NotRemembered(
             "There is nothing to remember." if not text else "This has no character to be seen."
         )
     if len(text) > limits.FACT_CHARS:
-        raise StoreError(f"A memory has at most {limits.FACT_CHARS} characters.")
+        raise NotRemembered(f"A memory has at most {limits.FACT_CHARS} characters.")
     return text

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from llmos import limits
 
-__all__ = ["LATEST", "UNTOLD", "Fields"]
+__all__ = ["LATEST", "NO_SYSTEM", "UNTOLD", "Fields"]
 
 E = TypeVar("E", bound=StrEnum)
 _MOST = (1 << 62) - 1  # SQLite keeps twice as much: one can be added
@@ -21,6 +21,8 @@ _MOST = (1 << 62) - 1  # SQLite keeps twice as much: one can be added
 LATEST = 2.5e11
 #: Said of a conversation that does not tell all its times.
 UNTOLD = "Of some of it no time is told: the time before it stands there, or that of the file."
+#: Said of one whose system prompt nobody vouches for.
+NO_SYSTEM = "Its system prompt was left out: --mine takes it over."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Conversations of other programs: ChatGPT's export, and messages with a role and a content.
 
 Nothing in them is trusted but, where the person who imports says that they are theirs, a person's
-own words. A system prompt is taken over only then, too. Pictures, sounds and other attachments are
-not imported; what is left out is said.
+own words, and what a model answered as such. A system prompt is taken over only then, too. What
+calls gave back is trusted by nobody: no tool of ours gave it. Pictures, sounds and other
+attachments are not imported; what is left out is said.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from typing import Any
 
 from llmos import limits
 from llmos.events import Message, ToolCall
-from llmos.labels import Label, Origin
+from llmos.labels import Label
 from llmos.memory.append import Draft
-from llmos.memory.bulk import Conversation
-from llmos.memory.fields import LATEST, UNTOLD, Fields
+from llmos.memory.bulk import Conversation, spoken
+from llmos.memory.fields import LATEST, NO_SYSTEM, UNTOLD, Fields
 from llmos.memory.values import Value, Values
 
 __all__ = ["conversations"]
 
 _PERSON, _MODEL, _TOOL = "user", "assistant", "tool"
 _SYSTEM = ("system", "developer")
-_LEFT_OUT = "Its system prompt was left out: --mine takes it over."
 
 
 def conversations(
@@ -36,7 +36,8 @@ def conversations(
         values: Knows the file's name, for sentences.
         stream: Its objects behind ``first``.
         first: Its first object.
-        mine: A person's words and the system prompt are the importing person's own.
+        mine: A person's words and the system prompt are the importing person's own, and what an
+            assistant said is a model's.
         time: Seconds since the epoch, where a message does not say when it was said.
 
     Raises:
@@ -90,7 +91,7 @@ class _Talk:
             if self._mine:
                 system = _content(_fields(first, values))
             else:
-                self.left_out.append(_LEFT_OUT)
+                self.left_out.append(NO_SYSTEM)
         items = (draft for value in rest for draft in self._message(value, values))
         return Conversation(
             title=title.strip()[: limits.TITLE_CHARS],
@@ -153,8 +154,7 @@ class _Talk:
         yield self._draft(Message(_TOOL, text, call_id=call_id, name=name), time)
 
     def _draft(self, message: Message, time: float) -> Draft:
-        own = self._mine and message.role == _PERSON
-        return Draft(message, self._turn, time, Label(Origin.USER if own else Origin.UNTRUSTED))
+        return Draft(message, self._turn, time, Label(spoken(message.role, mine=self._mine)))
 
 
 def _seconds(value: Any) -> float:

@@ -1,8 +1,9 @@
 """What a file that somebody wants to import says: as conversations, checked, one after the other.
 
 Reads our own JSON lines; ``foreign`` and ``markdown`` read the others. Nothing is trusted: types
-and sizes are checked, hashes verified, labels kept and never raised. A file of any size is read in
-pieces; a conversation's items must be taken before the next conversation is.
+and sizes are checked, and hashes verified, which find accidents and no forger. Only the word of
+the person who imports (``mine``) has labels kept; they are never raised. A file of any size is
+read in pieces; a conversation's items must be taken before the next conversation is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from llmos.labels import Label, Origin
 from llmos.memory import foreign, markdown
 from llmos.memory.append import Draft, body_text
 from llmos.memory.bulk import Conversation, PastCall, PastTurn
-from llmos.memory.fields import Fields
-from llmos.memory.pages import APART, Kind
+from llmos.memory.fields import NO_SYSTEM, Fields
+from llmos.memory.pages import CONVERSATION, Kind
 from llmos.memory.schema import GENESIS, content_hash, record_hash, to_json
 from llmos.memory.values import Value, Values
 
@@ -31,7 +32,7 @@ __all__ = ["FORMAT", "read"]
 #: Raised when a reader of the older one would misread the newer.
 FORMAT = 1
 
-#: The least that a text is distrusted, whatever its file says: nobody else speaks for the kernel.
+#: The most that a text is trusted, whatever its file says: nobody else speaks for the kernel.
 _AT_MOST = {
     Kind.USER: Origin.USER,
     Kind.ASSISTANT: Origin.MODEL,
@@ -66,8 +67,9 @@ def read(path: Path, *, mine: bool = False, title: str = "") -> Iterator[Convers
 
     Args:
         path: The file.
-        mine: In a file from elsewhere, what stands under the person's name is the word of the
-            person who imports it; otherwise it is as untrusted as all the rest.
+        mine: What stands under the person's name is the word of the person who imports it, an
+            assistant's is a model's, and system prompts are taken over. In our own export, what
+            was trusted less stays so. Otherwise nothing in the file is trusted.
         title: Given to the conversations in place of their own.
 
     Raises:
@@ -103,7 +105,7 @@ def _json(file: TextIO, path: Path, mine: bool, modified: float) -> Iterator[Con
     if first is None:
         raise BadFile(f"{path} holds no conversation.")
     if first.data.get("type") == "journal":
-        yield from _Ours(values, stream, first).conversations()
+        yield from _Ours(values, stream, first, mine).conversations()
     else:
         yield from foreign.conversations(values, stream, first, mine=mine, time=modified)
 
@@ -111,7 +113,8 @@ def _json(file: TextIO, path: Path, mine: bool, modified: float) -> Iterator[Con
 class _Ours:
     """Reads our own JSON lines."""
 
-    def __init__(self, values: Values, stream: Iterator[Value], first: Value) -> None:
+    def __init__(self, values: Values, stream: Iterator[Value], first: Value, mine: bool) -> None:
+        self._mine = mine
         self._values = values
         self._stream = stream
         self._held: Value | None = None  # the process line that ended the one before
@@ -148,9 +151,10 @@ class _Ours:
         row = self._fields(value)
         fork = value.data.get("fork_seq")
         ended = value.data.get("ended")
+        system = row.text("system")
         return Conversation(
             title=row.text("title", limits.MESSAGE_CHARS)[: limits.TITLE_CHARS],
-            system=row.text("system"),
+            system=system if self._mine else "",
             priority=str(row.choice("priority", _Priority)),
             budget=_budget(row.inside("budget")),
             pid=row.integer("pid"),
@@ -161,6 +165,7 @@ class _Ours:
             ended=None if ended is None else row.moment("ended"),
             reason=row.text("reason"),
             items=items,
+            left_out=[NO_SYSTEM] if system and not self._mine else [],
         )
 
     def _items(self) -> Iterator[Draft | PastCall | PastTurn]:
@@ -181,16 +186,18 @@ class _Ours:
                 return
 
     def _record(self, value: Value) -> Draft | None:
-        """A record, verified; None for what names places in another journal.
+        """A record, verified; None for what the kernel wrote for itself.
 
-        That is what left a window, and what is remembered: memory is a person's own, and no file
-        that somebody wrote changes it.
+        What left a window and what was recalled name places in another journal, notes speak for
+        the kernel, and what is remembered is a person's own: no file that somebody wrote makes it.
         """
         row = self._fields(value)
         kind = row.choice("role", Kind)
         known = {int(origin) for origin in Origin}
         written = row.integer("origin")
-        origin = Origin(written) if written in known else Origin.UNTRUSTED
+        origin = Origin.UNTRUSTED
+        if self._mine and written in known:
+            origin = max(Origin(written), _AT_MOST.get(kind, origin))
         sources = row.strings("sources", limits.IMPORT_SOURCES)
         calls = () if "erased" in value.data else self._calls(row)
         message = Message(
@@ -208,7 +215,7 @@ class _Ours:
             message=message,
             turn=row.integer("turn"),
             time=row.moment("time"),
-            label=Label(max(origin, _AT_MOST.get(kind, Origin.USER)), sources),
+            label=Label(origin, sources),
             error=row.text("error"),
             seconds=row.amount("seconds"),
             partial=row.flag("partial"),
@@ -217,7 +224,7 @@ class _Ours:
             erased=erased,
         )
         self._verify(value, row, message)
-        return None if kind == Kind.WINDOW or kind in APART else draft
+        return draft if kind in CONVERSATION else None
 
     def _calls(self, row: Fields) -> tuple[ToolCall, ...]:
         made = row.data.get("calls")

@@ -32,6 +32,7 @@ from llmos.memory.passages import Hit, Passage, Progress, Scope
 from llmos.memory.terms import query_terms
 from llmos.memory.vectors import Vectorizer
 from llmos.memory.words import FILE, Words, open_words
+from llmos.seldom import Seldom
 
 if TYPE_CHECKING:
     from llmos.memory.embed import Embedder
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 T = TypeVar("T")
 _Vector: TypeAlias = npt.NDArray[np.float32]
@@ -82,6 +84,7 @@ class Index:
         self._free = asyncio.Event()  # nobody waits for the language model
         self._free.set()
         self._vectors: Vectorizer | None = None
+        self._failed = ""  # why the last text that was to be embedded for somebody was not
         self._writer = ThreadPoolExecutor(1, "index-write")
 
     # --- life -------------------------------------------------------------------------------
@@ -100,6 +103,10 @@ class Index:
         if self._embedder is not None:
             self._begin(file, self._embedder)
 
+    def lacks(self, sentence: str) -> None:
+        """There is an embedder that cannot be had yet, and why; ``use`` comes later."""
+        self._failed = sentence
+
     async def use(self, embedder: Embedder) -> None:
         """Make vectors with ``embedder`` from now on, in an index that had none: it was late.
 
@@ -108,6 +115,7 @@ class Index:
         """
         if self._embedder is not None:
             raise ValueError("this index has an embedder")
+        self._failed = ""
         file = self._words
         await self._write(lambda: file.enter(_space(embedder)))
         self._embedder = embedder
@@ -119,7 +127,12 @@ class Index:
         mirror = Mirror(file, self._chroma, embedder.dimension, self._exact, free)
         mirror.start()
         self._mirror = mirror
-        self._vectors = Vectorizer(file, embedder, self._write, free, mirror.changed)
+
+        def made() -> None:
+            self._failed = ""
+            mirror.changed()
+
+        self._vectors = Vectorizer(file, embedder, self._write, free, made)
         self._vectors.start()
 
     async def close(self) -> None:
@@ -223,6 +236,16 @@ class Index:
         best = sorted(scores, key=lambda n: (-scores[n], -n))[:k]
         return await asyncio.to_thread(self._hits, file, terms, vector, best, scores)
 
+    async def get(self, id: str) -> Passage | None:
+        """The passage of that id; None where there is none."""
+        file = self._words
+
+        def read() -> Passage | None:
+            with file.reading() as db:
+                return next(iter(lists.passages(db, lists.numbers(db, [id])).values()), None)
+
+        return await asyncio.to_thread(read)
+
     async def held(self, ids: Iterable[str]) -> set[str]:
         """Of these ids, those that are in the index."""
         file, wanted = self._words, list(ids)
@@ -278,10 +301,13 @@ class Index:
         if self._embedder is None:
             return None
         try:
-            return await asyncio.to_thread(self._embedder.embed, list(texts))
+            rows = await asyncio.to_thread(self._embedder.embed, list(texts))
         except Exception as error:  # whoever asks can do without
+            self._failed = _sentence(error)
             log.warning("the embedder failed: %s", error)
             return None
+        self._failed = ""
+        return rows
 
     def _by_words(self, file: Words, terms: Sequence[str], scope: Scope) -> lists.Ranked:
         with file.reading() as db:
@@ -333,8 +359,10 @@ class Index:
         try:
             rows = await asyncio.to_thread(self._embedder.embed, [text])
         except Exception as error:  # a search by words is better than none
+            self._failed = _sentence(error)
             log.warning("the embedder failed; this search goes by words alone: %s", error)
             return None
+        self._failed = ""
         vector = np.asarray(rows[0], np.float32)
         return vector if np.isfinite(vector).all() else None
 
@@ -361,6 +389,14 @@ class Index:
         file, mirror = self._file, self._mirror
         embedded, total = (file.embedded, file.total) if file else (0, 0)
         return Progress(embedded, total, mirror.state if mirror else "off")
+
+    @property
+    def failing(self) -> str:
+        """Why the embedder does not work now, in a sentence; empty where it does, or there is none.
+
+        Of the last that was to be embedded: nothing is tried for the asking.
+        """
+        return self._failed or (self._vectors.failing if self._vectors is not None else "")
 
     def problems(self) -> list[str]:
         """Check the file from end to end; call it in a thread. Also before ``start``.
@@ -414,6 +450,10 @@ class Index:
     async def _write(self, act: Callable[[], T]) -> T:
         """Run a write; in the order they are asked for, to its end even if nobody waits."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, act)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _space(embedder: Embedder | None) -> str:

@@ -17,9 +17,9 @@ from pathlib import Path
 from llmos import limits
 from llmos.errors import BadFile
 from llmos.events import Message
-from llmos.labels import Label, Origin
+from llmos.labels import Label
 from llmos.memory.append import Draft
-from llmos.memory.bulk import Conversation
+from llmos.memory.bulk import Conversation, spoken
 from llmos.memory.fields import UNTOLD
 from llmos.memory.records import Record
 
@@ -103,7 +103,8 @@ def conversations(path: Path, *, mine: bool, time: float) -> Iterator[Conversati
     """The conversations of a Markdown file of the form that is written here.
 
     Args:
-        mine: What stands under ``**You**`` is the word of the person who imports it.
+        mine: What stands under ``**You**`` is the word of the person who imports it, and what
+            stands under ``**llmos**`` a model's.
         time: Seconds since the epoch, where nothing tells when something was said.
 
     Raises:
@@ -177,9 +178,9 @@ class _Reader:
             role, time = self._heading
             text = self._text(lines)
             turn += 1 if role == "user" or turn == 0 else 0
-            origin = Origin.USER if role == "user" and self._mine else Origin.UNTRUSTED
             if text:
-                yield Draft(Message(role, text), turn, time, Label(origin))
+                label = Label(spoken(role, mine=self._mine))
+                yield Draft(Message(role, text), turn, time, label)
 
     def _text(self, lines: Iterator[str]) -> str:
         """What stands under a heading; then ``_heading`` is the next one, or None."""

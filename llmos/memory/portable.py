@@ -4,9 +4,9 @@ The JSON lines carry everything: processes, records with labels, times, salts an
 turns. Each record can be verified by itself and against the one before it, and the last line
 tells whether the file is whole. Markdown is for people; it keeps what was said and by whom.
 
-An import verifies what it reads, gives new numbers and ids, and never trusts a text more than it
-was trusted. The hashes find accidents; they are not signed, so that a file of ours from somebody
-else is as good as that person's word.
+An import verifies what it reads, gives new numbers and ids, and trusts no text but on the word of
+the person who imports, and then never more than it was trusted. The hashes find accidents; they
+are not signed, so that a file of ours from somebody else is as good as that person's word.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from llmos import __version__
 from llmos.errors import NoSuchProcess, StoreError
 from llmos.memory import records as rows
 from llmos.memory.bulk import Conversation, Imported
+from llmos.memory.facts import HOME
 from llmos.memory.importing import FORMAT, read
 from llmos.memory.journal import Journal
 from llmos.memory.markdown import Paper
@@ -56,7 +58,8 @@ def export(
 
     Args:
         path: The journal's file.
-        pids: Which processes; all, also ended ones, where empty.
+        pids: Which processes; all, also ended ones, where empty, but the one that keeps what is
+            remembered: it holds no conversation, and ``llmos memory export`` writes that.
         format: ``jsonl`` or ``md``.
 
     Raises:
@@ -102,8 +105,20 @@ async def import_conversations(
     """
     pids: list[int] = []
     known: dict[int, Imported] = {}  # by the number in the file
+    parents: dict[int, int] = {}  # of the forks among them, in the file's numbers
     for conversation in conversations:
-        imported = await journal.import_process(_here(conversation, known))
+        if conversation.reason == HOME:  # of an older export: it holds no conversation
+            items = iter(conversation.items)
+            first = next(items, None)
+            if first is None:
+                continue
+            # Not that process after all: one that says so would be taken for ours.
+            conversation = dataclasses.replace(
+                conversation, items=chain([first], items), reason="imported"
+            )
+        if conversation.pid and conversation.fork_seq is not None:
+            parents[conversation.pid] = conversation.parent
+        imported = await journal.import_process(_here(conversation, known, parents))
         if conversation.pid:
             known[conversation.pid] = imported
         pids.append(imported.pid)
@@ -111,21 +126,29 @@ async def import_conversations(
     return pids
 
 
-def _here(conversation: Conversation, known: dict[int, Imported]) -> Conversation:
+def _here(
+    conversation: Conversation, known: dict[int, Imported], parents: dict[int, int]
+) -> Conversation:
     """The conversation with its parent as it is numbered here; without one that is not here."""
     parent = known.get(conversation.parent)
     if parent is None:
         return dataclasses.replace(conversation, parent=0, fork_seq=None, employed=False)
     fork_seq = conversation.fork_seq
     if fork_seq is not None:  # the last record it shares is the parent's, or an ancestor's
-        fork_seq = max((_place(each.places, fork_seq) for each in known.values()), default=0)
+        shared, above = 0, conversation.parent
+        for _ in range(len(known)):
+            if above not in known:
+                break
+            shared = max(shared, _place(known[above].places, fork_seq))
+            above = parents.get(above, 0)
+        fork_seq = shared
     return dataclasses.replace(conversation, parent=parent.pid, fork_seq=fork_seq)
 
 
 def _place(places: Sequence[tuple[int, int]], seq: int) -> int:
-    """Where the record that stood at ``seq`` stands here; 0 where it is not among ``places``."""
-    at = bisect.bisect_left(places, (seq, 0))
-    return places[at][1] if at < len(places) and places[at][0] == seq else 0
+    """Where the last record up to ``seq`` stands here: not all are imported. 0 where none is."""
+    at = bisect.bisect_right(places, seq, key=lambda place: place[0])
+    return places[at - 1][1] if at else 0
 
 
 # --- reading the journal ----------------------------------------------------------------------
@@ -134,7 +157,8 @@ def _place(places: Sequence[tuple[int, int]], seq: int) -> int:
 def _chosen(db: sqlite3.Connection, pids: Sequence[int]) -> list[sqlite3.Row]:
     """The rows of the processes, parents before their children."""
     if not pids:
-        return db.execute("SELECT * FROM processes ORDER BY pid").fetchall()
+        found = db.execute("SELECT * FROM processes ORDER BY pid").fetchall()
+        return [row for row in found if row["ended"] is None or row["reason"] != HOME]
     found = []
     for pid in sorted(set(pids)):
         try:

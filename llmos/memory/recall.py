@@ -32,6 +32,7 @@ __all__ = ["Counts", "Recall", "Recalled", "asks", "query_of", "sentences_of"]
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？])|\n+")
 _STEM = 6  # characters
 _ASKS = re.compile(r"[^.!:\n]{0,300}\?")  # a question and nothing else
+_ASKED = re.compile(r"[^.!?:;\n]{8,}[?？]\s*$")  # the last sentence, a question
 _SPEAKERS = {"user": "the person", "assistant": "you", "tool": "a call's result"}
 
 
@@ -118,7 +119,9 @@ class Recall:
         """Passages by meaning and by words, best first."""
         self.counts.searches += 1
         await self._feed.catch_up()
-        return await self._index.search(query, k=k, scope=scope or Scope())
+        more = k + limits.SEARCH_BEYOND
+        hits = await self._index.search(query, k=more, scope=scope or Scope())
+        return sorted(hits, key=_weight, reverse=True)[:k]
 
     async def prefetch(
         self,
@@ -255,8 +258,9 @@ def _place(hit: Hit) -> str:
 
 
 def _weight(hit: Hit) -> float:
-    """A hit's score; what the model itself said counts for less than what it was told."""
-    return hit.score * (limits.PREFETCH_ECHO if hit.passage.speaker == Kind.ASSISTANT else 1.0)
+    """A hit's score: what the model itself said, and what only asks, counts for less."""
+    echo = limits.ECHO_WEIGHT if hit.passage.speaker == Kind.ASSISTANT else 1.0
+    return hit.score * echo * (limits.ASKING_WEIGHT if asks(hit.passage.text) else 1.0)
 
 
 def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:
@@ -333,4 +337,5 @@ def query_of(text: str) -> str:
     for paragraph in (paragraphs[-1], paragraphs[0]):
         if len(paragraph) <= limits.QUERY_CHARS and re.search(r"[?？]", paragraph):
             return paragraph
-    return ""
+    asked = _ASKED.search(text[-limits.QUERY_CHARS :])  # typed on right behind what was pasted
+    return asked[0].strip() if asked else ""

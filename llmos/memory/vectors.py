@@ -21,10 +21,12 @@ from llmos.errors import LlmosError, RemoteDown, StoreError
 from llmos.memory.embed import Embedder
 from llmos.memory.passages import Passage
 from llmos.memory.words import Words
+from llmos.seldom import Seldom
 
 __all__ = ["Vectorizer", "pairs"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 
 class Vectorizer:
@@ -92,6 +94,11 @@ class Vectorizer:
         if self._failed is not None:
             raise self._failed
 
+    @property
+    def failing(self) -> str:
+        """Why the embedder did not work when it was last tried; empty where it did."""
+        return self._told
+
     def _done(self) -> bool:
         words = self._words
         return self._closed or self._failed is not None or words.embedded >= words.total
@@ -106,7 +113,7 @@ class Vectorizer:
                 while await self._some():
                     self._made()
                     self._works()
-                self._failed = None
+                self._failed, self._told = None, ""  # or there is nothing left that it refuses
             except LlmosError as error:
                 if str(error) != self._told:
                     log.warning("no vectors for now, searches go by words: %s", error)

@@ -138,6 +138,12 @@ class Window:
         said = [held.record for held in self._turns.get(turn, ()) if held.kind == Kind.USER]
         return "\n".join(record.stored.message.content for record in said)
 
+    def brought_from(self, turn: Turn) -> tuple[str, ...]:
+        """Ids of the records that what was brought back into a turn was made of."""
+        held = self._turns.get(turn, ())
+        sources = (s for h in held if h.kind == Kind.RECALLED for s in h.record.label.sources)
+        return tuple(dict.fromkeys(sources))
+
     def said_in(self, turn: Turn) -> tuple[str, ...]:
         """Ids of the records that hold a person's words of a turn."""
         held = self._turns.get(turn, ())
@@ -412,7 +418,14 @@ class Window:
     def _handle(self, run: Sequence[Turn], summary: Summary | None = None) -> tuple[str, list[str]]:
         held = [h for turn in run for h in self._turns[turn] if h.kind in CONVERSATION]
         first, last = held[0].record.stored, held[-1].record.stored
-        asked = [h.record for h in held if h.kind == Kind.USER and not h.record.erased]
+        # What nobody vouches for is not quoted in the front: an instruction would weigh most there.
+        asked = [
+            h.record
+            for h in held
+            if h.kind == Kind.USER
+            and not h.record.erased
+            and h.record.label.origin is not Origin.UNTRUSTED
+        ]
         quoted = asked if len(asked) < 3 else [asked[0], asked[-1]]
         day = time.strftime("%Y-%m-%d", time.localtime(first.time))
         count = "1 turn" if len(run) == 1 else f"{len(run)} turns"

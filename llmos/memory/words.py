@@ -54,7 +54,13 @@ def open_words(folder: Path, space: str) -> Words:
     Raises:
         StoreError: There can be no file in this folder.
     """
-    path = paths.private_dir(folder) / FILE
+    try:
+        path = paths.remade_dir(folder) / FILE
+    except OSError as error:
+        raise StoreError(
+            f"The search index cannot be kept in {folder}: {error.strerror or error}.",
+            remedy="Move what is there away, or make its folder writable for you.",
+        ) from error
     suspect = path.with_name(f"{FILE}.damaged")
     try:
         if suspect.exists():
@@ -155,7 +161,8 @@ class Words:
         if busy:
             raise StoreError(f"Another program reads {self.path}: traces may be left beside it.")
         for file in self.path.parent.glob(f"{FILE}.broken*"):
-            file.unlink(missing_ok=True)
+            if file.is_symlink() or not file.is_dir():  # a folder that stood there is not ours
+                file.unlink(missing_ok=True)
 
     def enter(self, space: str) -> None:
         """Vectors are of this space from now on; those of another one are dropped. See above."""

@@ -14,7 +14,7 @@ from llmos.memory.embed import ModelEmbedder
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.pages import Page
-from llmos.memory.passages import Hit
+from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
 
 __all__ = ["ServedKeeper", "ServedKernel"]
@@ -35,6 +35,14 @@ class ServedKeeper(Protocol):
 
         Raises:
             NotStored: There is none.
+        """
+        ...
+
+    async def passage(self, id: str) -> Passage:
+        """A passage as it is indexed.
+
+        Raises:
+            NotStored: There is none of that name.
         """
         ...
 

@@ -13,12 +13,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from llmos import errors
 from llmos.errors import LlmosError
+from llmos.seldom import Seldom
 
 __all__ = [
     "ApiError",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+_log.addFilter(Seldom())
 
 #: The status of a class holds for its subclasses; the first that fits wins.
 _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
@@ -48,6 +51,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.KernelError, 409),
     (errors.StoreFull, 507),
     (errors.NotStored, 404),
+    (errors.NotRemembered, 400),
     (errors.MountError, 409),
     (errors.CallDenied, 403),
     (errors.SyscallError, 400),
@@ -174,7 +178,31 @@ def _param(loc: Sequence[int | str], body: Any) -> str:
     return path
 
 
-def _validation_error(error: RequestValidationError) -> JSONResponse:
+def _description(request: Request, loc: Sequence[int | str]) -> str:
+    """What the route says of the field at ``loc``; empty where it says nothing."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or len(loc) < 2:
+        return ""
+    if loc[0] != "body":
+        given = route.dependant.path_params + route.dependant.query_params
+        return next((f.field_info.description or "" for f in given if f.alias == loc[1]), "")
+    model = route.body_field.field_info.annotation if route.body_field else None
+    fields = getattr(model, "model_fields", {})
+    field = fields.get(str(loc[1])) if len(loc) == 2 else None
+    return (field.description or "") if field is not None else ""
+
+
+def _mismatch(param: str, pattern: str, description: str) -> str:
+    """What is wrong with a text that does not match, in words where the field has some."""
+    name = f"'{param}'" if param else "A text"
+    if pattern == r"\S":
+        return f"{name} is empty."
+    if not description:  # deep in a request that a program made
+        return f"{name} must match the pattern {pattern}."
+    return f"{name} has not the right form. {description}"
+
+
+def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     """The deepest of pydantic's complaints: of a union's branches, the one that got furthest."""
     found: Iterable[dict[str, Any]] = error.errors()
     first = max(found, key=lambda item: len(item["loc"]))
@@ -182,6 +210,10 @@ def _validation_error(error: RequestValidationError) -> JSONResponse:
     if kind == "extra_forbidden":
         sentence = f"Unrecognized request argument supplied: {param}"
         return error_response(sentence, 400, param=param, code="unrecognized_request_argument")
+    if kind == "string_pattern_mismatch":
+        pattern = str(first["ctx"]["pattern"])
+        sentence = _mismatch(param, pattern, _description(request, first["loc"]))
+        return error_response(sentence, 400, param=param or None, code="invalid_value")
     message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     where = f"Invalid value for '{param}'" if param else "Invalid request"
     code = "missing_required_parameter" if kind == "missing" else "invalid_value"
@@ -216,9 +248,9 @@ def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Register the handlers on ``app``."""
 
-    async def on_validation(_: Request, error: Exception) -> JSONResponse:
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return _validation_error(error)
+        return _validation_error(request, error)
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -226,7 +258,9 @@ def install(app: FastAPI) -> None:
 
     async def on_known(_: Request, error: Exception) -> JSONResponse:
         status, body = error_of(error)
-        if status >= 500 and isinstance(error, LlmosError):  # the others are logged by uvicorn
+        if isinstance(error, errors.RemoteError):  # somebody else's: no line of ours says why
+            _log.warning("a request failed: %s", error)
+        elif status >= 500 and isinstance(error, LlmosError):  # the others are logged by uvicorn
             _log.error("a request failed: %s", error, exc_info=error)
         return JSONResponse(body, status)
 

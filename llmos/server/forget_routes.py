@@ -48,7 +48,9 @@ def router(kernel: ServedKernel) -> APIRouter:
     routes = APIRouter(prefix="/kernel/v1", tags=["memory"], route_class=JsonRoute)
 
     @routes.get("/memory/forgetting", responses=responses(400, 404, 409))
-    async def forgetting(id: Annotated[str, Query(pattern=_NAME)]) -> Forgetting:
+    async def forgetting(
+        id: Annotated[str, Query(pattern=_NAME, description="Such as m12 or p12.3.")],
+    ) -> Forgetting:
         """What would be emptied if this fact or page were forgotten; nothing is changed."""
         records = await kernel.keeper.would_forget(id)
         listed = [_doomed(record) for record in records[: limits.SEARCH_MOST]]

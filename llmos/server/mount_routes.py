@@ -43,8 +43,20 @@ class MountList(BaseModel):
     mounts: list[MountRow]
 
 
+class FilePassage(BaseModel):
+    """A stretch of a mounted file."""
+
+    id: str
+    place: Annotated[str, Field(description="The file, and the page or lines.")]
+    time: float
+    text: str
+
+
 class MountBody(Body):
-    folder: Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+    folder: Annotated[
+        str,
+        Field(pattern=r"^/[^\x00]*$", max_length=4096, description="A path that begins with /."),
+    ]
 
 
 class Umounted(BaseModel):
@@ -62,7 +74,7 @@ class PastMessage(Body):
 class ImportBody(Body):
     messages: Annotated[list[PastMessage], Field(min_length=1, max_length=limits.MESSAGES_MAX)]
     title: Annotated[str, Field(max_length=limits.TITLE_CHARS)] = ""
-    mine: Annotated[bool, Field(description="Whether ``user`` is the person here.")] = False
+    mine: Annotated[bool, Field(description="Whether it is the person's own.")] = False
 
 
 def router(kernel: ServedKernel) -> APIRouter:
@@ -86,6 +98,16 @@ def router(kernel: ServedKernel) -> APIRouter:
     ) -> Umounted:
         """Take a mounted folder out, with all that was read of it."""
         return Umounted(passages=await kernel.keeper.umount(number))
+
+    @routes.get("/memory/files/{passage}", responses=responses(400, 404, 409))
+    async def passage(
+        passage: Annotated[
+            str, Path(pattern=r"^f\d{1,9}-\d{1,18}\.\d{1,9}$", description="Such as f1-2.3.")
+        ],
+    ) -> FilePassage:
+        """A passage of a mounted file, as a search finds it."""
+        found = await kernel.keeper.passage(passage)
+        return FilePassage(id=found.id, place=found.place, time=found.time, text=found.text)
 
     @routes.post("/import", status_code=201, responses=responses(400, 409, 413, 507))
     async def import_past(body: ImportBody) -> ProcessInfo:

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Markdown
 
 from llmos.errors import LlmosError
-from llmos.events import Recalled
+from llmos.events import ProcessInfo, Recalled
 from llmos.ui.asking import AskingScreen
 from llmos.ui.blocks import RecallNotice
 from llmos.ui.composer import Composer
@@ -247,10 +247,15 @@ class ChatActions(AskingScreen[None]):
     def _recall_opened(self, event: RecallNotice.Opened) -> None:
         self._remember(event.recalled)
 
+    def _counted(self, info: ProcessInfo) -> None:
+        """Have the status line show what the memory screen does."""
+        if info.pid == self.pid:
+            self.status.context_tokens = info.context_tokens
+
     @work(exclusive=True, group="memory")
     async def _remember(self, recalled: Recalled | None) -> None:
         """Show the memory screen; go where the person wants to from there."""
-        memory = MemoryScreen(self.link, self.pid, recalled)
+        memory = MemoryScreen(self.link, self.pid, recalled, counted=self._counted)
         place = await self.app.push_screen_wait(memory)
         if memory.forgot:
             self.reload()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events as ui_events
@@ -21,7 +22,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input, OptionList, Static, TabbedContent, TabPane, Tabs
 
 from llmos.errors import LlmosError
-from llmos.events import CallFinished, Event, Recalled, TurnFinished, WindowChanged
+from llmos.events import CallFinished, Event, ProcessInfo, Recalled, TurnFinished, WindowChanged
 from llmos.ui.dialogs import Help
 from llmos.ui.link import KernelLink
 from llmos.ui.memory_actions import MemoryActions
@@ -62,6 +63,7 @@ class MemoryScreen(MemoryActions):
         link: The terminal's connection to the kernel.
         pid: The chat whose window is shown; 0 for none.
         recalled: Show first what was brought back for a turn.
+        counted: Told how full the chat's window is, each time that is asked.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,8 +78,16 @@ class MemoryScreen(MemoryActions):
         (110, "-broad"),
     ]
 
-    def __init__(self, link: KernelLink, pid: int, recalled: Recalled | None = None) -> None:
+    def __init__(
+        self,
+        link: KernelLink,
+        pid: int,
+        recalled: Recalled | None = None,
+        *,
+        counted: Callable[[ProcessInfo], None] = lambda info: None,
+    ) -> None:
         super().__init__()
+        self._counted = counted
         self.link, self.pid, self._recalled = link, pid, recalled
         self.titles: dict[int, str] = {}
         self.front = ""
@@ -168,6 +178,7 @@ class MemoryScreen(MemoryActions):
         rows, older = page_rows(window), older_pages(window)
         told = counters(stats.get("memory", {}))
         view.show(rows, older, info.window_tokens, info.context_tokens, told)
+        self._counted(info)
         self._label(_TABS[1], "This chat's window", len(rows) - 1 + older.pages)
 
     @work(exclusive=True, group="folders")

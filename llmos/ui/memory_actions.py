@@ -216,7 +216,7 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
         erased = await self._ask(lambda client: client.forget(id))
         if erased is not None:
             self.forgot = True
-            self.notify(f"Forgotten: {plural(erased, 'record')} of the journal emptied.")
+            self.notify(f"Forgotten: {plural(erased, 'text')} gone from the disk.")
         self.refresh_facts()
         self.refresh_window()
 
@@ -253,7 +253,7 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
         asked = AskPath(
             "Mount a folder",
             "Its files are read in the background; you can leave this screen meanwhile.",
-            "~/",
+            "",
             folder=True,
         )
         folder = await self.app.push_screen_wait(asked)
@@ -271,7 +271,7 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
         detail = (
             f"{mount['folder']}\n\n{reading}{plural(mount['passages'], 'passage')} of"
             f" {plural(mount['files'], 'file')} are taken out of memory. The files themselves stay"
-            " as they are."
+            " as they are, and what was brought back from them into a chat stays in that chat."
         )
         question = Confirm("Umount this folder?", yes="Umount", detail=detail)
         if not await self.app.push_screen_wait(question):

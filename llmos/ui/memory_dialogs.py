@@ -190,7 +190,13 @@ class AskPath(ModalScreen[Path | None]):
             yield Static(Content(self._title), classes="dialog-title")
             yield Static(Content(self._detail), classes="dialog-detail")
             suggester = FolderSuggester() if self._folder else None
-            yield Input(self._path, compact=True, select_on_focus=False, suggester=suggester)
+            yield Input(
+                self._path,
+                compact=True,
+                select_on_focus=False,
+                suggester=suggester,
+                placeholder="Such as ~/notes" if self._folder else "",
+            )
             yield Static("", id="trouble")
             told = "Enter goes on, Esc cancels" + (", → completes" if self._folder else "")
             yield Static(told, classes="dialog-detail")

@@ -1,7 +1,8 @@
 """What the model sees of the chat in view: its window, page by page, and what is only stored.
 
-Shows the page table and the counters as the kernel tells them. Tokens are the model's own count of
-each text; what a template puts around messages is not in them.
+Shows the page table and the counters as the kernel tells them. How full the window is, is the exact
+count of the status line; the tokens of a page are the model's own count of its text. What lies
+between the two is what frames the messages: the template, and the descriptions of tools.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ _STATES = {
     "recalled": ("↩", "$text-accent", "brought back"),
     "stored": ("○", MUTED, "stored"),
 }
-_PARTS = (("front", "$secondary"), ("view", "$primary"), ("recalled", "$accent"))
-_NAMES = {"front": "system prompt", "view": "the chat", "recalled": "brought back"}
+_PARTS = {
+    "front": ("system prompt", "$secondary"),
+    "view": ("the chat", "$primary"),
+    "recalled": ("brought back", "$accent"),
+    "frame": ("framing", "$warning"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,8 @@ class WindowView(Vertical):
             rows: What stands first, what is in view, and the newest pages.
             older: What else is stored.
             window: The model's window, in tokens.
-            context: How much of it the last turn filled, with all that frames messages.
+            context: How much of it is filled, with all that frames messages, as the status line
+                shows it; 0 where nobody has counted it.
             told: The counters.
         """
         self._rows, self._older = list(rows), older
@@ -218,22 +224,26 @@ class WindowView(Vertical):
 
     def _bar(self, width: int) -> Content:
         """The window as a bar: what fills it, and how much is free."""
-        sums = {
-            part: sum(row.tokens for row in self._rows if row.state == part) for part, _ in _PARTS
-        }
-        used = max(self._filled, sum(sums.values()))
-        size = max(self._capacity, used, 1)
-        cells = min(width, BAR)
-        bar, legend, left = Content(""), [], cells
-        for part, colour in _PARTS:
-            share = min(round(sums[part] / size * cells) or bool(sums[part]), left)
+        sums = {part: sum(r.tokens for r in self._rows if r.state == part) for part in _PARTS}
+        texts = sum(sums.values())
+        used = self._filled or texts
+        sums["frame"] = max(used - texts, 0)
+        size, cells = max(self._capacity, used, 1), min(width, BAR)
+        filled = min(max(round(used / size * cells), bool(used)), cells)
+        bar, legend, left = Content(""), [], filled
+        for part, (name, colour) in _PARTS.items():
+            if not sums[part]:
+                continue
+            share = min(max(round(sums[part] / size * cells), 1), left)
             left -= share
             bar += Content.styled("█" * share, colour)
-            if sums[part]:
-                told = f"{_NAMES[part]} {count(sums[part])}"
-                legend.append(Content.assemble(("█ ", colour), (told, MUTED)))
-        bar += Content.styled("█" * left, "$panel")
-        total = f"{count(used)} of {plural(self._capacity, 'token')} in the model's window"
+            legend.append(Content.assemble(("█ ", colour), (f"{name} {count(sums[part])}", MUTED)))
+        bar += Content.styled("░" * (cells - filled + left), MUTED)
+        about = "" if self._filled else "at least "
+        total = f"{about}{count(used)} of {plural(self._capacity, 'token')} in the model's window"
+        total += f", {count(max(self._capacity - used, 0))} free"
+        if texts > used:  # it came into view since it was counted
+            total += f"; {count(texts)} and what frames them in the next turn"
         return Content("\n").join([Content(total), bar, Content("   ").join(legend)])
 
     def _head(self) -> Content:

@@ -34,7 +34,7 @@ _SIGNS = {
 
 
 class ProcessPanel(Vertical):
-    """The list of processes, newest first."""
+    """The list of processes, last used first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("r", "wish('rename')", "Rename"),
@@ -71,6 +71,7 @@ class ProcessPanel(Vertical):
         rows = self.query_one("#panel-list", OptionList)
         chosen = self.pid if current == self._current and self.pid else current
         self._current = current
+        processes = sorted(processes, key=lambda info: (-(info.active or info.created), -info.pid))
         self._known = processes
         now = time.time()
         rows.clear_options()

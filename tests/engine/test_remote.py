@@ -212,6 +212,8 @@ async def test_a_reply_that_breaks_ends_with_a_sentence(events: list[Any], sente
 async def test_a_refusal_is_told_in_the_servers_words():
     got = await reply(Server({"error": {"message": "Pay first."}}, status=402))
     assert got.error and got.error.sentence == "The model server refused (402): Pay first."
+    got = await reply(Server({"error": {"message": "Pay\x1b[2J \u202efirst"}}, status=402))
+    assert got.error and got.error.sentence.isprintable() and "\x1b" not in got.error.sentence
     too_long = {"error": {"message": "Too long.", "code": PromptTooLong.code}}
     got = await reply(Server(too_long, status=400))
     assert got.error and got.error.code == PromptTooLong.code

@@ -285,3 +285,12 @@ def test_what_is_forgotten_leaves_no_byte(tmp_path):
     assert list((tmp_path / "swap").iterdir()) == []
     assert files.match(tokens(1))[1] == 0
     files.close()
+
+
+def test_a_file_in_the_place_of_the_folder_is_put_aside(tmp_path):
+    (tmp_path / "swap").write_text("mine")
+    files = opened(tmp_path)
+    files.put(snapshot(1))
+    files.close()
+    assert only_file(tmp_path).suffix
+    assert (tmp_path / "swap.broken").read_text() == "mine"

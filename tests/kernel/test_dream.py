@@ -137,11 +137,15 @@ async def covered_turns(kernel, *, erased: bool) -> set[tuple[int, int]]:
 
 async def test_forgetting_a_turn_takes_its_summary_along(started):
     async with started([(ASKED, SAID)]) as kernel:
-        await talk(kernel)
-        first, *rest = [made for made in (await dreamt(kernel)).made if made.kind == "summary"]
-        await kernel.keeper.forget("p1")
-        left = [made.id for made in await kernel.keeper.derived()]
-        assert first.id not in left and {made.id for made in rest} <= set(left)
+        first = await talk(kernel)
+        second = await talk(kernel, about=f"For my aunt. {ABOUT}")
+        made = [made for made in (await dreamt(kernel)).made if made.kind == "summary"]
+        assert {each.pid for each in made} == {first, second}
+        said = (await kernel.messages(first))[0]
+        await kernel.keeper.forget(f"p{said.seq}")
+        left = {each.id for each in await kernel.keeper.derived()}
+        assert min(each.id for each in made if each.pid == first) not in left
+        assert {each.id for each in made if each.pid == second} <= left
 
 
 async def test_memories_that_say_the_same_are_merged_and_the_newer_stays(started):

@@ -13,7 +13,7 @@ import pytest
 
 from llmos import limits
 from llmos.errors import ModelCorrupt, ModelMissing
-from llmos.memory.embed import CachedEmbedder, Embedder, Vectors
+from llmos.memory.embed import CachedEmbedder, Embedder, Vectors, unit
 from llmos.memory.embed_onnx import MiniLM
 
 LONG = "The harbour master wrote down every ship that came in. " * 60
@@ -232,3 +232,12 @@ def test_what_a_caller_does_to_its_vectors_stays_with_the_caller() -> None:
     cached = CachedEmbedder(Counting())
     cached.embed(["a"])[0] = 99
     assert cached.embed(["a"]).tolist() == [[1, 1]]
+
+
+def test_rows_of_any_magnitude_become_unit_vectors_and_zeros_stay() -> None:
+    rows = np.array([[1e308] * 4, [5e-324] * 4, [3.0, 0.0, -4.0, 0.0], [0.0] * 4])
+    vectors = unit(rows)
+    assert vectors.dtype == np.float32
+    assert np.allclose(vectors[:2], 0.5)
+    assert np.allclose(vectors[2:], [[0.6, 0, -0.8, 0], [0] * 4])
+    assert unit(np.zeros((0, 4))).shape == (0, 4)

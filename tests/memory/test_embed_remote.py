@@ -312,3 +312,23 @@ def test_a_closed_one_says_so_in_a_sentence() -> None:
     remote.close()
     with pytest.raises(RemoteDown):
         remote.embed(["a"])
+
+
+@pytest.mark.parametrize("number", [1e308, -1e308, 5e-324, 1e-200])
+def test_enormous_and_tiny_numbers_are_a_direction_all_the_same(number: float) -> None:
+    def scaled(answer: Any) -> Any:
+        for row in answer["data"]:
+            row["embedding"] = [number, number]
+        return answer
+
+    made = embedder(Server(wrong=scaled)).embed(["a", "b"])
+    assert np.allclose(np.abs(made), np.sqrt(0.5))
+
+
+def test_the_words_of_a_server_are_harmless_and_end_before_ours_begin() -> None:
+    said = {"error": {"message": "maximum context\x1b[2J length exceeded"}}
+    remote = embedder(lambda request: httpx.Response(400, json=said))
+    with pytest.raises(TextTooLong) as refused:
+        remote.embed_counted(["a"], cut=False)
+    assert "\x1b" not in str(refused.value)
+    assert "length exceeded. Split it" in str(refused.value)

@@ -178,6 +178,28 @@ async def test_a_text_is_found_in_contents_and_in_the_arguments_of_calls(journal
     assert await holding(journal, "") == []
 
 
+@pytest.mark.parametrize("text", ['The vault "Heron" is 8271', "It is C:\\keys\\x", "Tab\t8271 é"])
+async def test_a_text_is_found_however_deep_in_json_it_is_written(
+    journal: Journal, text: str
+) -> None:
+    pid = (await journal.create_process()).pid
+    memory = json.dumps({"op": "remember", "id": "", "text": text}, ensure_ascii=False)
+    window = json.dumps({"evicted": ["p1"], "front": f"- p1: “{text}”"})
+    found = json.dumps({"hits": [json.dumps({"text": text})]})
+    call = ToolCall("1", "a.b", {"body": json.dumps([text])})
+    for message in (
+        said(memory, "memory"),
+        said(window, "window"),
+        said(found, "tool"),
+        Message("assistant", "", (call,)),
+        said('{"cut": "' + "\\" * 3),
+        said("[" * 100_000 + "\\"),
+        said(text.upper()),
+    ):
+        await journal.append(pid, message)
+    assert await holding(journal, text) == [1, 2, 3, 4, 7]
+
+
 async def test_an_erasing_cut_off_before_the_file_was_rewritten_is_finished_at_the_next_start(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmos import limits
-from llmos.errors import NotStored, StoreError
+from llmos.errors import NotRemembered, NotStored, StoreError
 from llmos.labels import Label, Origin
 from llmos.memory.erase import erase
 from llmos.memory.facts import Facts, passage_of
@@ -139,7 +139,7 @@ async def test_the_same_said_twice_at_once_is_one_fact(facts):
 async def test_the_front_stays_short_whoever_adds_to_it_at_once(facts):
     many = [facts.remember(f"{n} " + "x" * 450, block="user") for n in range(8)]
     done = await asyncio.gather(*many, return_exceptions=True)
-    assert [type(each) for each in done if isinstance(each, Exception)] == [StoreError] * 4
+    assert [type(each) for each in done if isinstance(each, Exception)] == [NotRemembered] * 4
     assert len(facts.core()) <= limits.CORE_CHARS
 
 
@@ -190,3 +190,15 @@ async def test_facts_of_no_conversation_live_in_one_process_that_has_ended(facts
     [process] = journal.processes(ended=True)
     assert (process.title, process.ended is not None) == ("Memory", True)
     assert journal.processes() == []
+
+
+async def test_a_change_that_is_refused_changes_nothing_of_it(facts, journal):
+    fact = await facts.remember("I live in Lisbon.")
+    for number in range(limits.CORE_CHARS // 500):
+        await facts.remember(f"{number} " + "x" * 450, block="user")
+    with pytest.raises(NotRemembered, match="every conversation begins with"):
+        await facts.change(fact.id, text="y" * 500, pinned=True)
+    assert facts.get(fact.id) == fact
+    assert (await again(journal)).get(fact.id).text == "I live in Lisbon."
+    changed = await facts.change(fact.id, text="I live in Porto.", pinned=False)
+    assert (changed.text, changed.pinned) == ("I live in Porto.", False)

@@ -239,10 +239,29 @@ async def test_an_embedder_that_fails_leaves_words_and_is_tried_again(tmp_path, 
     with pytest.raises(ModelMissing):
         await index.settled()
     assert await ids(index, "bicycle", k=1) == ["p1.8"]
+    assert index.failing == "The embedding model is not there."
     embedder.refused = "no such text"
     await index.put([Passage("new", "fact", 0, "", 0.0, "The bicycle is green.")])
     await index.settled()
     assert index.progress().embedded == len(TALK) + 1
+    assert index.failing == ""
+    await index.close()
+
+
+async def test_an_embedder_that_fails_at_every_search_is_one_line_in_the_log(tmp_path, caplog):
+    embedder = Refusing("no such text")
+    index = Index(tmp_path / "index", embedder, chroma="off")
+    await index.start()
+    await index.put(talk())
+    await index.settled()
+    embedder.refused = "bicycle"
+    for _ in range(3):
+        await index.search("an unheard of bicycle")
+    lines = [r for r in caplog.records if "this search goes by words" in r.message]
+    assert len(lines) == 1 and lines[0].exc_info is None
+    assert index.failing == "The embedding model is not there."
+    await index.search("landlord")
+    assert index.failing == ""
     await index.close()
 
 

@@ -29,7 +29,8 @@ from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation
 from llmos.memory.consistency import consistent
 from llmos.memory.erase import erase
-from llmos.memory.fields import UNTOLD
+from llmos.memory.facts import HOME, Facts
+from llmos.memory.fields import NO_SYSTEM, UNTOLD
 from llmos.memory.journal import Journal
 from llmos.memory.lock import lock
 from llmos.memory.pages import Kind
@@ -111,7 +112,7 @@ async def test_an_exported_process_comes_back_whole_in_another_journal(
     pid = await talk(journal)
     file = written(tmp_path, journal, pid)
     await other.create_process()
-    [copy] = await take(other, file)
+    [copy] = await take(other, file, mine=True)
     assert copy == 2
     assert told(other, copy) == told(journal, pid)
     old, new = journal.process(pid), other.process(copy)
@@ -162,12 +163,12 @@ async def test_forks_are_forks_again_and_one_alone_brings_its_history(
     c = (await journal.fork_process(b)).pid
     await journal.append(c, Message("user", "in c"), turn=3)
     d = (await journal.fork_process(a, upto=0)).pid
-    pids = await take(other, written(tmp_path, journal))
+    pids = await take(other, written(tmp_path, journal), mine=True)
     for old, new in zip((a, b, c, d), pids, strict=True):
         assert told(other, new) == told(journal, old)
     assert [other.process(pid).parent for pid in pids] == [0, pids[0], pids[1], pids[0]]
     before = len(other.records())
-    [alone] = await take(other, written(tmp_path, journal, c))
+    [alone] = await take(other, written(tmp_path, journal, c), mine=True)
     assert told(other, alone) == told(journal, c)
     assert other.process(alone).parent == 0
     assert len(other.records()) == before + len(journal.records(c))
@@ -245,16 +246,78 @@ async def test_no_file_makes_a_text_more_trusted_than_its_role_allows(
 ) -> None:
     """A forged file can carry right hashes; it cannot speak for the kernel."""
     pid = (await journal.create_process()).pid
-    for role in ("user", "assistant", "tool", "recalled", "note"):
+    for role in ("user", "assistant", "tool"):
         await journal.append(pid, Message(role, "x"), turn=1, label=Label(Origin.SYSTEM))
-    [copy] = await take(other, written(tmp_path, journal))
-    assert [record.label.origin for record in other.records(copy)] == [
-        Origin.USER,
-        Origin.MODEL,
-        Origin.PLUGIN,
-        Origin.USER,
-        Origin.USER,
-    ]
+    for mine, origins in (
+        (True, [Origin.USER, Origin.MODEL, Origin.PLUGIN]),
+        (False, [Origin.UNTRUSTED] * 3),
+    ):
+        [copy] = await take(other, written(tmp_path, journal), mine=mine)
+        assert [record.label.origin for record in other.records(copy)] == origins
+
+
+async def test_moving_house_keeps_what_each_said_as_it_was_trusted(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    pid = (await journal.create_process(system="Be brief.")).pid
+    trusted = [Origin.USER, Origin.MODEL, Origin.PLUGIN, Origin.UNTRUSTED, Origin.UNTRUSTED]
+    for role, origin in zip(
+        ("user", "assistant", "tool", "tool", "assistant"), trusted, strict=True
+    ):
+        await journal.append(pid, Message(role, "x"), turn=1, label=Label(origin))
+    [copy] = await take(other, written(tmp_path, journal), mine=True)
+    assert [record.label.origin for record in other.records(copy)] == trusted
+    assert other.process(copy).system == "Be brief."
+
+
+async def test_without_the_persons_word_a_file_gives_no_system_prompt_and_that_is_said(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    seen: list[Conversation] = []
+    [copy] = await import_conversations(
+        other,
+        read(written(tmp_path, journal, await talk(journal))),
+        done=lambda conversation, _: seen.append(conversation),
+    )
+    assert other.process(copy).system == ""
+    assert seen[0].left_out == [NO_SYSTEM]
+
+
+async def test_what_the_kernel_wrote_for_itself_is_not_taken_from_a_file(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    pid = (await journal.create_process()).pid
+    for kind in Kind:
+        await journal.append(pid, Message(kind, "x"), turn=1, label=Label(Origin.SYSTEM))
+    for mine in (True, False):
+        [copy] = await take(other, written(tmp_path, journal), mine=mine)
+        assert [r.stored.message.role for r in other.records(copy)] == ["user", "assistant", "tool"]
+
+
+async def test_no_file_brings_the_process_that_keeps_what_is_remembered(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    pid = (await journal.create_process()).pid
+    await journal.append(pid, Message("user", "x"), turn=1)
+    await journal.end_process(pid, HOME)
+    [copy] = await take(other, written(tmp_path, journal, pid), mine=True)
+    assert await Facts(other).home() != copy
+
+
+async def test_a_fork_behind_a_record_that_is_left_out_keeps_its_history(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    other_pid = (await journal.create_process()).pid
+    a = (await journal.create_process()).pid
+    await journal.append(a, Message("user", "in a"), turn=1)
+    await journal.append(a, Message("assistant", "answered"), turn=1)
+    pin = await journal.append(a, Message(Kind.PIN, "pin", name="p1"), turn=1)
+    b = (await journal.fork_process(a, upto=pin.seq)).pid
+    await journal.append(a, Message("user", "later in a"), turn=2)
+    await journal.append(other_pid, Message("user", "elsewhere"), turn=1)
+    pids = await take(other, written(tmp_path, journal), mine=True)
+    copy = pids[sorted((other_pid, a, b)).index(b)]
+    assert [r.stored.message.content for r in other.records(copy)] == ["in a", "answered"]
 
 
 async def test_the_kernel_may_run_while_one_exports_and_sees_one_moment(journal: Journal) -> None:
@@ -393,7 +456,7 @@ async def test_a_persons_own_words_are_theirs_only_when_they_say_so(
 ) -> None:
     [pid] = await take(journal, file_of(tmp_path, MESSAGES), mine=True, title="Mine")
     origins = {r.stored.message.role: r.label.origin for r in journal.records(pid)}
-    assert origins == {"user": Origin.USER, "assistant": Origin.UNTRUSTED, "tool": Origin.UNTRUSTED}
+    assert origins == {"user": Origin.USER, "assistant": Origin.MODEL, "tool": Origin.UNTRUSTED}
     assert journal.process(pid).system == "You are a pirate."
     assert journal.process(pid).title == "Mine"
 
@@ -599,6 +662,9 @@ async def test_markdown_is_readable_and_what_was_said_comes_back(
     old = journal.records(pid)
     assert int(records[0].stored.time) == int(old[0].stored.time)
     assert journal.process(copy).title == "A talk"
+    [own] = await take(journal, tmp_path / "a.md", mine=True)
+    origins = [record.label.origin for record in journal.records(own)]
+    assert origins == [Origin.USER, Origin.MODEL, Origin.USER]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -670,9 +736,9 @@ def test_the_commands_export_to_a_private_file_and_import_it_again(home: Path) -
     done = CliRunner().invoke(commands.export, ["-o", str(file)])
     assert done.exit_code == 0, done.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    done = CliRunner().invoke(commands.import_, [str(file), "--title", "Again"])
+    done = CliRunner().invoke(commands.import_, ["--mine", str(file), "--title", "Again"])
     assert done.exit_code == 0, done.output
-    assert done.output == "Process 2 “A talk”: 5 messages.\n".replace("A talk", "Again")
+    assert done.output == "Process 2 “Again”: 5 messages; a copy, all of it was here already.\n"
     done = CliRunner().invoke(commands.export, ["2", "-o", str(home / "one.md")])
     assert done.exit_code == 0, done.output
     assert "# Again" in (home / "one.md").read_text()
@@ -710,3 +776,27 @@ def test_an_import_that_stops_at_a_mistake_says_what_it_kept(home: Path) -> None
     assert done.output.startswith("Process 1: 7 messages.\n  Its system prompt was left out")
     assert isinstance(done.exception, BadFile)
     assert "listed above was imported" in str(done.exception)
+
+
+async def test_what_is_remembered_is_no_conversation_that_is_exported_or_imported(
+    journal: Journal, other: Journal, path: Path, tmp_path: Path
+) -> None:
+    pid = await talk(journal)
+    home = await Facts(journal).home()
+    pieces = list(export(path))
+    assert '"pid":' in pieces[1] and '"title":"Memory"' not in "".join(pieces)
+    older = tmp_path / "older.jsonl"  # as one that was told to export it, too
+    older.write_text("".join(export(path, [pid, home])))
+    assert len(await import_conversations(other, read(older, mine=True))) == 1
+
+
+async def test_an_import_tells_copies_of_what_is_here_already(
+    journal: Journal, other: Journal, path: Path, tmp_path: Path
+) -> None:
+    await talk(journal)
+    file = tmp_path / "talks.jsonl"
+    file.write_text("".join(export(path)))
+    told = []
+    for into in (journal, other, other):
+        await import_conversations(into, read(file), done=lambda _, made: told.append(made.copy))
+    assert told == [True, False, True]

@@ -200,3 +200,12 @@ async def test_a_sentence_among_others_is_found_though_the_whole_is_about_other_
     brought = await memory.prefetch("What is the code of the locker at the station?")
     assert brought is not None and "7032" in brought.message.content
     assert await memory.prefetch("What is the height of the tower in Paris?") is None
+
+
+def test_a_question_typed_right_behind_what_was_pasted_is_what_is_asked():
+    pasted = "\n".join(f"This is line {number} of a long list of things" for number in range(99))
+    assert query_of(f"{pasted} What is in line 21?") == "What is in line 21?" or (
+        query_of(f"{pasted}. What is in line 21?") == "What is in line 21?"
+    )
+    assert query_of(f"{pasted}\nWhat is in line 21?") == "What is in line 21?"
+    assert query_of(pasted) == ""

@@ -380,6 +380,32 @@ def test_a_file_that_cannot_be_used_is_put_aside_with_one_warning(tmp_path, capl
         file.close()
 
 
+def test_a_file_in_the_place_of_the_folder_is_put_aside(tmp_path):
+    (tmp_path / "index").write_text("mine")
+    file = open_words(tmp_path / "index", "test/4")
+    file.put([turn("n1", "apples")])
+    file.close()
+    assert (tmp_path / "index.broken").read_text() == "mine"
+
+
+def test_where_there_can_be_no_folder_that_is_a_sentence(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StoreError, match="search index cannot be kept in .*index") as refused:
+        open_words(tmp_path / "state" / "index", "test/4")
+    assert refused.value.remedy
+
+
+def test_a_folder_that_was_put_aside_does_not_stop_an_erasure(tmp_path):
+    folder = tmp_path / "index"
+    (folder / FILE / "inside").mkdir(parents=True)
+    file = open_words(folder, "test/4")
+    file.put([turn("n1", "apples")])
+    file.drop(["n1"])
+    file.erase()
+    assert (folder / f"{FILE}.broken" / "inside").is_dir()
+    file.close()
+
+
 def test_damage_found_while_reading_is_a_sentence_and_heals_at_the_next_start(
     tmp_path, monkeypatch
 ):

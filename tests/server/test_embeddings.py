@@ -207,3 +207,13 @@ async def test_the_route_takes_no_number_that_is_none(served):
             "/v1/embeddings", content=raw, headers={"content-type": "application/json"}
         )
     assert answer.status_code == 400
+
+
+async def test_a_server_that_lies_leaves_one_line_without_a_traceback(served, kernel, caplog):
+    kernel.embedder.error = RemoteError("The embedding server answers what cannot be used.")
+    async with served.http() as http:
+        for _ in range(3):
+            answer = await http.post("/v1/embeddings", json={"model": "numbers", "input": "a"})
+            assert answer.status_code == 502
+    [line] = [r for r in caplog.records if "answers what cannot be used" in r.message]
+    assert line.exc_info is None

@@ -75,6 +75,32 @@ async def test_half_a_surrogate_pair_is_no_text(http, place):
     is_error(answer, 400, "invalid_json")
 
 
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("pages/x", "'page' has not the right form. Such as p12.3."),
+        ("files/x", "'passage' has not the right form. Such as f1-2.3."),
+        ("forgetting?id=x", "'id' has not the right form. Such as m12 or p12.3."),
+        ("search?query=%20", "'query' is empty."),
+    ],
+)
+async def test_a_text_of_another_form_is_told_in_words(http, path, sentence):
+    answer = await http.get(f"/kernel/v1/memory/{path}")
+    assert is_error(answer, 400, "invalid_value")["message"] == sentence
+
+
+async def test_a_field_of_a_body_of_another_form_is_told_in_words(http):
+    answer = await http.post("/kernel/v1/memory/facts", json={"text": " "})
+    assert is_error(answer, 400, "invalid_value")["message"] == "'text' is empty."
+    answer = await http.post("/kernel/v1/mounts", json={"folder": "notes"})
+    told = is_error(answer, 400, "invalid_value")["message"]
+    assert told == "'folder' has not the right form. A path that begins with /."
+    tool = {"type": "function", "function": {"name": "no name"}}
+    body = {"model": "starter", "messages": [{"role": "user", "content": "x"}], "tools": [tool]}
+    told = is_error(await http.post(CHAT, json=body), 400, "invalid_value")["message"]
+    assert told == "'tools[0].function.name' must match the pattern ^[a-zA-Z0-9_-]{1,64}$."
+
+
 async def test_a_body_of_another_type(http):
     answer = await http.post(CHAT, content=b"model=starter", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 400
@@ -106,6 +132,7 @@ async def test_a_defect_is_a_500_without_its_traceback(http, kernel, monkeypatch
         (errors.EngineStopped("x"), 503),
         (errors.StoreFull("x"), 507),
         (errors.StoreError("x"), 500),
+        (errors.NotRemembered("x"), 400),
     ],
 )
 def test_the_kernel_s_errors_have_a_status_each(error, status):

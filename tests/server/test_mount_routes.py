@@ -22,3 +22,9 @@ async def test_a_past_conversation_is_taken_in(http, kernel):
         answer = await http.post("/kernel/v1/import", json={"messages": wrong})
         assert answer.status_code == 400
     assert len(kernel.stored) == 1
+
+
+async def test_a_passage_of_a_file_is_shown_with_its_place(http):
+    found = (await http.get("/kernel/v1/memory/files/f1-2.3")).json()
+    assert found["text"] == "The sea is calm." and found["place"] == "notes/sea.md, lines 1-2"
+    assert (await http.get("/kernel/v1/memory/files/f1-9.9")).status_code == 404

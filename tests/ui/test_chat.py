@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from fake_client import WINDOW, FakeKernel
@@ -258,6 +259,17 @@ async def test_the_list_of_chats_switches_between_them(kernel: FakeKernel, termi
         await t.pilot.press("enter")
         await t.sees("It is tall.")
         assert t.chat.pid == old.pid
+
+
+async def test_the_chat_used_last_stands_first_in_the_list(kernel: FakeKernel, terminal):
+    now = time.time()
+    used = kernel.add("Lighthouse", active=now)
+    kernel.add("Newer, and left alone", active=now - 7200)
+    async with terminal() as t:
+        await t.pilot.press("ctrl+o")
+        await t.sees("ready · 2 h")
+        await t.pilot.press("home", "enter")
+        await t.until(lambda: t.chat.pid == used.pid)
 
 
 async def test_a_chat_can_be_renamed_forked_and_ended_from_the_list(kernel: FakeKernel, terminal):

@@ -279,7 +279,7 @@ async def test_forgetting_says_first_exactly_what_goes(kernel, memory, terminal)
         await t.pilot.press("f")
         await over(t, Confirm)
         await t.pilot.press("y")
-        await t.told("Forgotten: 2 records of the journal emptied.")
+        await t.told("Forgotten: 2 texts gone from the disk.")
         await t.sees("Nothing is remembered yet.")
 
 
@@ -337,6 +337,7 @@ async def test_a_disk_is_asked_about_a_path_beside_the_screen_s_loop(
         await opened(t)
         await t.pilot.press("f3", "f3", "a")
         await over(t, AskPath)
+        assert t.app.screen.query_one(Input).value == ""  # a whole path can be typed or pasted
         t.app.screen.query_one(Input).value = "~nobody-of-that-name/notes"
         await t.pilot.press("enter")
         await t.sees("There is no home folder for ~nobody-of-that-name.")
@@ -369,8 +370,9 @@ async def test_the_page_table_shows_what_is_in_view_stored_and_brought_back(
         await opened(t)
         await t.pilot.press("f3")
         for text in (
-            f"1,265 of {WINDOW:,} tokens in the model's window",
+            f"1,265 of {WINDOW:,} tokens in the model's window, {WINDOW - 1265:,} free",
             "system prompt 120",
+            "framing 1,127",
             "brought back 12",
             "1 page fault · 5 pages brought back ahead, in 4",
             "2 pages in view, 1 only stored (18 characters)",

@@ -80,7 +80,7 @@ def load(file: Path) -> tuple[int, list[Entry]]:
         return max([int(data["next"]), *(entry.number + 1 for entry in entries)]), entries
     except FileNotFoundError:
         return 1, []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MountError(
             f"The list of mounts {file} can't be read ({error}).",
             remedy="Move it away and mount the folders again.",
