@@ -100,6 +100,9 @@ class Admission:
                     continue
                 if not self._make_room(sequence):
                     break
+                # First, so that what is restored takes their cells, and its tail follows it: cells
+                # in another order than the tokens' are summed in another order, too.
+                self._drop_clean(keep=self._match(sequence)[0])
                 self._place(sequence)
             except Exception as error:  # it must not take those beside it with it
                 log.exception("a sequence cannot be admitted")
@@ -342,16 +345,19 @@ class Admission:
         del self._idle[slot]
         self.cells.release(slot)
 
-    def _drop_clean(self) -> None:
+    def _drop_clean(self, keep: int = -1) -> None:
         """Let idle slots go that have a copy: they would slow the steps of who runs."""
         if not self._keeps_all:
-            for slot in [s for s in self._idle if self._clean(s)]:
+            for slot in [s for s in self._idle if s != keep and self._clean(s)]:
                 if self._count_idle() > self._resident:
                     self._swap_out(slot)
 
     def _clean(self, slot: int) -> bool:
-        """Whether the swap store has a copy of just this slot."""
-        return self.swap.holds(tuple(self.cells.tokens(slot)))
+        """Whether there is a copy of just this slot: in memory, or on disk if it must be there."""
+        tokens = tuple(self.cells.tokens(slot))
+        if self.swap.holds(tokens):
+            return True
+        return self.files is not None and not self.swap.budget and self.files.holds(tokens)
 
     def _worth_saving(self, slot: int) -> bool:
         long = self.cells.exclusive(slot) >= limits.SHARE_MIN

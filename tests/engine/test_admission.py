@@ -200,6 +200,24 @@ def test_at_rest_the_last_one_stays_with_a_copy_and_is_dropped_when_another_come
     assert house.admission.swapped_in == 1
 
 
+def test_what_has_a_copy_is_dropped_before_another_comes_back_into_its_cells():
+    house = House(resident=0)
+    away = house.fill(house.enter(text(1, 100)))
+    house.leave(away)
+    other = house.fill(house.enter(text(2, 120)))
+    house.leave(other)
+    while house.admission.settle():
+        pass
+    assert house.admission.cells.used == 120, "the last one stays, with a copy"
+    used: list[int] = []
+    restore = house.runtime.restore
+    house.runtime.restore = lambda slot, state: (
+        used.append(house.admission.cells.used) or restore(slot, state)
+    )
+    back = house.enter([*text(1, 100), 7, 8])
+    assert back.filled == 100 and used == [0], "its cells begin where the other's did"
+
+
 def test_where_no_copy_can_be_kept_rest_comes_all_the_same():
     house = House(resident=0, swap=0)
     house.leave(house.fill(house.enter(text(1, 100))))
@@ -341,6 +359,9 @@ class Disk:
 
     def __len__(self) -> int:
         return 0  # it has nothing to be read
+
+    def holds(self, tokens: tuple[int, ...]) -> bool:
+        return tokens in self.held
 
     def put(self, snapshot: Snapshot, *, seconds: float = 0.0) -> bool:
         if snapshot.tokens in self.held:
