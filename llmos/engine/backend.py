@@ -39,7 +39,7 @@ __all__ = [
 Logits: TypeAlias = npt.NDArray[np.float32]
 
 #: A slot's state, as bytes.
-State: TypeAlias = bytes | bytearray | memoryview
+State: TypeAlias = bytes | bytearray
 
 
 class Priority(IntEnum):

@@ -25,7 +25,6 @@ from llmos import limits
 from llmos.config import EngineConfig
 from llmos.engine.backend import Logits, ModelInfo, Run, SamplingParams, State
 from llmos.engine.llama_sampler import LlamaSampler
-from llmos.engine.swap import blank
 from llmos.errors import EngineError, ModelCorrupt, ModelMissing, ModelTooLarge
 from llmos.models import hardware
 
@@ -264,9 +263,9 @@ class LlamaRuntime:
     def length(self, slot: int) -> int:
         return int(C.llama_memory_seq_pos_max(self._memory, slot)) + 1
 
-    def save(self, slot: int) -> memoryview:
+    def save(self, slot: int) -> bytearray:
         size = C.llama_state_seq_get_size(self._context, slot)
-        state = blank(size)
+        state = bytearray(size)
         buffer = (ctypes.c_uint8 * size).from_buffer(state)
         written = C.llama_state_seq_get_data(self._context, buffer, size, slot)
         del buffer

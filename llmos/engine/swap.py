@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from llmos.engine.backend import State
 from llmos.engine.cells import common_prefix
 
-__all__ = ["Snapshot", "SwapStore", "blank"]
+__all__ = ["Snapshot", "SwapStore"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,15 +26,6 @@ class Snapshot:
     tokens: tuple[int, ...]
     state: State
     fingerprint: str
-
-
-def blank(size: int) -> memoryview:
-    """Memory for a state that is about to be written.
-
-    Not from NumPy, which asks for huge pages: on a machine whose memory is in pieces the first one
-    took 300 ms, against 100 for a plain one of 94 MB.
-    """
-    return memoryview(bytearray(size))
 
 
 class SwapStore:

@@ -32,7 +32,7 @@ from typing import Any, BinaryIO
 from llmos import limits, paths
 from llmos.engine.backend import State
 from llmos.engine.cells import common_prefix
-from llmos.engine.swap import Snapshot, blank
+from llmos.engine.swap import Snapshot
 
 __all__ = ["SUFFIX", "SwapFiles", "unsound"]
 
@@ -276,7 +276,7 @@ class SwapFiles:
         try:
             with entry.path.open("rb") as file:
                 header, held = _begin(file)
-                state = blank(header["state"])
+                state = bytearray(header["state"])
                 complete = file.readinto(state) == len(state) and not file.read(1)
             sound = complete and header["crc32"] == _checksum(held, state)
             same = held == array("i", tokens).tobytes()

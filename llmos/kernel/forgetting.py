@@ -92,7 +92,7 @@ class Forgetting:
         """Remove a fact or a page for good, with everything that says the same to the letter.
 
         Text, words, vectors, and what was derived of them go from the disk. The caller sees to
-        windows and snapshots, and says then that it is ``forgotten``; where a kill comes before
+        windows and snapshots, and says then that it is ``done``; where a kill comes before
         that, the next start finds its name in ``doomed`` and this finishes what was begun.
 
         Returns:

@@ -221,7 +221,7 @@ class Keeper:
 
     async def at_rest(self) -> None:
         """Wait until what is being taken away is."""
-        while self._task is not None and not self._task.done():
+        while self._task is not None and self.taking:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:

@@ -85,7 +85,6 @@ class Facts:
         self._journal = journal
         self._facts: dict[str, Fact] = {}
         self._into: dict[str, str] = {}  # what was merged, and into which
-        self._merged_at = 0  # the place of the last merging's record
         self._home = 0
 
     def load(self) -> None:
@@ -222,8 +221,8 @@ class Facts:
                 raise StoreError("A memory cannot be merged into itself.")
             sources = (*less.records.values(), *more.records.values())
             label = Label(max(less.label.origin, more.label.origin), sources)
-            await self._change("merge", less.id, (0, 0), label, into=more.id)
-            return self._merged_at
+            record, _ = await self._write("merge", less.id, (0, 0), label, into=more.id)
+            return record.stored.seq
 
     async def home(self) -> int:
         """The process that keeps what was said in none. It has ended as soon as it began."""
@@ -266,6 +265,12 @@ class Facts:
     async def _change(
         self, op: str, id: str, place: tuple[int, int], label: Label | None, **given: str
     ) -> Fact:
+        return (await self._write(op, id, place, label, **given))[1]
+
+    async def _write(
+        self, op: str, id: str, place: tuple[int, int], label: Label | None, **given: str
+    ) -> tuple[Record, Fact]:
+        """Journal a change; returns the record of it, and the fact as it is now."""
         content = json.dumps({"op": op, "id": id, **given}, ensure_ascii=False)
         label = label or Label(Origin.USER)
         pid, turn = place
@@ -273,11 +278,15 @@ class Facts:
         # What is in the journal is known, even if nobody waits for it any more.
         return await whole(self._keep(where, Message(Kind.MEMORY, content), turn, label))
 
-    async def _keep(self, pid: int, message: Message, turn: int, label: Label) -> Fact:
-        stored = await self._journal.append(pid, message, turn=turn, label=label)
-        made = self._take(Record(pid, stored, label))
+    async def _keep(
+        self, pid: int, message: Message, turn: int, label: Label
+    ) -> tuple[Record, Fact]:
+        record = Record(
+            pid, await self._journal.append(pid, message, turn=turn, label=label), label
+        )
+        made = self._take(record)
         assert made is not None
-        return made
+        return record, made
 
     def _take(self, record: Record) -> Fact | None:
         """Add a change up; None for one that makes no sense (it was erased, or names what was)."""
@@ -312,7 +321,7 @@ class Facts:
                     said=tuple(dict.fromkeys((*old.said, *said))),
                 )
             elif op == "merge":
-                return self._merge(old, str(data["into"]), stored.seq)
+                return self._merge(old, str(data["into"]))
             else:
                 fact = replace(old, pinned=op == "pin", records=made)
         except (ValueError, KeyError, TypeError):
@@ -320,13 +329,12 @@ class Facts:
         self._facts[id] = fact
         return fact
 
-    def _merge(self, less: Fact, into: str, seq: int) -> Fact | None:
+    def _merge(self, less: Fact, into: str) -> Fact | None:
         more = self._facts.get(self._now(into))
         if more is None or more is less:
             return None
         del self._facts[less.id]
         self._into[less.id] = more.id
-        self._merged_at = seq
         fact = replace(
             more,
             pinned=more.pinned or less.pinned,

@@ -302,12 +302,12 @@ class Index:
             return None
         try:
             rows = await asyncio.to_thread(self._embedder.embed, list(texts))
-        except Exception as error:  # whoever asks can do without
+        except Exception as error:  # a search by words is better than none
             self._failed = _sentence(error)
-            log.warning("the embedder failed: %s", error)
+            log.warning("the embedder failed, and what asked it goes by words alone: %s", error)
             return None
         self._failed = ""
-        return rows
+        return np.asarray(rows, np.float32)
 
     def _by_words(self, file: Words, terms: Sequence[str], scope: Scope) -> lists.Ranked:
         with file.reading() as db:
@@ -353,18 +353,8 @@ class Index:
 
     async def _vector(self, query: str) -> _Vector | None:
         """The query's vector; None without an embedder that works."""
-        if self._embedder is None:
-            return None
-        text = query[: limits.INDEX_QUERY_CHARS]
-        try:
-            rows = await asyncio.to_thread(self._embedder.embed, [text])
-        except Exception as error:  # a search by words is better than none
-            self._failed = _sentence(error)
-            log.warning("the embedder failed; this search goes by words alone: %s", error)
-            return None
-        self._failed = ""
-        vector = np.asarray(rows[0], np.float32)
-        return vector if np.isfinite(vector).all() else None
+        rows = await self.vectors([query[: limits.INDEX_QUERY_CHARS]])
+        return rows[0] if rows is not None and np.isfinite(rows[0]).all() else None
 
     # --- vectors, in the background ---------------------------------------------------------
 
