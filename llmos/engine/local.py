@@ -155,7 +155,7 @@ class LocalBackend:
         self._known.clear()
         self._known_tokens = 0
         await asyncio.to_thread(self.engine.forget)
-        if self._known_file is not None:
+        if self._known_file is not None and not self._known_file.is_dir():  # a folder is not ours
             self._known_file.unlink(missing_ok=True)
 
     def stats(self) -> dict[str, Any]:

@@ -116,6 +116,8 @@ class Agent:
         try:
             await self._transcript.open(process, message.turn)
             await self._transcript.begin(process, message)
+            self._plan(process)  # beside the search: each asks the embedder
+            await self._transcript.bring_back(process, message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
             async with asyncio.timeout(seconds) as clock:
@@ -146,6 +148,9 @@ class Agent:
     ) -> str:
         """Keep what a turn leaves behind, and tell of its end whatever becomes of that."""
         process = turn.process
+        if process.planning is not None:
+            process.planning.cancel()  # where the turn's time is up; a thread ends when it is done
+            process.planning = None
         try:
             if turn.reply.text:  # cut short: keep what the person saw
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
@@ -188,7 +193,7 @@ class Agent:
     async def _rounds(self, turn: Turn) -> None:
         process = turn.process
         rows = self._calls.rows()
-        steps = await self._plan(process, rows) if self._guide else None
+        steps = await self._planned(process) if self._guide else None
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()
             if steps is not None:
@@ -211,12 +216,16 @@ class Agent:
             return self._guide.shown(shown), ()
         return self._format.adapt(shown, [row.function_schema for row in self._calls.rows()])
 
-    async def _plan(self, process: Process, rows: Sequence[Syscall]) -> Steps | None:
+    def _plan(self, process: Process) -> None:
+        """Have the guide, where there is one, think about what the turn is to do."""
+        if self._guide is not None:
+            assert process.window is not None
+            plan = self._guide.plan(process.window.conversation(), self._calls.rows())
+            process.planning = asyncio.ensure_future(plan)
+
+    async def _planned(self, process: Process) -> Steps | None:
         """What the guide has in mind; None leaves the turn to the model, where the guide failed."""
-        assert self._guide is not None
-        assert process.window is not None
-        said = process.window.conversation()
-        process.planning = asyncio.ensure_future(self._guide.plan(said, rows))
+        assert process.planning is not None
         try:
             await asyncio.wait({process.planning})
             if process.interrupted:
@@ -228,9 +237,6 @@ class Agent:
                 raise
             log.exception("the guide failed: the model is left to itself")
             return None
-        finally:
-            process.planning.cancel()  # where the turn's time is up; a thread ends when it is done
-            process.planning = None
 
     async def _free(self, turn: Turn, rows: Sequence[Syscall]) -> None:
         """A reply in which the model itself decides about calls."""

@@ -128,11 +128,14 @@ class Transcript:
                 del self._open[pid]
 
     async def begin(self, process: Process, message: StoredMessage) -> None:
-        """Show the model a message that is in the journal already, and what belongs to it."""
+        """Show the model a message that is in the journal already."""
         await self._begin_anew(process, message)
         if self._memory is not None:
             await self._tell_core(process, message.turn, self._memory.facts)
         await self._show(process, Record(process.pid, message, Label(Origin.USER)))
+
+    async def bring_back(self, process: Process, message: StoredMessage) -> None:
+        """Show the model what belongs to a message that it was shown, of what is out of view."""
         if self._memory is None:
             return
         await self._fit(process, message.message.content)  # first: only what left can come back

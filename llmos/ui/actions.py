@@ -23,7 +23,7 @@ from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
 from llmos.ui.dialogs import Choose, Confirm, Help, Prompt
 from llmos.ui.memory import MemoryScreen
-from llmos.ui.processes import ProcessPanel
+from llmos.ui.processes import ProcessPanel, by_use
 from llmos.ui.status import StatusLine
 from llmos.ui.text import one_line, visible
 
@@ -183,7 +183,7 @@ class ChatActions(AskingScreen[None]):
     async def action_resume(self) -> None:
         processes = await self._ask(lambda client: client.processes())
         if processes:
-            self.open(processes[0].pid)
+            self.open(by_use(processes)[0].pid)
         elif processes is not None:
             self.notify("There is no chat yet.")
 

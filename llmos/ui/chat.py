@@ -38,7 +38,7 @@ from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
 from llmos.ui.link import ClientFactory, KernelLink, LinkState
 from llmos.ui.memory import MemoryScreen
-from llmos.ui.processes import ProcessPanel
+from llmos.ui.processes import ProcessPanel, by_use
 from llmos.ui.status import RateMeter, StatusLine
 from llmos.ui.text import one_line, visible
 from llmos.ui.welcome import Starter, Welcome
@@ -122,7 +122,7 @@ class ChatScreen(ChatActions):
         self.status.model, window, hint = _describe(status)
         self.query_one(Welcome).hint = hint
         if not self.pid:
-            processes = await client.processes()
+            processes = by_use(await client.processes())
             self.query_one(Welcome).offer(processes[0] if processes else None)
             if self._resume and processes:
                 self.call_later(self.open, processes[0].pid)

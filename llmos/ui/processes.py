@@ -6,6 +6,7 @@ Shows the list it is given and posts what the person wants; the screen does it.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,7 +21,7 @@ from textual.widgets.option_list import Option
 from llmos.events import ProcessInfo
 from llmos.ui.text import MUTED, age, one_line
 
-__all__ = ["ProcessPanel"]
+__all__ = ["ProcessPanel", "by_use"]
 
 WIDTH = 33  # cells inside the panel, before it was laid out for the first time
 Wish = Literal["open", "rename", "fork", "kill", "close"]
@@ -31,6 +32,11 @@ _SIGNS = {
     "stopped": ("■", "$text-warning"),
     "ended": ("○", MUTED),
 }
+
+
+def by_use(processes: Iterable[ProcessInfo]) -> list[ProcessInfo]:
+    """The one used last first."""
+    return sorted(processes, key=lambda info: (-(info.active or info.created), -info.pid))
 
 
 class ProcessPanel(Vertical):
@@ -71,7 +77,7 @@ class ProcessPanel(Vertical):
         rows = self.query_one("#panel-list", OptionList)
         chosen = self.pid if current == self._current and self.pid else current
         self._current = current
-        processes = sorted(processes, key=lambda info: (-(info.active or info.created), -info.pid))
+        processes = by_use(processes)
         self._known = processes
         now = time.time()
         rows.clear_options()

@@ -339,6 +339,48 @@ async def test_an_interrupt_while_the_guide_plans_ends_the_turn_at_once(home: Pa
         assert (await turn(kernel, pid, "Go on"))[1].reason != "interrupted"
 
 
+async def test_the_guide_plans_while_memory_is_searched(home: Path):
+    planned, searched = asyncio.Event(), asyncio.Event()
+
+    async def plan(_history, _rows):
+        planned.set()
+        await searched.wait()
+        raise RuntimeError("no embedder")
+
+    async def search(_process, _message):
+        await planned.wait()
+        searched.set()
+
+    async with kernel_on(home) as kernel:
+        kernel._agent._guide = Planning(plan)
+        kernel._transcript.bring_back = search
+        pid = (await kernel.create()).pid
+        assert (await turn(kernel, pid, "Hello"))[1].reason == "stop"
+
+
+async def test_a_turn_that_cannot_begin_ends_the_guides_plan_too(home: Path):
+    planned, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def plan(_history, _rows):
+        planned.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def full(_process, _message):
+        await planned.wait()
+        raise StoreFull("The disk is full.")
+
+    async with kernel_on(home) as kernel:
+        kernel._agent._guide = Planning(plan)
+        kernel._transcript.bring_back = full
+        pid = (await kernel.create()).pid
+        assert (await turn(kernel, pid, "Hello"))[1].error == "The disk is full."
+        await cancelled.wait()
+        assert kernel.table[pid].planning is None
+
+
 async def test_an_interrupt_while_a_turn_finishes_leaves_the_next_one_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -199,7 +199,8 @@ async def test_a_turn_that_is_taken_up_again_shows_its_notes_once(started):
         process.stop()
         await kernel.send(pid, "What is the password of the archive?")
         await kernel._transcript.open(process, process.turns)
-        await kernel._transcript.begin(process, process.mailbox[0])  # and here it is killed
+        await kernel._transcript.begin(process, process.mailbox[0])
+        await kernel._transcript.bring_back(process, process.mailbox[0])  # and here it is killed
         kinds = [r.stored.message.role for r in kernel.journal.records(pid)]
         assert kinds[-1] == Kind.RECALLED
         assert kinds.count(Kind.NOTE) == 1

@@ -318,6 +318,17 @@ async def test_the_last_chat_can_be_gone_on_with(kernel: FakeKernel, terminal):
         assert t.chat.pid == last.pid
 
 
+async def test_the_last_chat_is_the_one_used_last(kernel: FakeKernel, terminal):
+    used = kernel.add("Begun first, used last", active=time.time() + 60)
+    kernel.add("Begun last")
+    async with terminal(resume=True) as t:
+        await t.until(lambda: t.chat.pid == used.pid)
+        await t.pilot.press("ctrl+n")
+        await t.until(lambda: t.chat.pid == 0)
+        await t.chat.run_action("resume")
+        await t.until(lambda: t.chat.pid == used.pid)
+
+
 async def test_a_chat_that_does_not_exist_says_so(terminal):
     async with terminal(pid=99, wait=False) as t:
         await t.until(lambda: t.chat.pid == 0)

@@ -11,11 +11,16 @@ A person who comes back has read what the other conversation said, so a second p
 return; what the kernel does at rest (copying cells to RAM and to disk) is done by then.
 
 After a restart the kernel has answered one question in another process before.
+
+Whether it goes on as it would is asked once more each time, as the first thing after another such
+return: the same question, put to the conversation while it had never left.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -137,7 +142,7 @@ class _Visit:
         return (await self._in_fork(kernel.client, next(self._remarks))).first_s
 
     async def same(self, kernel: PrivateKernel) -> bool:
-        """Whether the answer is the uninterrupted one."""
+        """Whether the answer on coming back is the uninterrupted one."""
         return (await self._in_fork(kernel.client, QUESTION)).text == self.uninterrupted
 
     async def _in_fork(self, client: Client, text: str) -> Reply:
@@ -148,6 +153,15 @@ class _Visit:
             await client.kill(fork.pid)
 
 
+@asynccontextmanager
+async def _fetched(kernel: PrivateKernel, counter: str) -> AsyncIterator[None]:
+    """See that what happens inside brings a conversation back, or there is nothing to measure."""
+    before = (await kernel.engine())[counter]
+    yield
+    if (await kernel.engine())[counter] == before:
+        raise KernelError(f"The conversation never left the window ({counter} stayed {before}).")
+
+
 async def _ram_and_restart(
     bench: MemoryBench, times: dict[str, list[Returned]], identical: dict[str, list[bool]]
 ) -> None:
@@ -156,19 +170,19 @@ async def _ram_and_restart(
         await visit.build(kernel)
     for _ in range(bench.pairs):
         async with visit.kernel() as (kernel, _):
-            read = (await kernel.engine())["snapshots_read"]
-            restart = await visit.back(kernel)
-            if (await kernel.engine())["snapshots_read"] == read:
-                raise KernelError("After a restart nothing was read from disk.")
-            identical["restart"].append(await visit.same(kernel))
+            async with _fetched(kernel, "snapshots_read"):
+                restart = await visit.back(kernel)
             cold = await visit.cold(kernel)
-            swapped = (await kernel.engine())["swapped_in"]
-            ram = await visit.back(kernel)
-            if (await kernel.engine())["swapped_in"] == swapped:
-                raise KernelError("The conversation was never swapped out.")
-            identical["ram"].append(await visit.same(kernel))
+            async with _fetched(kernel, "swapped_in"):
+                ram = await visit.back(kernel)
         times["restart"].append(Returned(restart, cold))
         times["ram"].append(Returned(ram, cold))
+        async with visit.kernel() as (kernel, _):
+            async with _fetched(kernel, "snapshots_read"):
+                identical["restart"].append(await visit.same(kernel))
+            await visit.cold(kernel)
+            async with _fetched(kernel, "swapped_in"):
+                identical["ram"].append(await visit.same(kernel))
 
 
 async def _disk(
@@ -179,9 +193,9 @@ async def _disk(
         await visit.build(kernel)
         for _ in range(bench.pairs):
             cold = await visit.cold(kernel)
-            read = (await kernel.engine())["snapshots_read"]
-            back = await visit.back(kernel)
-            if (await kernel.engine())["snapshots_read"] == read:
-                raise KernelError("The conversation was never read from disk.")
-            identical["disk"].append(await visit.same(kernel))
+            async with _fetched(kernel, "snapshots_read"):
+                back = await visit.back(kernel)
             times["disk"].append(Returned(back, cold))
+            await visit.cold(kernel)
+            async with _fetched(kernel, "snapshots_read"):
+                identical["disk"].append(await visit.same(kernel))
