@@ -10,14 +10,14 @@ Knows sizes and worth; not what stands for what left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from llmos import limits
 from llmos.memory.pages import Kind, Turn
 from llmos.memory.view import Held
 
-__all__ = ["Unit", "cheapest", "squeezed", "trimmed"]
+__all__ = ["Unit", "cheapest", "filled", "squeezed", "trimmed"]
 
 
 @dataclass(slots=True)
@@ -137,3 +137,42 @@ def squeezed(turn: Sequence[Held], excess: int, count: Callable[[str], int]) -> 
         out += [id for id in held.ids() if id in gone]
         left -= count(held.text({p.part for p in held.pages if p.id not in gone} & held.shown))
     return tuple(out)
+
+
+def filled(
+    here: Sequence[Held],
+    least: Mapping[int, Set[int]],
+    most: Mapping[int, Set[int]],
+    count: Callable[[str], int],
+    room: int,
+) -> dict[int, set[int]] | None:
+    """The parts of a long turn to show: the least, and of the most what there is room for.
+
+    Args:
+        here: The turn's records.
+        least / most: The parts of each, by ``id`` of the record.
+        count: Tokens of a text.
+        room: Tokens that all of it may have.
+
+    Returns:
+        By ``id`` of the record; None where there is too little room for the least.
+    """
+
+    def size() -> int:
+        return sum(count(held.text(parts[id(held)])) for held in here)
+
+    parts = {id(held): set(most[id(held)]) for held in here}
+    if size() <= room:
+        return parts
+    parts = {id(held): set(least[id(held)]) for held in here}
+    if (used := size()) > room:
+        return None
+    for held in here:
+        mine = parts[id(held)]
+        before = count(held.text(mine))
+        for part in sorted(most[id(held)] - mine):
+            after = count(held.text(mine | {part}))
+            if used + after - before <= room:
+                mine.add(part)
+                used, before = used + after - before, after
+    return parts

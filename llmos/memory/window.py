@@ -22,7 +22,7 @@ from llmos import limits
 from llmos.events import Message
 from llmos.labels import Origin
 from llmos.memory.derived import Segment, Summary, segments
-from llmos.memory.leaving import Unit, cheapest, squeezed, trimmed
+from llmos.memory.leaving import Unit, cheapest, filled, squeezed, trimmed
 from llmos.memory.pages import (
     APART,
     CONVERSATION,
@@ -318,7 +318,8 @@ class Window:
     ) -> Change | None:
         """Have pages of one turn in view, and the turn with them, to stay there.
 
-        A turn that is too long comes with these pages and the first of each of its records.
+        Of a turn that is too long there are these pages, the first of each of its records, and as
+        much as there is room for of what would be in view without the pin.
 
         Args:
             ids: Of pages of what was said.
@@ -338,16 +339,15 @@ class Window:
         here = [held for held in said if held.turn in turns]
         whole = {id(h): kept[id(h)] | (h.shown if h.turn in seen else h.parts) for h in here}
         least = {id(h): kept[id(h)] or {1} for h in here}
-        for parts in (whole, least):
-            if sum(count(held.text(parts[id(held)])) for held in here) > room:
-                continue
-            evicted = [i for held in here for i in held.ids(held.shown - parts[id(held)])]
-            returned = tuple(i for held in here for i in held.ids(parts[id(held)] - held.shown))
-            if turns <= seen:
-                return replace(self.without(evicted), returned=returned)
-            built = self._built(evicted, self._absent() - turns, core, core_sources)
-            return replace(built, returned=returned)
-        return None
+        parts = filled(here, least, whole, count, room)
+        if parts is None:
+            return None
+        evicted = [i for held in here for i in held.ids(held.shown - parts[id(held)])]
+        returned = tuple(i for held in here for i in held.ids(parts[id(held)] - held.shown))
+        if turns <= seen:
+            return replace(self.without(evicted), returned=returned)
+        built = self._built(evicted, self._absent() - turns, core, core_sources)
+        return replace(built, returned=returned)
 
     def rebuilt(self, core: str = "", core_sources: Sequence[str] = ()) -> Change:
         """The front as it would be built now, nothing else leaving."""
