@@ -544,6 +544,8 @@ class Engine:
             self._commands.get()()
         stopped = EngineStopped("The engine has stopped.")
         for s in [*self.admission.running, *self.admission.waiting]:
+            if self._failure is None:
+                self.admission.retire(s)  # what was computed of it can be written to disk
             s.finish("error", stopped)
         self.admission.running.clear()
         self.admission.waiting.clear()

@@ -142,9 +142,15 @@ class Transcript:
         found = await self._belonging(process, message.message.content)
         if found is not None:
             self._memory.recall.counts.prefetch(process.pid, found.pages)
-            await self.keep(process, message.turn, found.message, label=found.label)
+            kept = await self.keep(process, message.turn, found.message, label=found.label)
             self._publish(
-                Recalled(pid=process.pid, turn=message.turn, pages=found.pages, places=found.places)
+                Recalled(
+                    pid=process.pid,
+                    seq=kept.seq,
+                    turn=message.turn,
+                    pages=found.pages,
+                    places=found.places,
+                )
             )
 
     async def _begin_anew(self, process: Process, message: StoredMessage) -> None:
@@ -175,11 +181,9 @@ class Transcript:
 
         Now, since what is in view is not brought back; it must not leave later in this turn.
         """
-        size = self._backend.info.window
-        spare = int(size * limits.PREFETCH_SHARE)
-        known = process.context_tokens or size  # nobody has counted what was imported
-        if known + spare + len(text.encode()) > self._room:  # there is no token without a byte
-            await self.prompt(process, self.shape, spare=spare)
+        known = process.context_tokens or self._room  # nobody has counted what was imported
+        if known + self._spare + len(text.encode()) > self._room:  # no token is without a byte
+            await self.prompt(process, self.shape, spare=self._spare)
 
     async def _belonging(self, process: Process, text: str) -> Brought | None:
         """What of everything out of view belongs to a person's words."""
@@ -333,10 +337,16 @@ class Transcript:
         size = self._backend.info.window
         return size - min(self._config.reply_tokens, int(size * limits.REPLY_SHARE))
 
+    @property
+    def _spare(self) -> int:
+        """Tokens that may be brought back for a turn."""
+        return int(self._backend.info.window * limits.PREFETCH_SHARE)
+
     async def rest(self, process: Process) -> None:
         """Between two turns: make room while nobody waits, and have the new front computed."""
         size = self._backend.info.window
-        if process.context_tokens <= size * limits.REST_SHARE:
+        next_turn = self._spare + int(size * limits.NEXT_SHARE)  # or that would have to make room
+        if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
             return
         window = self._window(process)
         try:
@@ -431,16 +441,18 @@ class Transcript:
         self, process: Process, turn: int, change: Change, labels: Sequence[Label]
     ) -> None:
         """Keep a change of the window, then make it."""
-        await self._journal_change(process, turn, change, labels)
+        kept = await self._journal_change(process, turn, change, labels)
         self._window(process).apply(change)
-        self._publish(WindowChanged(pid=process.pid, turn=turn, evicted=change.evicted))
+        self._publish(
+            WindowChanged(pid=process.pid, seq=kept.seq, turn=turn, evicted=change.evicted)
+        )
 
     async def _journal_change(
         self, process: Process, turn: int, change: Change, labels: Sequence[Label]
-    ) -> None:
+    ) -> StoredMessage:
         label = Label(join(*labels).origin if labels else Origin.SYSTEM, change.sources)
         message = change.message()
-        await self._journal.append(process.pid, message, turn=turn, label=label, id=new_id())
+        return await self._journal.append(process.pid, message, turn=turn, label=label, id=new_id())
 
     def _window(self, process: Process) -> Window:
         assert process.window is not None, "the window is opened before it is used"

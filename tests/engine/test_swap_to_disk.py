@@ -84,6 +84,26 @@ def test_all_that_memory_holds_is_written_when_the_engine_ends_however_little_ma
     engine.close()
 
 
+def test_what_was_computed_of_a_reply_that_the_engines_end_cuts_is_written_too(tmp_path):
+    engine = started(scripted, tmp_path)
+    chunks: queue.Queue = queue.Queue()
+
+    def stop_at_the_first_words(_sequence, chunk) -> None:
+        chunks.put(chunk)
+        engine.stop()
+
+    params = SamplingParams(max_tokens=1300, ignore_end=True)
+    engine.submit(LONG, params, stop_at_the_first_words)
+    while not (chunk := chunks.get(timeout=60)).finish:
+        pass
+    assert chunk.finish == "error"
+    engine.close()
+    engine = started(scripted, tmp_path)
+    _, sequence = asked(engine, [*LONG, 7])
+    assert sequence.cached_tokens == 600
+    engine.close()
+
+
 def test_a_sequence_cancelled_while_it_waits_for_the_disk_ends(tmp_path):
     engine = started(scripted, tmp_path)
     asked(engine, LONG)
