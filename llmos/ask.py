@@ -18,9 +18,12 @@ from llmos.events import (
     CallStarted,
     Event,
     ProcessChanged,
+    Recalled,
     ReplyDelta,
     ReplyFinished,
     TurnFinished,
+    TurnStarted,
+    WindowChanged,
 )
 from llmos.visible import visible
 
@@ -32,6 +35,11 @@ _CUT = {
     "interrupted": "The answer was cut short by somebody else.",
     "budget": "The answer was cut short: the process has used up its budget.",
 }
+_TOO_LONG = (
+    "The message is too long for the model's window: the answer was given with only its beginning"
+    " and its end in view. The rest is stored."
+)
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 async def ask(
@@ -40,7 +48,8 @@ async def ask(
     """Ask ``text`` and print the answer as it comes.
 
     Args:
-        as_json: Print one JSON object with answer, calls and usage at the end instead.
+        as_json: Print one JSON object with answer, calls, what was brought back from memory, and
+            usage at the end instead.
         pid: The process to ask in; a new one, ended afterwards unless ``keep``, where 0.
         system: What a new process is told it is.
 
@@ -56,7 +65,7 @@ async def ask(
     _end_cleanly_on_signals()
     async with await Client.connect() as client:
         asked = pid or (await client.create(system=system)).pid
-        answer, calls = "", []
+        heard = _Heard()
         try:
             async with client.subscribe(asked) as events:
                 message = await client.send(asked, text)
@@ -68,10 +77,7 @@ async def ask(
                         turn = event.turn  # type: ignore[attr-defined]
                     if getattr(event, "turn", -2) != turn:
                         continue
-                    if isinstance(event, ReplyDelta):
-                        answer += event.text
-                    if isinstance(event, CallFinished):
-                        calls.append(event)
+                    heard.take(event)
                     printer.show(event)
                     if isinstance(event, TurnFinished):
                         break
@@ -80,7 +86,7 @@ async def ask(
                 with contextlib.suppress(LlmosError):  # a kernel that is gone keeps nothing running
                     await client.kill(asked)
     assert isinstance(event, TurnFinished)
-    printer.end(answer, calls, event)
+    printer.end(heard, event)
     return 0 if event.reason == "stop" else 1
 
 
@@ -92,8 +98,34 @@ def _end_cleanly_on_signals() -> None:
         loop.add_signal_handler(number, task.cancel)
 
 
+class _Heard:
+    """What is told of a turn as a whole."""
+
+    def __init__(self) -> None:
+        self.answer = ""
+        self.calls: list[CallFinished] = []
+        self.recalled: list[tuple[str, str]] = []  # page and place
+        self.cut = False  # of the message, only its beginning and its end are in view
+        self._pages = ""  # how the ids of the message's own pages begin
+
+    def take(self, event: Event) -> None:
+        """Another event of the turn."""
+        match event:
+            case TurnStarted():
+                self._pages = f"p{event.seq}."
+            case WindowChanged() if event.evicted:
+                own = (page.startswith(self._pages) for page in event.evicted)
+                self.cut = self.cut or any(own)
+            case Recalled():
+                self.recalled += zip(event.pages, event.places, strict=False)
+            case ReplyDelta():
+                self.answer += event.text
+            case CallFinished():
+                self.calls.append(event)
+
+
 class _Printer:
-    """Writes to standard output what a person or a program reads.
+    """Writes the answer to standard output, and to standard error what else there is to know.
 
     A program gets the text as it is; on a terminal nothing in it can act.
     """
@@ -121,13 +153,20 @@ class _Printer:
             line = f"[{event.call.name} {arguments}]"
             print(visible(line), file=sys.stderr, flush=True)
 
-    def end(self, answer: str, calls: list[CallFinished], last: TurnFinished) -> None:
+    def end(self, heard: _Heard, last: TurnFinished) -> None:
         """Show what there is to show at the end."""
         if self._json:
-            summary = _summary(answer, calls, last)
+            summary = _summary(heard, last)
             print(json.dumps(summary, ensure_ascii=self._terminal), flush=True)
+        else:
+            print(flush=True)
+        if heard.cut:
+            print(f"llmos: {_TOO_LONG}", file=sys.stderr)
+        if self._json:
             return
-        print(flush=True)
+        for place in dict.fromkeys(place for _, place in heard.recalled):
+            line = f"↩ from {visible(place)}"
+            print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
         if told := last.error or _CUT.get(last.reason, ""):
             print(f"llmos: {visible(told)}", file=sys.stderr)
 
@@ -135,9 +174,9 @@ class _Printer:
         return visible(text) if self._terminal else text
 
 
-def _summary(answer: str, calls: list[CallFinished], last: TurnFinished) -> dict[str, Any]:
+def _summary(heard: _Heard, last: TurnFinished) -> dict[str, Any]:
     return {
-        "answer": answer,
+        "answer": heard.answer,
         "calls": [
             {
                 "name": c.call.name,
@@ -146,8 +185,9 @@ def _summary(answer: str, calls: list[CallFinished], last: TurnFinished) -> dict
                 "error": c.error,
                 "seconds": round(c.seconds, 4),
             }
-            for c in calls
+            for c in heard.calls
         ],
+        "recalled": [{"page": page, "place": place} for page, place in heard.recalled],
         "reason": last.reason,
         "error": last.error or _CUT.get(last.reason, ""),
         "usage": dataclasses.asdict(last.usage),

@@ -132,7 +132,9 @@ def _pids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[A
     async def read() -> list[CompletionItem]:
         async with await Client.connect(start=False) as client:
             rows = await client.processes()
-        titles = {str(row.pid): visible(" ".join(row.title.split())) for row in rows}
+        titles = {
+            str(row.pid): visible(" ".join(row.title.split())) or "(untitled)" for row in rows
+        }
         return [
             CompletionItem(pid, help=title)
             for pid, title in titles.items()

@@ -23,8 +23,23 @@ from pathlib import Path
 from typing import Any
 
 from llmos import errors, limits, paths
-from llmos.errors import KernelError, KernelRunning, KernelUnreachable, LlmosError
-from llmos.events import EVENTS, Event, ProcessInfo, StoredMessage, from_json, message_from_json
+from llmos.errors import (
+    KernelError,
+    KernelRunning,
+    KernelStopped,
+    KernelUnreachable,
+    LlmosError,
+)
+from llmos.events import (
+    EVENTS,
+    Event,
+    ProcessInfo,
+    Recalled,
+    StoredMessage,
+    WindowChanged,
+    from_json,
+    message_from_json,
+)
 from llmos.lean import httpx
 
 __all__ = ["Client"]
@@ -32,6 +47,7 @@ __all__ = ["Client"]
 ANSWER_SECONDS = limits.ANSWER_SECONDS
 _POLL_SECONDS = 0.02
 _RETRY_SECONDS = 0.5  # while another kernel starts or stops
+_STOPPED = 1001  # how a WebSocket is closed when somebody stops the kernel
 
 
 class Client:
@@ -203,10 +219,18 @@ class Client:
         rows = await self._call(
             "GET", f"/kernel/v1/processes/{pid}/messages", params={"after": after}
         )
-        return [
-            StoredMessage(**_known(StoredMessage, row, message=message_from_json(row["message"])))
-            for row in rows["messages"]
-        ]
+        return [_stored(row) for row in rows["messages"]]
+
+    async def history(
+        self, pid: int, *, after: int = 0
+    ) -> list[StoredMessage | Recalled | WindowChanged]:
+        """As ``messages``, with what was brought back and what left the window in their places."""
+        params = {"after": after, "notes": True}
+        rows = await self._call("GET", f"/kernel/v1/processes/{pid}/messages", params=params)
+        told = (from_json(row) for row in rows.get("notes", ()) if row.get("type") in EVENTS)
+        notes = [note for note in told if isinstance(note, Recalled | WindowChanged)]
+        stored = [_stored(row) for row in rows["messages"]]
+        return sorted([*stored, *notes], key=lambda entry: entry.seq)
 
     # --- memory -----------------------------------------------------------------------------
 
@@ -244,9 +268,13 @@ class Client:
         body = {name: value for name, value in given.items() if value is not None}
         return await self._call("PATCH", f"/kernel/v1/memory/facts/{_segment(id)}", json=body)
 
-    async def would_forget(self, id: str) -> dict[str, Any]:
-        """What ``forget`` would empty: how many ``records``, and the first of them (``listed``)."""
-        return await self._call("GET", "/kernel/v1/memory/forgetting", params={"id": id})
+    async def would_forget(self, *ids: str) -> dict[str, Any]:
+        """What ``forget`` would empty, each thing once however many of ``ids`` take it along.
+
+        Returns:
+            How many ``records``, what a person calls them (``counts``), the first (``listed``).
+        """
+        return await self._call("GET", "/kernel/v1/memory/forgetting", params={"id": list(ids)})
 
     async def forget(self, id: str) -> int:
         """Forget a fact (``m12``) or a page (``p12``) for good.
@@ -319,6 +347,7 @@ class Client:
 
         Raises:
             KernelUnreachable: The kernel cannot be reached or went away.
+            KernelStopped: Somebody stopped it, or it was idle for long.
         """
         from websockets.asyncio.client import unix_connect
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -332,8 +361,8 @@ class Client:
                     if told.get("type") in EVENTS:  # a newer kernel may know more
                         yield from_json(told)
             except (OSError, ConnectionClosed) as error:
-                raise _gone(socket.close_reason) from error
-            raise _gone(socket.close_reason)
+                raise _gone(socket) from error
+            raise _gone(socket)
 
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -377,8 +406,16 @@ def _info(row: dict[str, Any]) -> ProcessInfo:
     return ProcessInfo(**_known(ProcessInfo, row))
 
 
-def _gone(reason: str | None = None) -> KernelUnreachable:
-    return KernelUnreachable(reason or "The kernel went away.")
+def _stored(row: dict[str, Any]) -> StoredMessage:
+    message = message_from_json(row["message"])
+    return StoredMessage(**_known(StoredMessage, row, message=message))
+
+
+def _gone(socket: Any = None) -> KernelUnreachable:
+    """Why a connection ended."""
+    if socket is not None and socket.close_code == _STOPPED:
+        return KernelStopped("The kernel was stopped.")
+    return KernelUnreachable((socket and socket.close_reason) or "The kernel went away.")
 
 
 def _unusable(state: Path, error: OSError) -> KernelUnreachable:

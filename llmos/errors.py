@@ -22,6 +22,7 @@
     │   ├── BudgetExceeded
     │   ├── KernelRunning           a second kernel on one state directory
     │   └── KernelUnreachable       a terminal finds no kernel
+    │       └── KernelStopped       somebody stopped it: it is not to be started unasked
     ├── StoreError                  the journal cannot be read or written
     │   ├── StoreFull
     │   ├── NotStored               what was asked for is not there, or was forgotten
@@ -56,6 +57,7 @@ __all__ = [
     "InvalidArguments",
     "KernelError",
     "KernelRunning",
+    "KernelStopped",
     "KernelUnreachable",
     "LlmosError",
     "ModelCorrupt",
@@ -220,6 +222,10 @@ class KernelRunning(KernelError):
 
 class KernelUnreachable(KernelError):
     code = "kernel_unreachable"
+
+
+class KernelStopped(KernelUnreachable):
+    code = "kernel_stopped"
 
 
 class StoreError(LlmosError):

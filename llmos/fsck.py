@@ -1,6 +1,6 @@
 """``llmos fsck``: checks the journal and everything derived from it, and repairs what can be.
 
-The one place that joins what ``memory.fsck`` checks to the index and to the engine's snapshots.
+The one place that joins what ``memory.fsck`` checks to the index and to what the engine keeps.
 Exit codes: 0 all is sound, 1 problems were found (repaired or not), 2 it could not be checked.
 """
 
@@ -21,16 +21,28 @@ from llmos import config as settings
 from llmos.config import Config
 from llmos.engine import swapfile
 from llmos.errors import LlmosError
-from llmos.memory.fsck import Rebuildable, Report
+from llmos.memory.fsck import MountFiles, Rebuildable, Report
 from llmos.memory.fsck import fsck as check_all
 from llmos.memory.index import Index
 from llmos.memory.lock import lock
 from llmos.memory.salvage import Salvaged, salvage
+from llmos.memory.words import FILE, Words
 from llmos.visible import visible
 
-__all__ = ["Snapshots", "derived", "fsck"]
+__all__ = ["KnownTexts", "Snapshots", "derived", "fsck"]
 
 _FOUND, _UNCHECKED = 1, 2
+
+#: What repairing each of them does, and what that costs.
+_ANEW = {
+    "index": "the search index is written again, or put aside and filled from your chats and"
+    " mounted folders by the next kernel; nothing is lost.",
+    "mounts": "the next kernel reads the mounted folders again. Where their list cannot be read,"
+    " it is put aside as mounts.json.damaged, and which folders were mounted is lost: mount them"
+    " again with llmos mount FOLDER.",
+    "snapshots": "what is unsound is removed; the next turn of these chats takes longer, once.",
+    "texts": "the file is removed; the next turn of some chats takes longer, once.",
+}
 
 
 class Snapshots:
@@ -57,14 +69,69 @@ class Snapshots:
         return [(path, why) for path in found if (why := swapfile.unsound(path))]
 
 
+class KnownTexts:
+    """How texts of before were spelled in tokens; a kernel without it spells them again.
+
+    Args:
+        file: Need not exist.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def problems(self) -> list[str]:
+        """A sentence where the file is not what a kernel writes."""
+        try:
+            kept = json.loads(self._file.read_bytes())
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            return [f"{self._file.name} cannot be read ({error})."]
+        match kept:
+            case {"fingerprint": str(), "tokens": list(texts)} if all(map(_tokens, texts)):
+                return []
+        return [f"{self._file.name} does not hold tokens of texts."]
+
+    async def rebuild(self) -> None:
+        """Remove it."""
+        self._file.unlink(missing_ok=True)
+
+
+def _tokens(text: Any) -> bool:
+    return isinstance(text, list) and all(type(token) is int for token in text)
+
+
 def derived(config: Config) -> dict[str, Rebuildable]:
-    """Everything that is made from the journal and can be made again, by name."""
-    index = Index(config.state / "index", None)  # what is missing then, the kernel makes
-    return {"index": index, "snapshots": Snapshots(config.state / "swap")}
+    """Everything that is made from the journal or from files and can be made again, by name."""
+    folder, swap = config.state / "index", config.state / "swap"
+    return {
+        "index": Index(folder, None),  # what is missing then, the kernel makes
+        "mounts": MountFiles(config.state / "mounts.json", lambda: _forget_files(folder)),
+        "snapshots": Snapshots(swap),
+        "texts": KnownTexts(swap / "texts.json"),
+    }
+
+
+def _forget_files(folder: Path) -> None:
+    """Take everything that was read of mounted files out of the index.
+
+    Raises:
+        StoreError: It cannot be, or traces may be left.
+    """
+    if not (folder / FILE).exists():
+        return
+    words = Words(folder / FILE, "")
+    try:
+        with words.reading() as db:
+            rows = db.execute("SELECT id FROM passages WHERE source = 'file'").fetchall()
+        words.drop(id for (id,) in rows)
+        words.erase()
+    finally:
+        words.close()
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Rebuild or drop what is derived and unsound.")
+@click.option("--repair", is_flag=True, help="Make anew or drop what is derived and unsound.")
 @click.option(
     "--salvage",
     "rescue",
@@ -73,7 +140,7 @@ def derived(config: Config) -> dict[str, Rebuildable]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fsck(repair: bool, rescue: bool, as_json: bool) -> None:
-    """Check what is on the disk: the journal, and what is made from it.
+    """Check what is on the disk: the journal, and what is made from it and from mounted folders.
 
     The kernel must be stopped. Exits with 0 if all is sound, with 1 if problems were found,
     repaired or not, and with 2 if it could not be checked.
@@ -135,7 +202,10 @@ def _say(report: Report, saved: Salvaged | None, *, repair: bool, rescue: bool) 
     elif report.journal_damaged:
         click.echo("llmos fsck --salvage saves what still verifies and keeps the damaged file.")
     if not repair and report.repairable:
-        click.echo("llmos fsck --repair makes the rest anew.")
+        click.echo("llmos fsck --repair makes anew:")
+    for name in dict.fromkeys(problem.where for problem in report.problems):
+        if name in _ANEW:
+            click.echo(f"  {name}: {_ANEW[name]}")
 
 
 def _say_saved(saved: Salvaged) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from llmos.client import Client
 from llmos.errors import LlmosError, NotStored, ProcessEnded
@@ -22,9 +23,26 @@ __all__ = ["memory", "mount", "umount"]
 _LOOK_SECONDS = 0.2
 _SKIPPED = 10  # files not read that are named
 _GOING = 10  # texts that are named before they go
+_FOLDED = 4  # times as many hits are asked for as shown: some say the same
+_MOST = 100  # hits of one search
 _NAME = re.compile(r"m\d{1,18}|p\d{1,18}(\.\d{1,9})?|f\d{1,9}-\d{1,18}\.\d{1,9}")
 _KINDS = {"m": "memories (m12)", "p": "pages (p12)", "f": "passages of files (f1-2.3)"}
 _SAID = {"memory": "remembered", "user": "you", "assistant": "the model", "tool": "a call's result"}
+
+#: What forgetting takes along, as ``Client.would_forget`` counts it.
+_COUNTED = {
+    "memories": ("memory", "memories"),
+    "messages": ("message", "messages"),
+    "results": ("call's result", "calls' results"),
+    "recalled": ("time it was brought back", "times it was brought back"),
+    "summaries": ("summary", "summaries"),
+}
+#: What the calls that change memory answer: it says nothing that the memory itself does not.
+_ACKNOWLEDGED = re.compile(
+    r"Remembered as m\d+\.(?: It is near m\d+.*)?|m\d+ is changed\."
+    r"|m\d+.* is forgotten as soon as this turn is over\.",
+    re.DOTALL,
+)
 
 T = TypeVar("T")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -50,6 +68,41 @@ def _day(moment: float) -> str:
 def _one_line(text: str, most: int = 120) -> str:
     line = visible(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Memories to complete a NAME from; none where no kernel answers."""
+
+    async def read() -> list[CompletionItem]:
+        async with await Client.connect(start=False) as client:
+            known = (await client.facts())["facts"]
+        texts = {fact["id"]: _one_line(fact["text"], 60) for fact in known}
+        found = (name for name in texts if name.startswith(incomplete.lower()))
+        return [CompletionItem(name, help=texts[name]) for name in found]
+
+    return _answered(read())
+
+
+def _folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Mounted folders to complete a FOLDER from; none where no kernel answers."""
+
+    async def read() -> list[CompletionItem]:
+        async with await Client.connect(start=False) as client:
+            rows = await client.mounts()
+        return [
+            CompletionItem(row["folder"], help=f"number {row['number']}")
+            for row in rows
+            if row["folder"].startswith(incomplete) and row["folder"].isprintable()
+        ]
+
+    return _answered(read())
+
+
+def _answered(work: Coroutine[Any, Any, list[CompletionItem]]) -> list[CompletionItem]:
+    try:
+        return _run(work)
+    except (LlmosError, OSError):
+        return []
 
 
 async def _facts() -> dict[str, Any]:
@@ -99,27 +152,67 @@ def add(text: tuple[str, ...], block: Literal["fact", "user", "assistant"]) -> N
 @click.option("--pid", type=int, default=0, help="Only in this conversation.")
 @_json_option
 def search(query: tuple[str, ...], k: int, pid: int, as_json: bool) -> None:
-    """Search everything that was said and remembered, by meaning and by words."""
+    """Search everything that was said and remembered, by meaning and by words.
+
+    The best come first; what says the same is shown once. --json prints all, with their scores.
+    """
 
     async def find() -> list[dict[str, Any]]:
+        more = k if as_json else min(_FOLDED * k, _MOST)
         async with await Client.connect() as client:
-            return await client.search(" ".join(query), k=k, pid=pid)
+            return await client.search(" ".join(query), k=more, pid=pid)
 
     hits = _run(find())
     if as_json:
         _print_json(hits)
         return
-    for hit in hits:
-        near = "" if hit["similarity"] is None else f"{hit['similarity']:.2f}"
-        place = visible(hit["place"])
-        click.echo(f"{hit['id']:>8}  {near:>5}  {_day(hit['time'])}  {place}")
-        click.echo(f"          {_one_line(hit['text'])}")
-    if not hits:
+    shown = _folded(hits)[:k]
+    if not shown:
         click.echo("Nothing like that is stored.")
+    elif not any(hit["fits"] for hit, _ in shown):
+        click.echo("Nothing fits; the nearest are:")
+    for hit, more in shown:
+        click.echo(f"{hit['id']:>8}  {_day(hit['time'])}  {_where(hit)}")
+        click.echo(f"          {visible(hit['glimpse'])}")
+        if more:
+            says = "says" if more == 1 else "say"
+            click.echo(f"          and {more} more that {says} the same")
+
+
+def _where(hit: dict[str, Any]) -> str:
+    """Where something that was found stands, and who said it."""
+    said = _SAID.get(hit["speaker"], "") if hit["source"] == "turn" else ""
+    return visible(hit["place"]) + (f", {said}" if said else "")
+
+
+def _folded(hits: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """Hits, the best first, each with how many others say the same; these are left out.
+
+    A call's result says the same where most of it is what other hits say, and nothing at all where
+    it acknowledges a change of memory.
+    """
+    place = {hit["id"]: at for at, hit in enumerate(hits)}
+    told: dict[str, list[dict[str, Any]]] = {}
+    for hit in sorted(hits, key=lambda hit: hit["speaker"] == "tool"):  # what others say first
+        worn = _worn(hit["text"])
+        if hit["speaker"] == "tool":
+            if _ACKNOWLEDGED.fullmatch(hit["text"].strip()):
+                continue
+            quoted = [text for text in told if text in worn]
+            if 2 * sum(map(len, quoted)) >= len(worn):
+                worn = quoted[0]
+        told.setdefault(worn, []).append(hit)
+    firsts = [(same[0], len(same) - 1) for same in told.values()]
+    return sorted(firsts, key=lambda first: place[first[0]["id"]])
+
+
+def _worn(text: str) -> str:
+    """A text without what does not tell two of them apart: case, and how it is spaced."""
+    return " ".join(text.split()).casefold()
 
 
 @memory.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @_json_option
 def show(name: str, as_json: bool) -> None:
     """Show one memory (m12), page (p12) or passage of a file (f1-2.3) whole, with its origin."""
@@ -183,7 +276,7 @@ def _places(pages: list[dict[str, Any]]) -> list[str]:
 
 
 @memory.command("edit")
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @click.argument("text", nargs=-1)
 def edit(name: str, text: tuple[str, ...]) -> None:
     """Give memory NAME another TEXT; without one, your editor opens."""
@@ -191,22 +284,32 @@ def edit(name: str, text: tuple[str, ...]) -> None:
 
     async def change() -> bool:
         async with await Client.connect() as client:
-            new = " ".join(text)
-            if not new:
-                known = {f["id"]: f["text"] for f in (await client.facts())["facts"]}
-                if wanted not in known:
-                    raise NotStored(f"There is no memory {wanted!r}.")
-                new = (click.edit(known[wanted]) or "").strip()
-            if not new:
+            old = (await _fact(client, wanted))["text"]
+            new = (" ".join(text) or click.edit(old) or "").strip()
+            if new in ("", old):
                 return False
             await client.change_fact(wanted, text=new)
             return True
 
-    click.echo("Changed; the old text stays as its history." if _run(change()) else "Unchanged.")
+    click.echo(
+        "Changed; the old text stays as its history." if _run(change()) else "Nothing changed."
+    )
+
+
+async def _fact(client: Client, name: str) -> dict[str, Any]:
+    """One memory.
+
+    Raises:
+        NotStored: There is none.
+    """
+    for fact in (await client.facts())["facts"]:
+        if fact["id"] == name:
+            return dict(fact)
+    raise NotStored(f"There is no memory {name!r}.", remedy="See: llmos memory ls")
 
 
 @memory.command("pin")
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @click.option("--off", is_flag=True, help="Unpin it.")
 @click.option("--pid", type=int, default=0, help="Of a page: in this process, such as a fork.")
 def pin(name: str, off: bool, pid: int) -> None:
@@ -217,20 +320,31 @@ def pin(name: str, off: bool, pid: int) -> None:
     """
     wanted = _named(name, "mp", "pinned")
 
-    async def change() -> None:
+    async def change() -> bool:
         async with await Client.connect() as client:
             if wanted.startswith("p"):
-                where = pid or (await client.pages(wanted))[0]["pid"]
+                pages = await client.pages(wanted)
+                where = pid or pages[0]["pid"]
+                table = await client.page_table(where)
+                held = {row["id"] for row in table if row["pinned"]}
+                named = {page["id"] for page in pages}
+                if named.isdisjoint(held) if off else named <= held:
+                    return False
                 await client.pin_page(where, wanted, not off)
-            else:
-                await client.change_fact(wanted, pinned=not off)
+                return True
+            if (await _fact(client, wanted))["pinned"] is not off:
+                return False
+            await client.change_fact(wanted, pinned=not off)
+            return True
 
-    _run(change())
-    click.echo("Unpinned." if off else "Pinned.")
+    if _run(change()):
+        click.echo("Unpinned." if off else "Pinned.")
+    else:
+        click.echo(f"{wanted} was not pinned." if off else f"{wanted} is pinned already.")
 
 
 @memory.command("forget")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(names: tuple[str, ...], yes: bool) -> None:
     """Forget memories (m12) or pages (p12) for good, and everything made of them."""
@@ -239,35 +353,47 @@ def forget(names: tuple[str, ...], yes: bool) -> None:
     if not yes:
         for line in _doomed_lines(doomed):
             click.echo(line)
-        click.confirm(f"Forget {', '.join(wanted)} for good?", abort=True)
-    count = _run(_forget(wanted))
-    told = f"{_counted(count, 'text')} {'is' if count == 1 else 'are'} gone from the disk"
-    click.echo(f"Forgotten: {', '.join(wanted)}; {told}.")
+        if not _agreed(f"Forget {', '.join(wanted)} for good?"):
+            click.echo("Nothing was forgotten.")
+            sys.exit(1)
+    _run(_forget(wanted))
+    told, several = _goes(doomed["counts"])
+    click.echo(f"Forgotten: {', '.join(wanted)}; {told} {'are' if several else 'is'} gone.")
+    for path in doomed["left"]:
+        click.echo(f"Not searched: {visible(path)}, a damaged journal that a repair put aside.")
+        click.echo("It may hold the same words. Delete it when you need it no more.")
 
 
-async def _doomed(names: list[str]) -> list[dict[str, Any]]:
-    """What would go with each of ``names``; nothing goes where one of them is unknown."""
-    found, unknown = [], []
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.Abort:  # Ctrl-C, or nobody is there to answer
+        click.echo()
+        return False
+
+
+async def _doomed(names: list[str]) -> dict[str, Any]:
+    """What would go with ``names``; nothing goes where one of them is unknown."""
+    unknown = []
     async with await Client.connect() as client:
         for name in names:
             try:
-                found.append(await client.would_forget(name))
+                found = await client.would_forget(name)
             except NotStored:
                 unknown.append(name)
-    if unknown:
-        kept = "Nothing was forgotten." if found else ""
-        raise NotStored(f"There is no {' and no '.join(unknown)}.", remedy=kept)
-    return found
+        if unknown:
+            kept = "Nothing was forgotten." if len(unknown) < len(names) else ""
+            raise NotStored(f"There is no {' and no '.join(unknown)}.", remedy=kept)
+        return found if len(names) == 1 else await client.would_forget(*names)
 
 
-async def _forget(names: list[str]) -> int:
+async def _forget(names: list[str]) -> None:
     """Forget what was looked up before; what went along with an earlier name is gone already."""
-    count = 0
     gone: list[str] = []
     async with await Client.connect() as client:
         for name in names:
             try:
-                count += await client.forget(name)
+                await client.forget(name)
             except NotStored:
                 pass
             except LlmosError as error:
@@ -275,25 +401,40 @@ async def _forget(names: list[str]) -> int:
                     error.remedy = f"{error.remedy} Forgotten is {', '.join(gone)}.".strip()
                 raise
             gone.append(name)
-    return count
 
 
-def _doomed_lines(doomed: list[dict[str, Any]]) -> list[str]:
-    """What goes, each text once, as ``Client.would_forget`` tells it of each name."""
-    rows = {row["id"]: row for each in doomed for row in each["listed"]}
-    said = [row for row in rows.values() if row["beginning"] and row["kind"] in _SAID]
-    lines = ["This goes from the disk, the search and every snapshot:"]
-    for row in said[:_GOING]:
-        where = f"process {row['pid']}, turn {row['turn']}: " if row["kind"] != "memory" else ""
-        lines.append(f"  {_SAID[row['kind']]}: {where}“{_one_line(row['beginning'], 80)}”")
-    unlisted = sum(each["records"] - len(each["listed"]) for each in doomed)
-    if rest := len(rows) - len(said[:_GOING]) + unlisted:
-        lines.append(f"  and {_counted(rest, 'more text')} that say the same or were made of it")
+def _doomed_lines(doomed: dict[str, Any]) -> list[str]:
+    """What goes, and how it begins, as ``Client.would_forget`` tells it."""
+    told, several = _goes(doomed["counts"])
+    lines = [f"From the disk, the search and every snapshot {'go' if several else 'goes'} {told}:"]
+    said = [row for row in doomed["listed"] if row["beginning"] and row["kind"] in _SAID]
+    shown = list({_beginning(row): None for row in said})
+    lines += [f"  {line}" for line in shown[:_GOING]]
+    if len(shown) > _GOING or doomed["records"] > len(doomed["listed"]):
+        lines.append("  and more like these")
+    lines.append("Every chat's next turn is computed anew: its snapshot might hold the words.")
     return lines
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _beginning(row: dict[str, Any]) -> str:
+    where = f"process {row['pid']}, turn {row['turn']}: " if row["kind"] != "memory" else ""
+    return f"{_SAID[row['kind']]}: {where}“{_one_line(row['beginning'], 80)}”"
+
+
+def _goes(counts: dict[str, int]) -> tuple[str, bool]:
+    """What goes in numbers, and whether that is several things."""
+    parts = [_counted(counts[key], *names) for key, names in _COUNTED.items() if counts.get(key, 0)]
+    number = sum(counts.get(key, 0) for key in _COUNTED)
+    if counts["noted"]:
+        parts.append(f"what was noted about {'it' if number == 1 else 'them'}")
+    if not number:
+        return "what the kernel noted", False
+    told = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return told, number > 1 or len(parts) > 1
+
+
+def _counted(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def _named(name: str, kinds: str, done: str) -> str:
@@ -357,7 +498,9 @@ async def _read_in(folder: Path, *, quiet: bool) -> dict[str, Any]:
             if row["state"] not in ("reading", "unread"):
                 break
             if bar:
-                share = f"{row['done']} of {row['of']} files" if row["of"] else "looking"
+                share = (
+                    f"{row['done']} of {_counted(row['of'], 'file')}" if row["of"] else "looking"
+                )
                 told = f"{share}  {_one_line(row['reading'], 50)}"
                 click.echo(f"\r\x1b[K{told}", nl=False, err=True)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -367,14 +510,16 @@ async def _read_in(folder: Path, *, quiet: bool) -> dict[str, Any]:
 
 
 def _mount_line(row: dict[str, Any]) -> str:
-    state = row["state"] if row["state"] != "ready" else f"followed: {row['following']}"
+    state = row["state"]
+    if state == "ready":  # how it is followed is known a moment after it is read
+        state = f"followed: {row['following']}" if row["following"] else "read"
     left = f", {row['skips']} not read" if row["skips"] else ""
-    read = f"{row['files']} files, {row['passages']} passages{left}"
+    read = f"{_counted(row['files'], 'file')}, {_counted(row['passages'], 'passage')}{left}"
     return f"{row['number']:>3}  {visible(row['folder'])}  {read}; {state}"
 
 
 @click.command()
-@click.argument("folder")
+@click.argument("folder", metavar="FOLDER|NUMBER", shell_complete=_folders)
 def umount(folder: str) -> None:
     """Take a mounted FOLDER (or its number) out of memory, with all that was read of it.
 

@@ -59,10 +59,11 @@ def _summary(status: dict[str, Any], stats: dict[str, Any], before: Any) -> list
     ]
     if "cells" in engine:
         sampled = engine["sampled_tokens"] - (before or stats)["engine"]["sampled_tokens"]
+        threads = "thread" if engine["threads"] == 1 else "threads"
         reused = engine["cached_tokens"] / max(engine["prompt_tokens"], 1)
         lines.append(
             f"{sampled / _REFRESH_SECONDS:.0f} tokens/s, {engine['running']} running,"
-            f" {engine['waiting']} waiting, {engine['threads']} threads;"
+            f" {engine['waiting']} waiting, {engine['threads']} {threads};"
             f" cells {engine['cells_used']}/{engine['cells']},"
             f" {engine['snapshots']} swapped out ({engine['snapshot_bytes'] / 1e6:.0f} MB);"
             f" {reused:.0%} of prompts reused"
@@ -75,7 +76,7 @@ def _table(rows: list[ProcessInfo]) -> list[str]:
     for row in rows:
         context = f"{row.context_tokens}/{row.window_tokens}"
         age = _age(time.time() - row.active) if row.active > 0 else "?"  # nobody told the time
-        title = visible(" ".join(row.title.split()))
+        title = visible(" ".join(row.title.split())) or "(untitled)"
         lines.append(
             f"{row.pid:>5}  {row.state:<8} {row.priority:<11} {age:>5} {context:>13}  {title}"
         )

@@ -98,13 +98,26 @@ async def _serve(config: Config, background: bool, crashes: int) -> None:
                 task.result()
         finally:
             _end_at_last()
-            kernel.hub.close()
+            on_purpose = kernel.backend.alive and (kernel.stopping.is_set() or idle.done())
+            await _goodbye(kernel, "" if on_purpose else "The kernel broke down.")
             for task in (stopped, idle, server):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await server
         if not kernel.backend.alive:
             raise EngineStopped("The engine has died.", remedy="The kernel's log says why.")
+
+
+async def _goodbye(kernel: Kernel, broken: str) -> None:
+    """Let terminals be told why the kernel ends before their connections are closed.
+
+    One that breaks down is started again by the terminals that are open, one that was stopped, by a
+    person or since it was idle, is not.
+    """
+    kernel.hub.close(broken)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.GOODBYE_S):
+            await kernel.hub.empty()
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:

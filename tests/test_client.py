@@ -15,7 +15,7 @@ import pytest
 
 from llmos import limits, paths
 from llmos.client import Client
-from llmos.errors import KernelUnreachable, NoSuchProcess, ProcessEnded
+from llmos.errors import KernelStopped, KernelUnreachable, NoSuchProcess, ProcessEnded
 from llmos.events import CallStarted, TurnFinished, TurnStarted
 from tests.served import command, prepare, stopped_afterwards
 
@@ -84,9 +84,10 @@ async def test_a_kernel_that_was_killed_is_noticed_and_a_new_one_has_everything(
                 pass
             acknowledged = await client.messages(pid)
             os.kill((await client.status())["pid"], signal.SIGKILL)
-            with pytest.raises(KernelUnreachable):
+            with pytest.raises(KernelUnreachable) as told:
                 async for _ in events:
                     pass
+            assert not isinstance(told.value, KernelStopped)
         with pytest.raises(KernelUnreachable):
             await client.status()
     async with await Client.connect() as client:
@@ -102,7 +103,7 @@ async def test_a_kernel_stops_in_time_though_a_call_hangs_and_keeps_what_is_ther
             while not isinstance(await anext(events), CallStarted):
                 pass
             await client.shutdown()
-            with pytest.raises(KernelUnreachable):
+            with pytest.raises(KernelStopped):
                 async for _ in events:
                     pass
         await client.gone()

@@ -240,7 +240,7 @@ class LocalBackend:
 
     def _read_known(self) -> None:
         """Take up what the kernel before this one knew, if it ran the same model."""
-        if self._known_file is None or not self._known_file.exists():
+        if self._known_file is None or not self._known_file.is_file():
             return
         try:
             kept = json.loads(self._known_file.read_bytes())

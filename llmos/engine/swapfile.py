@@ -12,6 +12,7 @@ rest costs a computation, not memory. Knows tokens and bytes, not conversations.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -19,6 +20,7 @@ import logging
 import os
 import queue
 import shutil
+import stat
 import struct
 import threading
 import zlib
@@ -34,7 +36,7 @@ from llmos.engine.backend import State
 from llmos.engine.cells import common_prefix
 from llmos.engine.swap import Snapshot
 
-__all__ = ["SUFFIX", "SwapFiles", "unsound"]
+__all__ = ["SUFFIX", "SwapFiles", "erase", "unsound"]
 
 log = logging.getLogger(__name__)
 
@@ -306,13 +308,17 @@ class SwapFiles:
         paths.remade_dir(self._directory)
         for part in self._directory.glob("*.part"):
             part.unlink(missing_ok=True)
-        found = [(p.stat().st_mtime, p) for p in self._directory.glob(f"*{SUFFIX}")]
-        for _, path in sorted(found):
+        found = [(p.lstat(), p) for p in self._directory.glob(f"*{SUFFIX}")]
+        for status, path in sorted(found, key=lambda each: each[0].st_mtime):
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                log.warning("%s is no file and is left alone", path.name)
+                continue
             try:
                 with path.open("rb") as file:
                     header, tokens = _begin(file)
-                size = path.stat().st_size
-                entry = _Entry(path, tuple(array("i", tokens)), str(header["fingerprint"]), size)
+                entry = _Entry(
+                    path, tuple(array("i", tokens)), str(header["fingerprint"]), status.st_size
+                )
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s is dropped and will be computed again: %s", path.name, error)
                 path.unlink(missing_ok=True)
@@ -321,8 +327,22 @@ class SwapFiles:
             self._entries[entry.fingerprint, entry.tokens] = entry
 
 
+def erase(directory: Path) -> None:
+    """Remove every file of a swap directory, whoever wrote it: any may hold what was said.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in list(directory.iterdir()):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+
+
 def unsound(path: Path) -> str:
     """Why a file is no whole snapshot; empty for one that is. Reads all of it."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return "it is no file"
     try:
         with path.open("rb") as file:
             header, tokens = _begin(file)
@@ -347,7 +367,10 @@ def _begin(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     (length,) = _LENGTH.unpack(_exactly(file, _LENGTH.size))
     if length > limits.SWAP_FILE_HEADER_BYTES:
         raise ValueError("its header is too long")
-    header = json.loads(_exactly(file, length))
+    try:
+        header = json.loads(_exactly(file, length))
+    except RecursionError:
+        raise ValueError("its header does not make sense") from None
     tokens, state = header["tokens"], header["state"]
     left = os.fstat(file.fileno()).st_size - file.tell()
     if not (isinstance(tokens, int) and isinstance(state, int) and tokens > 0 and state >= 0):

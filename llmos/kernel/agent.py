@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import aclosing
 
 from llmos import limits
@@ -194,12 +194,15 @@ class Agent:
         process = turn.process
         rows = self._calls.rows()
         steps = await self._planned(process) if self._guide else None
+        done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()
             if steps is not None:
                 await self._guided(turn, steps)
             else:
                 await self._free(turn, rows)
+            if not reply.calls:
+                self._own_up(turn, rows, done)
             text, reply.text = reply.text, ""  # from here on it is kept as a whole, or not at all
             await self._keep(turn, Message("assistant", text, reply.calls))
             if not reply.calls:
@@ -207,7 +210,7 @@ class Agent:
                     raise TurnOver("length")
                 return
             self._refuse_loops(turn, reply.calls)
-            await self._make_calls(turn, reply.calls, steps)
+            done |= await self._make_calls(turn, reply.calls, steps)
         raise TurnOver("loop", EngineError("The turn made too many rounds of calls."))
 
     def _shape(self, shown: Sequence[Message]) -> Shaped:
@@ -418,8 +421,15 @@ class Agent:
         if sum(turn.seen.values()) > self._config.calls:
             raise TurnOver("budget", BudgetExceeded("The turn made all the calls it may."))
 
-    async def _make_calls(self, turn: Turn, calls: Sequence[ToolCall], steps: Steps | None) -> None:
-        """Make calls side by side; their results follow in the order of the calls."""
+    async def _make_calls(
+        self, turn: Turn, calls: Sequence[ToolCall], steps: Steps | None
+    ) -> set[str]:
+        """Make calls side by side; their results follow in the order of the calls.
+
+        Returns:
+            The effects of those whose outcome the person is told: that succeeded, or whose failure
+            the guide has the reply say.
+        """
         process = turn.process
         answers = await self._caller.make(turn, calls)
         for call, answer in zip(calls, answers, strict=True):
@@ -432,6 +442,17 @@ class Agent:
             raise TimeoutError
         if process.interrupted:
             raise TurnOver("interrupted")
+        effects = {row.name: row.effect for row in self._calls.rows()}
+        told = zip(calls, answers, strict=True)
+        return {effects.get(c.name, "") for c, a in told if steps is not None or not a.error}
+
+    def _own_up(self, turn: Turn, rows: Sequence[Syscall], done: Container[str]) -> None:
+        """End a reply with what the person asked for and was not done: a model may say it was."""
+        window = turn.process.window
+        words = window.words((turn.process.pid, turn.number)) if window is not None else ""
+        undone = (row.left_undone(words) for row in rows if row.effect not in done)
+        if (said := next(filter(None, undone), "")) and said not in turn.reply.text:
+            self._show(turn, f"\n\n{said}" if turn.reply.text.strip() else said, 0)
 
     # --- keeping ----------------------------------------------------------------------------
 

@@ -183,6 +183,7 @@ class Forgetting:
             seqs = set(fact.records)
             texts = [fact.text, *fact.merged, *(text for _, text in fact.history)]
         for text in texts:
+            text = text.rstrip(".!? ")  # who names it once more leaves out the full stop
             if len(text) >= limits.FORGET_CHARS:  # shorter, it would take others along
                 seqs |= set(await holding(self._journal, text))
         return seqs

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -40,6 +41,7 @@ Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
 _TRIES = 3  # ways to fill in a call that are tried before the error is the answer
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
+_ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
 
 
@@ -88,12 +90,16 @@ class Steps:
         chooser: Knows the worked examples.
         reading: How the message was understood.
         folds: Whether the template knows only the person and the model.
+        undone: What the reply says where there is no call, in place of what the model would.
     """
 
-    def __init__(self, chooser: Chooser, reading: Reading, *, folds: bool = False) -> None:
+    def __init__(
+        self, chooser: Chooser, reading: Reading, *, folds: bool = False, undone: str = ""
+    ) -> None:
         self._chooser = chooser
         self._rest = reading.rest
         self._folds = folds
+        self._undone = undone
         self._planned = []
         for choice in reading.choices:
             ways = choice.ways or tuple(readings(choice.call, choice.clause))
@@ -157,6 +163,8 @@ class Steps:
     def reply_grammar(self) -> str:
         """Binds the reply to the results; empty where there is none, or a call says nothing."""
         answered = [p for p in self._planned if p.outcome is not None]
+        if self._undone and not self._planned:
+            return Grammar().render(seq(self._undone))
         if not answered or any(not _ways_to_say(p, several=False) for p in answered):
             return ""
         sentences: list[Expr | str] = []
@@ -227,7 +235,10 @@ class Guide:
         reading = _asked(message, calls)
         if reading is None:
             reading = await asyncio.to_thread(_understood, chooser, message, history)
-        return Steps(chooser, reading, folds=self._folds)
+        undone = _undone(message, calls)
+        if undone and _ASKS_BESIDES.search(message):
+            undone = ""  # the model answers the rest, and the agent adds the sentence
+        return Steps(chooser, reading, folds=self._folds, undone=undone)
 
     def shown(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation as the model is shown it before it replies, as far as is known."""
@@ -283,6 +294,11 @@ def _asked(message: str, calls: Sequence[Syscall]) -> Reading | None:
         if (arguments := call.literally(message)) is not None:
             return Reading((Choice(call, message, ways=(arguments,)),))
     return None
+
+
+def _undone(message: str, calls: Sequence[Syscall]) -> str:
+    """What is to be said where no call follows a message that seems to ask for one."""
+    return next((said for call in calls if (said := call.left_undone(message))), "")
 
 
 def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> Reading:

@@ -1,7 +1,8 @@
 """Which records make up a conversation, and in which order the model is shown them.
 
 The journal keeps messages in the order they came; a message sent while a turn runs stands before
-that turn's reply. The model is shown turn after turn. Knows records, decides nothing.
+that turn's reply. The model is shown turn after turn. Of what the kernel did to the window, a
+person is told the same afterwards as when it happened. Knows records, decides nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence, Set
 
+from llmos.events import Recalled, WindowChanged
 from llmos.memory.pages import Kind
+from llmos.memory.recall import places_of
 from llmos.memory.records import Record
+from llmos.memory.view import Change
 
-__all__ = ["TOO_LONG", "before", "in_turns", "settled"]
+__all__ = ["TOO_LONG", "before", "in_turns", "note", "settled"]
 
 #: The reason of turns that did not fit the window: the model is not shown them again.
 TOO_LONG = "too_long"
@@ -61,3 +65,22 @@ def before(
         ):
             said.append(record)
     return [*said, *sorted(done, key=lambda record: record.stored.seq)]
+
+
+def note(record: Record) -> Recalled | WindowChanged | None:
+    """What terminals were told when ``record`` was kept; None where they were told nothing."""
+    stored = record.stored
+    if stored.message.role == Kind.WINDOW:
+        evicted = Change.of(record).evicted
+        if not evicted:
+            return None
+        return WindowChanged(pid=record.pid, seq=stored.seq, turn=stored.turn, evicted=evicted)
+    if stored.message.role != Kind.RECALLED:
+        return None
+    return Recalled(
+        pid=record.pid,
+        seq=stored.seq,
+        turn=stored.turn,
+        pages=tuple(stored.message.name.split()),
+        places=places_of(record),
+    )

@@ -18,12 +18,13 @@ __all__ = ["Hub"]
 
 
 class _Listener:
-    __slots__ = ("lost", "pid", "queue")
+    __slots__ = ("broken", "lost", "pid", "queue")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self.lost = False
+        self.broken = ""  # why the kernel ended, where nobody stopped it
 
     def offer(self, event: Event) -> None:
         """Queue an event; one that does not fit any more loses the listener, and all after it."""
@@ -35,6 +36,8 @@ class _Listener:
     async def read(self) -> AsyncIterator[Event]:
         while not self.lost:
             event = await self.queue.get()
+            if event is None and self.broken:
+                raise KernelError(self.broken)
             if event is None:
                 return
             yield event
@@ -52,6 +55,8 @@ class Hub:
         self._state = state
         self._listeners: set[_Listener] = set()
         self._closed = False
+        self._broken = ""
+        self._left = asyncio.Event()  # set whenever a listener goes
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -62,25 +67,40 @@ class Hub:
             if listener.pid in (0, event.pid):
                 listener.offer(event)
 
-    def close(self) -> None:
-        """End every listener's iterator, and those of who comes later."""
-        self._closed = True
+    def close(self, broken: str = "") -> None:
+        """End every listener's iterator, and those of who comes later.
+
+        Args:
+            broken: Why the kernel ends, where nobody stopped it; the iterators raise it.
+        """
+        self._closed, self._broken = True, self._broken or broken
         for listener in self._listeners:
-            listener.queue.put_nowait(None)
+            self._end(listener)
+
+    def _end(self, listener: _Listener) -> None:
+        listener.broken = self._broken
+        listener.queue.put_nowait(None)
+
+    async def empty(self) -> None:
+        """Wait until nobody listens any more."""
+        while self._listeners:
+            self._left.clear()
+            await self._left.wait()
 
     @contextmanager
     def subscribe(self, pid: int) -> Iterator[AsyncIterator[Event]]:
         """Listen to one process, or (0) to all.
 
-        The iterator raises ``KernelError`` once it has lost events.
+        The iterator raises ``KernelError`` once it has lost events, or when the kernel breaks down.
         """
         listener = _Listener(pid)
         for event in self._state(pid):
             listener.queue.put_nowait(event)
         if self._closed:
-            listener.queue.put_nowait(None)
+            self._end(listener)
         self._listeners.add(listener)
         try:
             yield listener.read()
         finally:
             self._listeners.discard(listener)
+            self._left.set()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from llmos.engine.backend import Backend
+from llmos.engine.swapfile import erase
 from llmos.errors import KernelError, NotStored
 from llmos.kernel.dreaming import DreamState
 from llmos.kernel.folders import Folders
@@ -26,6 +28,7 @@ from llmos.memory.journal import Journal
 from llmos.memory.pages import Page
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
+from llmos.memory.salvage import damaged_copies
 from llmos.memory.window import Window
 
 __all__ = ["Keeper"]
@@ -44,6 +47,7 @@ class Keeper:
         journal: The truth.
         backend: Forgets what it computed of what is forgotten.
         wake: Has the messages of a process answered that wait.
+        swap: The folder of snapshots, which a processor may have left there that runs no more.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Keeper:
         journal: Journal,
         backend: Backend,
         wake: Callable[[Process], None],
+        swap: Path,
     ) -> None:
         self._kept = memory
         self._dreams = idle
@@ -63,6 +68,7 @@ class Keeper:
         self._journal = journal
         self._backend = backend
         self._wake = wake
+        self._swap = swap
         self._closing = False
         self._task: asyncio.Task[int] | None = None  # no turn begins meanwhile
 
@@ -175,6 +181,10 @@ class Keeper:
         await self.at_rest()
         return await self._memory.forgetting.would_forget(written)
 
+    def set_aside(self) -> list[Path]:
+        """Journals that a repair put aside: what is forgotten may still stand in them."""
+        return damaged_copies(self._journal.path)
+
     async def forget(self, written: str) -> int:
         """Remove a fact (``m12``) or a page (``p12``) for good, and everything made of it.
 
@@ -259,6 +269,7 @@ class Keeper:
             for process in self._table:
                 process.title = self._journal.process(process.pid).title
             await self._backend.forget()
+            await asyncio.to_thread(erase, self._swap)
         await self._memory.forgetting.done(written)
         return count
 

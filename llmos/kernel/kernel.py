@@ -19,12 +19,12 @@ from llmos import __version__, limits
 from llmos.config import Config
 from llmos.engine.backend import Backend
 from llmos.errors import KernelError, LlmosError, ProcessEnded
-from llmos.events import Event, Message, ProcessInfo, StoredMessage
+from llmos.events import Event, Message, ProcessInfo, Recalled, StoredMessage, WindowChanged
 from llmos.kernel.agent import Agent
 from llmos.kernel.children import Children
 from llmos.kernel.dream import Dream
 from llmos.kernel.guide import Guide
-from llmos.kernel.history import settled
+from llmos.kernel.history import note, settled
 from llmos.kernel.hub import Hub
 from llmos.kernel.idle import Idle
 from llmos.kernel.keeper import Keeper
@@ -114,7 +114,14 @@ class Kernel:
                 write=not backend.info.native_calls,
             )
         self.keeper = Keeper(
-            memory, self.idle, self.table, self._transcript, journal, backend, self._wake
+            memory,
+            self.idle,
+            self.table,
+            self._transcript,
+            journal,
+            backend,
+            self._wake,
+            config.state / "swap",
         )
         self.children = Children(self.table, journal, self._create, self.send, self._end, self.wait)
 
@@ -331,8 +338,16 @@ class Kernel:
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         """The conversation from the journal, oldest first."""
-        stored = await asyncio.to_thread(self.journal.messages, pid, after)
-        return [message for message in stored if message.message.role in CONVERSATION]
+        told = await self.history(pid, after)
+        return [entry for entry in told if isinstance(entry, StoredMessage)]
+
+    async def history(
+        self, pid: int, after: int = 0
+    ) -> list[StoredMessage | Recalled | WindowChanged]:
+        """As ``messages``, with what was brought back and what left the window between them."""
+        records = await asyncio.to_thread(self.journal.records, pid, after)
+        told = (r.stored if r.stored.message.role in CONVERSATION else note(r) for r in records)
+        return [entry for entry in told if entry is not None]
 
     def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered."""
@@ -456,9 +471,13 @@ class Kernel:
                 task.cancel()
         self.hub.close()
         try:
-            await self.journal.close()
+            if self.memory is not None:
+                await self.memory.close()  # it reads the journal
         finally:
-            await self.backend.close()
+            try:
+                await self.journal.close()
+            finally:
+                await self.backend.close()
 
     # --- inside -----------------------------------------------------------------------------
 

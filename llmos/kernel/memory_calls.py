@@ -1,8 +1,11 @@
 """The system calls on memory: a page back by its id, a search, and what a person owns.
 
 What changes a person's memory is done on their word only: the text to remember, or the name of what
-is to be changed, must stand in what they said in this very turn. An instruction on a page that
-somebody else wrote changes nothing.
+is to be changed, must stand in what they said in this very turn, and that must ask for it. Once a
+conversation holds what somebody else wrote, it must ask for just that, and nothing else: then no
+instruction that a model obeys changes anything. What is forgotten without its id is chosen from
+these words by ``likeness.py``, never by the model; which words ask for what is told by
+``wishes.py``.
 """
 
 from __future__ import annotations
@@ -13,24 +16,23 @@ from typing import Any
 
 from llmos import limits
 from llmos.errors import CallDenied, CallFailed
+from llmos.kernel.likeness import beside, like, meant, quoted
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Outcome, Syscall
+from llmos.kernel.wishes import (
+    FORGET,
+    REMEMBER,
+    SEEMS_FORGET,
+    SEEMS_REMEMBER,
+    SEEMS_UPDATE,
+    UPDATE,
+)
 from llmos.labels import Label, Origin
+from llmos.memory.facts import Fact
+from llmos.memory.sayings import say_the_same
 
 __all__ = ["memory_calls"]
-
-_PLEASE = r"(?:please,? |can you |could you |i want you to )?"
-_KEEP = (
-    r"(?:remember|memori[sz]e|note(?: down)?|write down|make a note|keep in mind|don[’']?t forget)"
-)
-_REMEMBER = (
-    _PLEASE + _KEEP + r"(?:,? please)?(?: that|[:,])\s+(?P<text>.+)",
-    _PLEASE + _KEEP + r"\s+"
-    r"(?P<text>(?:my|i|i[’']m|we|our|the)\b.+)",
-)
-_UPDATE = (_PLEASE + r"(?:change|update|correct) (?P<id>m\d+) to:?\s+(?P<text>.+)",)
-_FORGET = (_PLEASE + r"(?:forget|delete) (?P<id>m\d+)",)
 
 
 def memory_calls(memory: Memory) -> list[Syscall]:
@@ -51,24 +53,44 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED, sources))
 
     async def remember(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        _require_wish(caller, remembering, arguments)
         text = _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
         fact = await memory.remember(
-            text[0].upper() + text[1:], label=label, pid=caller.pid, turn=caller.turn_number
+            text[:1].upper() + text[1:], label=label, pid=caller.pid, turn=caller.turn_number
         )
-        return Outcome(f"Remembered as {fact.id}.", ("I will remember that",))
+        older = await beside(memory, fact)
+        if older is None:
+            return Outcome(f"Remembered as {fact.id}.", ("I will remember that",))
+        near = f"It is near {quoted(older)}; to replace that, say: Update {older.id}: {fact.text}"
+        if len(fact.text) > limits.FACT_SAID:
+            near = f"It is near {quoted(older)}; to replace that, say: Update {older.id}: …"
+        return Outcome(
+            f"Remembered as {fact.id}. {near}", (f"Remembered as {fact.id}. {near.rstrip('.')}",)
+        )
 
     async def update(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+        _require_wish(caller, updating, arguments)
         id, text = _named(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
         fact = await memory.update(id, text, label=label, pid=caller.pid, turn=caller.turn_number)
+        for other in memory.facts.all():  # said as a new one before, and now of an older one
+            if other.id != fact.id and _twins(fact, other):
+                await memory.merge(other.id, fact.id)
         return Outcome(f"{fact.id} is changed.", (f"I have changed {fact.id}",))
 
     async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        id = _named(caller, str(arguments["id"]))
-        memory.facts.get(id)
-        await memory.forgetting.later(id)
-        return Outcome(f"{id} is forgotten as soon as this turn is over.", (f"I will forget {id}",))
+        _require_wish(caller, forgetting, arguments)
+        about = str(arguments.get("about") or "")
+        if about:
+            fact = await _chosen(memory, _asked_for(caller, forgetting, about))
+        else:
+            fact = memory.facts.get(_named(caller, str(arguments.get("id") or "")))
+        await memory.forgetting.later(fact.id)
+        return Outcome(
+            f"{quoted(fact)} is forgotten as soon as this turn is over.",
+            (f"I will forget {quoted(fact)}",),
+        )
 
     text = {"type": "string", "minLength": 1, "maxLength": limits.QUERY_CHARS}
     return [
@@ -96,15 +118,17 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             effect="read",
             run=search,
         ),
-        Syscall(
+        remembering := Syscall(
             name="memory.remember",
             description="Keep something the person asked you to remember, in their own words.",
             schema=_schema(text={"maxLength": limits.FACT_CHARS, "description": "Their words."}),
             effect="memory",
             run=remember,
-            asked=_REMEMBER,
+            asked=REMEMBER,
+            wished=SEEMS_REMEMBER,
+            undone="Nothing was kept. Say it in a message of its own: Remember that …",
         ),
-        Syscall(
+        updating := Syscall(
             name="memory.update",
             description="Give something remembered another text, in the person's own words.",
             schema=_schema(
@@ -113,15 +137,33 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             ),
             effect="memory",
             run=update,
-            asked=_UPDATE,
+            asked=UPDATE,
+            wished=SEEMS_UPDATE,
+            undone="Nothing was changed. Say: Update m12: … with its id and what it is to say.",
         ),
-        Syscall(
+        forgetting := Syscall(
             name="memory.forget",
             description="Forget something remembered for good, which the person named by its id.",
-            schema=_schema(id={"maxLength": 32, "description": "Its id, such as m12."}),
+            schema={
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string", "maxLength": 32, "description": "Such as m12."},
+                    "about": {
+                        "type": "string",
+                        "maxLength": limits.FACT_CHARS,
+                        "description": "Without an id: what they asked to have forgotten, whole.",
+                    },
+                },
+                "additionalProperties": False,
+            },
             effect="memory",
             run=forget,
-            asked=_FORGET,
+            asked=FORGET,
+            wished=SEEMS_FORGET,
+            undone=(
+                "Nothing was forgotten. Say: Forget m12, with its id. "
+                "`llmos memory ls` lists what is remembered."
+            ),
         ),
     ]
 
@@ -142,15 +184,55 @@ def _turn_records(caller: Process) -> tuple[str, ...]:
     return caller.window.said_in((caller.pid, caller.turn_number))
 
 
+def _words(caller: Process) -> str:
+    """What the person said in the turn under way.
+
+    Raises:
+        CallDenied: Nobody did: what an assistant is told that another started is a model's text.
+    """
+    assert caller.window is not None
+    if caller.employer is not None:
+        raise CallDenied("Only what a person says can change memory, not another assistant's task.")
+    return caller.window.words((caller.pid, caller.turn_number))
+
+
+def _require_wish(caller: Process, row: Syscall, arguments: Mapping[str, Any]) -> None:
+    """See that the person's message asks for this call.
+
+    Where anything in the conversation is by somebody nobody vouches for, a model may do what it
+    read there. The message must then ask for just this, in so many words and for nothing else.
+
+    Raises:
+        CallDenied: It does not.
+    """
+    words = _words(caller)
+    asked = row.literally(words)
+    if asked is not None and all(
+        _bare(value) == _bare(str(arguments.get(name) or "")) for name, value in asked.items()
+    ):
+        return
+    assert caller.window is not None
+    if caller.window.foreign:
+        raise CallDenied(
+            "Not everything in this conversation is vouched for, so memory changes only where a "
+            f"message asks for that alone. {row.undone}"
+        )
+    if not row.left_undone(words):
+        raise CallDenied("Only where the person asks for it, in this turn, is memory changed.")
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).casefold().rstrip(".!? ")
+
+
 def _named(caller: Process, id: str) -> str:
     """An id that the person wrote, whole, in the turn under way.
 
     Raises:
         CallDenied: They did not.
     """
-    assert caller.window is not None
-    words = caller.window.words((caller.pid, caller.turn_number))
-    if not re.search(rf"(?<!\w){re.escape(id.strip())}(?!\w)", words, re.IGNORECASE):
+    id = id.strip()
+    if not id or not re.search(rf"(?<!\w){re.escape(id)}(?!\w)", _words(caller), re.IGNORECASE):
         raise CallDenied("Only what the person named themselves, in this turn, can be changed.")
     return id
 
@@ -161,12 +243,44 @@ def _said(caller: Process, text: str) -> str:
     Raises:
         CallDenied: They did not.
     """
-    assert caller.window is not None
     wanted = " ".join(text.split()).casefold()
-    words = caller.window.words((caller.pid, caller.turn_number))
-    if wanted not in " ".join(words.split()).casefold():
+    if wanted not in " ".join(_words(caller).split()).casefold():
         raise CallDenied("Only what the person said themselves, in this turn, can change memory.")
     return text
+
+
+def _asked_for(caller: Process, row: Syscall, about: str) -> str:
+    """``about``, if the person's whole message asks to have just that forgotten.
+
+    Raises:
+        CallDenied: It does not: a model may not choose what goes.
+    """
+    asked = row.literally(_words(caller))
+    if asked is None or asked["about"].casefold() != about.strip().casefold():
+        raise CallDenied("Only what the person asked for themselves, in this turn, is forgotten.")
+    return about
+
+
+async def _chosen(memory: Memory, about: str) -> Fact:
+    """The one fact that ``about`` means.
+
+    Raises:
+        CallFailed: None or several do; the sentence shows what may be meant.
+    """
+    found = meant(memory.facts.all(), about)
+    if len(found) == 1:
+        return found[0]
+    shown = (found or await like(memory, about))[: limits.SEARCH_SHOWN]
+    if not shown:
+        raise CallFailed("Nothing was forgotten: nothing like that is remembered.")
+    listed = "; ".join(quoted(fact) for fact in shown)
+    raise CallFailed(
+        f"Nothing was forgotten yet. You may mean: {listed}. Say which: Forget {shown[0].id}."
+    )
+
+
+def _twins(one: Fact, other: Fact) -> bool:
+    return one.block == other.block and say_the_same(one.text, other.text)
 
 
 def _line(text: str) -> str:

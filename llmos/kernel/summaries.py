@@ -2,6 +2,7 @@
 
 A step of a dream. A model writes one or two sentences, which are kept only where they keep to what
 was said; a model too small for that writes nothing, and the sentences that say most are quoted.
+One that only repeats the words of the line that stands there anyway is not kept.
 What stands below a text that nobody vouches for is not summarised: a summary stands in the front
 of the window, where an instruction would have most weight.
 """
@@ -32,7 +33,7 @@ from llmos.memory.sayings import strays
 from llmos.memory.window import Window
 from llmos.visible import visible
 
-__all__ = ["Summaries"]
+__all__ = ["Summaries", "repeats"]
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class Summaries:
         question.
         """
         room = self._room
+        shown = window.handle(turns) if turns else ""
         batch: list[Turn] = []
         used = 0
         for turn in turns:
@@ -140,14 +142,14 @@ class Summaries:
             if turn in clean and all(r.stored.id not in self._undone for r in records):
                 size = await self._size(_written(records))
             if used + size > room:
-                await self._batch(window, batch)
+                await self._batch(window, batch, shown)
                 batch, used = [], 0
             if size <= room:
                 batch.append(turn)
                 used += size
-        await self._batch(window, batch)
+        await self._batch(window, batch, shown)
 
-    async def _batch(self, window: Window, turns: Sequence[Turn]) -> None:
+    async def _batch(self, window: Window, turns: Sequence[Turn], shown: str) -> None:
         records = [record for turn in turns for record in window.said(turn)]
         text = _written(records)
         sources = tuple(record.stored.id for record in records)
@@ -155,7 +157,7 @@ class Summaries:
             return  # a quote says as much of little
         said = [r.stored.message.content for r in records if r.stored.message.role == Kind.USER]
         sentences = [part for text in said for part in sentences_of(text)]
-        await self._make(turns, text, sentences, records, sources)
+        await self._make(turns, text, sentences, records, sources, shown)
 
     async def _summarise_over(self, window: Window, told: Sequence[Summary]) -> None:
         """One summary of several that follow each other, as many as can be read at once."""
@@ -182,10 +184,19 @@ class Summaries:
         sentences: Sequence[str],
         records: Sequence[Record],
         sources: tuple[str, ...],
+        shown: str = "",
     ) -> None:
-        """Write a summary of ``text``, or quote of ``sentences``, and keep it."""
+        """Write a summary of ``text``, or quote of ``sentences``, and keep it.
+
+        Args:
+            shown: The line that stands for the turns without it.
+        """
         made = await (self._write(text) if self._asks else self._quote(sentences))
         if not made:
+            return
+        if repeats(made, shown):
+            if self._asks:
+                self._refused.add(frozenset(sources))
             return
         if self._asks and (reason := strays(made, text)):
             log.info("a summary is not kept: it holds %s", reason)
@@ -254,3 +265,12 @@ def _written(records: Sequence[Record]) -> str:
         for r in records
         if r.stored.message.content.strip()
     )
+
+
+def repeats(made: str, shown: str) -> bool:
+    """Whether a summary has no word that the line without it would not show anyway."""
+    return _words(made) <= _words(shown)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))

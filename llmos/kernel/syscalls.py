@@ -66,7 +66,9 @@ class Syscall:
         timeout: Seconds; 0 leaves it to the call.
         copied: Arguments that are taken from the person's words.
         asked: Regular expressions of whole messages that ask for it in so many words; their
-            named groups are its arguments.
+            named groups are its arguments; those that are missing are empty.
+        wished: Regular expressions of how messages begin that seem to ask for it.
+        undone: What a person is told, in a sentence, where one of those was followed by no call.
     """
 
     name: str
@@ -79,14 +81,23 @@ class Syscall:
     timeout: float = 0.0
     copied: Mapping[str, Copied] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    wished: tuple[str, ...] = ()
+    undone: str = ""
 
     def literally(self, message: str) -> dict[str, str] | None:
         """The arguments of a message that asks for this call in so many words, or None."""
         said = message.strip().rstrip(".! ")
         for pattern in self.asked if len(said) <= limits.ASKED_CHARS else ():
             if found := re.fullmatch(pattern, said, re.IGNORECASE | re.DOTALL):
-                return {name: value.strip() for name, value in found.groupdict().items()}
+                groups = {name: value.strip() for name, value in found.groupdict().items()}
+                return {**dict.fromkeys(self.schema["properties"], ""), **groups}
         return None
+
+    def left_undone(self, message: str) -> str:
+        """What is to be said where no call followed a message; empty if it asked for none."""
+        said = message.strip()[: limits.ASKED_CHARS]
+        asks = any(re.match(pattern, said, re.IGNORECASE | re.DOTALL) for pattern in self.wished)
+        return self.undone if asks else ""
 
     @property
     def function_schema(self) -> dict[str, Any]:

@@ -77,7 +77,18 @@ def _print(pieces: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """A private file that takes the place of ``path`` once it is whole."""
+    """A private file that takes the place of ``path`` once it is whole.
+
+    A link stays, and what it leads to is replaced; a device or a pipe is written to.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        try:
+            with path.open("w", encoding="utf-8", errors="replace", newline="\n") as device:
+                yield device
+        except OSError as error:
+            raise BadFile(f"{path} cannot be written: {error.strerror or error}.") from error
+        return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -89,6 +100,9 @@ def _replacing(path: Path) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise BadFile(f"{path} cannot be written: {error.strerror or error}.") from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -6,6 +6,7 @@ A file that is no model or no tokenizer becomes one sentence that names it.
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ def open_session(path: Path) -> Any:
         ModelMissing: There is no such file.
         ModelCorrupt: It is no model that can be run.
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; it reports by default
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()
     _require_file(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -1,8 +1,10 @@
 """``llmos fsck``: is what is on the disk whole, and can what is not be made anew.
 
 Of two kinds of things, two kinds of care. The journal is the truth: it is only read, and where it
-is damaged, ``salvage`` may copy what still verifies. Everything else is derived from it (the
-index, snapshots) and is rebuilt or dropped where it is unsound.
+is damaged, ``salvage`` may copy what still verifies. Everything else is derived from it or from
+mounted folders (the index, notes on files, snapshots) and is rebuilt or dropped where it is
+unsound. One thing is in between: which folders are mounted is nobody's to make again but the
+person's; a list that cannot be read is put aside.
 
 Whoever calls this holds the state directory's lock: beside a running kernel a rebuild would race.
 """
@@ -11,16 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from llmos.errors import LlmosError
+from llmos import limits
+from llmos.errors import LlmosError, MountError
 from llmos.memory.check import Progress, check, silent
 from llmos.memory.consistency import consistent
+from llmos.memory.files.mtab import load
 
-__all__ = ["Problem", "Rebuildable", "Report", "fsck"]
+__all__ = ["MountFiles", "Problem", "Rebuildable", "Report", "fsck"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,61 @@ class Rebuildable(Protocol):
     def problems(self) -> list[str]: ...
 
     async def rebuild(self) -> None: ...
+
+
+class MountFiles:
+    """The list of mounted folders, and the notes on what was read of them.
+
+    Without the notes everything is read again. Without the list nobody knows what was mounted, so
+    that the notes go, too. Either way what the index holds of files goes: the notes alone tell
+    what of it is still so.
+
+    Args:
+        file: The list; need not exist. The notes lie beside it, ending in ``.db``.
+        forget_files: Takes everything that was read of files out of the index; blocks.
+    """
+
+    def __init__(self, file: Path, forget_files: Callable[[], None]) -> None:
+        self._list = file
+        self._notes = file.with_suffix(".db")
+        self._forget_files = forget_files
+
+    def problems(self) -> list[str]:
+        """A sentence for the list where it cannot be read, and for each damage of the notes."""
+        return [*self._of_list(), *self._of_notes()]
+
+    async def rebuild(self) -> None:
+        """Put an unreadable list aside (``.damaged``), remove the notes."""
+        await asyncio.to_thread(self._rebuild)
+
+    def _rebuild(self) -> None:
+        self._forget_files()
+        for ending in ("", "-wal", "-shm"):  # names of files: not to lie about for ever
+            Path(f"{self._notes}{ending}").unlink(missing_ok=True)
+        if self._of_list():
+            os.replace(self._list, f"{self._list}.damaged")
+
+    def _of_list(self) -> list[str]:
+        try:
+            load(self._list)
+        except MountError as error:
+            return [error.sentence]
+        return []
+
+    def _of_notes(self) -> list[str]:
+        if not self._notes.exists():
+            return []  # they are made when they are needed
+        name = f"The notes on mounted files {self._notes}"
+        try:
+            with closing(
+                sqlite3.connect(f"{self._notes.absolute().as_uri()}?mode=ro", uri=True)
+            ) as db:
+                said = db.execute(f"PRAGMA quick_check({limits.STORE_PROBLEMS})").fetchall()
+                for table in ("meta", "readings", "unread"):
+                    db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            return [f"{name} cannot be read ({error})."]
+        return [f"{name} are damaged: {what}." for (what,) in said if what != "ok"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +160,7 @@ async def fsck(
         progress: Told how far it is; called in threads.
 
     Returns:
-        What was found, before repairs.
+        What was found, before repairs; each problem once.
     """
     problems: list[Problem] = []
     if journal.exists():
@@ -112,7 +174,7 @@ async def fsck(
         sentences = await _problems(name, each)
         mended = bool(sentences) and repair and await _rebuilt(name, each)
         problems += [Problem(name, sentence, mended) for sentence in sentences]
-    return Report(tuple(problems), ("journal", *derived))
+    return Report(tuple(dict.fromkeys(problems)), ("journal", *derived))
 
 
 async def _problems(name: str, derived: Rebuildable) -> list[str]:

@@ -83,6 +83,8 @@ def read(path: Path, *, mine: bool = False, title: str = "") -> Iterator[Convers
 
 
 def _read(path: Path, mine: bool) -> Iterator[Conversation]:
+    if path.exists() and not path.is_file():  # it is read twice, and may have no end
+        raise BadFile(f"{path} is no file.", remedy="Write what it gives to a file first.")
     with path.open("rb") as raw:
         head = raw.read(4096)
     if head.startswith(b"PK\x03\x04"):

@@ -3,8 +3,10 @@
 Four ranked lists are fused by reciprocal rank (Cormack, Clarke and Büttcher, SIGIR 2009): words
 and vectors, each of the text alone and of the text with its neighbours. Words are searchable as
 soon as they are put; vectors follow in the background, and until they are there a search goes by
-words. Vectors are compared exactly where the scope leaves few passages; where it leaves many,
-Chroma names candidates, which are compared exactly. Without Chroma everything is.
+words. Of the best by words, those that hold all of a short query come before what holds none:
+ranks alone would put a near one without them first. Vectors are compared exactly where the scope
+leaves few passages; where it leaves many, Chroma names candidates, which are compared exactly.
+Without Chroma everything is.
 
 The index holds nothing that the journal and the files don't: it may be deleted. Doesn't know
 where passages come from, nor how they are cut. Belongs to one event loop.
@@ -233,6 +235,11 @@ class Index:
         for ranked in (*words, *near):
             for rank, n in enumerate(ranked, 1):
                 scores[n] += 1 / (limits.INDEX_RANK + rank)
+        if 1 < len(terms) <= limits.INDEX_SOUGHT:
+            whole = await asyncio.to_thread(
+                self._with_all, file, terms, words[0][: limits.INDEX_LIFTED]
+            )
+            _lift(scores, whole, set(words[0]))
         best = sorted(scores, key=lambda n: (-scores[n], -n))[:k]
         return await asyncio.to_thread(self._hits, file, terms, vector, best, scores)
 
@@ -312,6 +319,10 @@ class Index:
     def _by_words(self, file: Words, terms: Sequence[str], scope: Scope) -> lists.Ranked:
         with file.reading() as db:
             return lists.by_words(db, terms, scope, file.total, self._rarity)
+
+    def _with_all(self, file: Words, terms: Sequence[str], among: Sequence[int]) -> set[int]:
+        with file.reading() as db:
+            return lists.holding_all(db, terms, among)
 
     async def _near(self, query: str, scope: Scope) -> tuple[_Vector | None, lists.Ranked]:
         """The query's vector, and the passages near to it."""
@@ -461,3 +472,17 @@ def _compared(
         candidates, upto = found
         candidates += lists.by_vector(db, vector, scope, after=upto)[0]
         return lists.by_vector(db, vector, scope, among=candidates)
+
+
+def _lift(scores: dict[int, float], whole: set[int], some: set[int]) -> None:
+    """Put passages that hold all words of a query above those that hold none, in their own order.
+
+    Args:
+        scores: By passage; changed.
+        whole: That hold all words.
+        some: That are known to hold any: the best by words.
+    """
+    floor = max((score for n, score in scores.items() if n not in some), default=0.0)
+    for n in whole:
+        # What it has of its own goes on counting, by less than one rank: the order stays.
+        scores[n] = max(scores[n], floor + scores[n] / limits.INDEX_DEPTH)

@@ -26,6 +26,7 @@ __all__ = [
     "by_vector",
     "by_words",
     "count",
+    "holding_all",
     "nothing",
     "numbers",
     "passages",
@@ -201,6 +202,17 @@ def shares(
         for (n,) in db.execute(sql, (f"text : {term}", given)):
             sums[n] += weight
     return {n: min(held / whole, 1.0) for n, held in sums.items()} if whole else {}
+
+
+def holding_all(db: sqlite3.Connection, terms: Sequence[str], numbers: Iterable[int]) -> set[int]:
+    """Of some passages, those whose text holds every one of ``terms``."""
+    left = set(numbers)
+    among = "rowid IN (SELECT value FROM json_each(?))"
+    sql = f"SELECT rowid FROM words WHERE words MATCH ? AND {among}"
+    for term in terms:  # one by one: for terms joined by AND, FTS5 takes thirty times as long
+        if left:
+            left = {n for (n,) in db.execute(sql, (f"text : {term}", json.dumps(list(left))))}
+    return left
 
 
 def passages(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Passage]:

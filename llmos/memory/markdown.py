@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from llmos import limits
 from llmos.errors import BadFile
@@ -30,6 +31,7 @@ _ROLES = {name: role for role, name in _NAMES.items()}
 _MARK = re.compile(r"\\*(?:\*\*(?:You|llmos)\*\*|</?details>|<!-- llmos)")
 _HEADING = re.compile(r"\*\*(You|llmos)\*\*(?: · ([-0-9: ]+))?(?: · cut short)?")
 _BEGIN = "<!-- llmos: process"
+_ENDED = re.compile(r"<!-- llmos: process \d+, ended ([-0-9: ]+) -->")
 _CLOCK = "%Y-%m-%d %H:%M:%S"
 
 
@@ -49,18 +51,20 @@ class Paper:
     """Writes one conversation, piece by piece.
 
     Args:
-        pid / title / created: Of its process.
+        pid / title / created / ended: Of its process.
     """
 
-    def __init__(self, pid: int, title: str, created: float) -> None:
+    def __init__(self, pid: int, title: str, created: float, ended: float | None = None) -> None:
         self._pid = pid
         self._title = " ".join(title.split()) or f"Process {pid}"
         self._created = created
+        self._ended = ended
 
     def head(self) -> str:
         """What stands above everything."""
-        begun = _day(self._created)
-        return f"{_BEGIN} {self._pid} -->\n# {self._title}\n\n*Process {self._pid}, {begun}*\n\n"
+        over = "" if self._ended is None else f", ended {_day(self._ended) or _day(self._created)}"
+        about = f"*Process {self._pid}, {_day(self._created)}{over}*"
+        return f"{_BEGIN} {self._pid}{over} -->\n# {self._title}\n\n{about}\n\n"
 
     def turn(self, record: Record, erased: bool) -> str:
         """One record; nothing for those that only the kernel needs."""
@@ -130,7 +134,8 @@ class _Reader:
         self._mine = mine
         self._title = ""
         self._heading: tuple[str, float] | None = None  # that was read and not yet used
-        self._over = False  # the conversation has ended
+        self._over = False  # its last line was read
+        self._begin = ""  # the line that the next conversation begins with, where it was read
         self._number = 0  # of the line
         self._last = time  # of the last heading that told one
         self._left_out: list[str] = []  # of the conversation that is read
@@ -139,16 +144,26 @@ class _Reader:
         with self._path.open(encoding="utf-8-sig", newline="\n") as file:
             lines = self._lines(file)
             while self._to_heading(lines):
+                ended = self._time(_ENDED.fullmatch(self._begin))
+                self._begin = ""
                 drafts = self._drafts(lines)
                 yield Conversation(
-                    title=self._title, created=self._last, items=drafts, left_out=self._left_out
+                    title=self._title,
+                    created=self._last,
+                    ended=ended,
+                    reason="" if ended is None else "imported",
+                    items=drafts,
+                    left_out=self._left_out,
                 )
                 for _ in drafts:  # what nobody wanted
                     pass
 
-    def _lines(self, file: Iterator[str]) -> Iterator[str]:
+    def _lines(self, file: TextIO) -> Iterator[str]:
         try:
-            for self._number, line in enumerate(file, 1):
+            while line := file.readline(limits.IMPORT_VALUE_CHARS):
+                self._number += 1
+                if len(line) == limits.IMPORT_VALUE_CHARS:
+                    raise BadFile(f"{self._path}, line {self._number}: it is too long.")
                 yield line.rstrip("\r\n")
         except UnicodeDecodeError:
             raise BadFile(f"{self._path} is not text in UTF-8.") from None
@@ -157,7 +172,9 @@ class _Reader:
         """Go on to the first heading of the next conversation; False at the end."""
         self._title, self._over, self._left_out = "", False, []
         for line in lines:
-            if line.startswith("# ") and not self._title:
+            if line.startswith(_BEGIN):
+                self._begin, self._title = line, ""
+            elif line.startswith("# ") and not self._title:
                 self._title = line[2:].strip()[: limits.TITLE_CHARS]
             elif heading := _HEADING.fullmatch(line):
                 self._heading = self._parsed(heading)
@@ -171,6 +188,15 @@ class _Reader:
             if UNTOLD not in self._left_out:  # it was said, as far as is known, when the last was
                 self._left_out.append(UNTOLD)
         return _ROLES[heading[1]], self._last
+
+    def _time(self, ended: re.Match[str] | None) -> float | None:
+        """When a conversation ended that says so; one that tells no good time, when it was read."""
+        if ended is None:
+            return None
+        try:
+            return datetime.strptime(ended[1].strip(), _CLOCK).timestamp()
+        except (ValueError, OverflowError, OSError):
+            return self._last
 
     def _drafts(self, lines: Iterator[str]) -> Iterator[Draft]:
         turn = 0
@@ -189,7 +215,7 @@ class _Reader:
         size, folded = 0, False
         for line in lines:
             if line.startswith(_BEGIN):
-                self._over = True
+                self._over, self._begin = True, line
                 break
             if heading := _HEADING.fullmatch(line):
                 self._heading = self._parsed(heading)

@@ -20,10 +20,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from llmos import __version__
+from llmos import __version__, limits
 from llmos.errors import NoSuchProcess, StoreError
 from llmos.memory import records as rows
-from llmos.memory.bulk import Conversation, Imported
+from llmos.memory.append import Draft
+from llmos.memory.bulk import Conversation, Imported, PastCall, PastTurn
 from llmos.memory.facts import HOME
 from llmos.memory.importing import FORMAT, read
 from llmos.memory.journal import Journal
@@ -116,6 +117,8 @@ async def import_conversations(
             conversation = dataclasses.replace(
                 conversation, items=chain([first], items), reason="imported"
             )
+        if not conversation.pid and not conversation.title:
+            conversation = _titled(conversation)
         if conversation.pid and conversation.fork_seq is not None:
             parents[conversation.pid] = conversation.parent
         imported = await journal.import_process(_here(conversation, known, parents))
@@ -124,6 +127,24 @@ async def import_conversations(
         pids.append(imported.pid)
         done(conversation, imported)
     return pids
+
+
+def _titled(conversation: Conversation) -> Conversation:
+    """A conversation of another program under the first line of its first message.
+
+    One of ours that has no title lost it: it was made of what was forgotten.
+    """
+    items = iter(conversation.items)
+    read: list[Draft | PastCall | PastTurn] = []
+    title = ""
+    for item in items:
+        read.append(item)
+        if isinstance(item, Draft) and (said := item.message.content.strip()):
+            title = " ".join(said[: limits.TITLE_CHARS * 4].split())
+            break
+    if len(title) > limits.TITLE_CHARS:
+        title = f"{title[: limits.TITLE_CHARS - 1].rstrip()}…"
+    return dataclasses.replace(conversation, items=chain(read, items), title=title)
 
 
 def _here(
@@ -243,7 +264,7 @@ def _call(row: sqlite3.Row) -> dict[str, Any]:
 def _pages(db: sqlite3.Connection, chosen: Sequence[sqlite3.Row]) -> Iterator[str]:
     """The Markdown."""
     for row in chosen:
-        paper = Paper(row["pid"], row["title"], row["created"])
+        paper = Paper(row["pid"], row["title"], row["created"], row["ended"])
         yield paper.head()
         for record in _records(db, row["pid"], whole=True):
             yield paper.turn(rows.record(record), bool(record["erased_at"]))

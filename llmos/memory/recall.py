@@ -25,12 +25,24 @@ from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind, Page, pages_of, parse_id
 from llmos.memory.passages import Hit, Scope
+from llmos.memory.records import Record
 from llmos.memory.window import Window
 
-__all__ = ["Counts", "Recall", "Recalled", "asks", "query_of", "sentences_of"]
+__all__ = [
+    "Counts",
+    "Recall",
+    "Recalled",
+    "asks",
+    "fits",
+    "glimpse",
+    "places_of",
+    "query_of",
+    "sentences_of",
+]
 
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？])|\n+")
 _STEM = 6  # characters
+_FILE = "file:"  # before the place in a file, among sources
 _ASKS = re.compile(r"[^.!:\n]{0,300}\?")  # a question and nothing else
 _ASKED = re.compile(r"[^.!?:;\n]{8,}[?？]\s*$")  # the last sentence, a question
 _SPEAKERS = {"user": "the person", "assistant": "you", "tool": "a call's result"}
@@ -219,7 +231,7 @@ class Recall:
             return block, Label(fact.label.origin, sources)
         if hit.passage.source == "file":
             passage = hit.passage
-            label = Label(Origin.UNTRUSTED, (f"file:{passage.place}",))
+            label = Label(Origin.UNTRUSTED, (f"{_FILE}{passage.place}",))
             return _context(passage.place, about(passage.text)), label
         [page] = await self.pages(hit.passage.id)
         record = await asyncio.to_thread(self._journal.record, page.seq)
@@ -249,12 +261,27 @@ def asks(text: str) -> bool:
     return _ASKS.fullmatch(text.strip()) is not None
 
 
+def places_of(record: Record) -> tuple[str, ...]:
+    """Where what ``record`` brought back stands, for a person.
+
+    Files come first, each place once: the record names passages by ids that a newer reading of the
+    file has replaced, and their places only among its sources.
+    """
+    content = record.stored.message.content
+    sources = [s.removeprefix(_FILE) for s in record.label.sources if s.startswith(_FILE)]
+    files = [place for place in sources if record.erased or f"({place}): " in content]
+    ids = record.stored.message.name.split()
+    return (*files, *(_named(id) for id in ids if not id.startswith("f")))
+
+
 def _place(hit: Hit) -> str:
     """Where a passage stands, for a person."""
-    passage = hit.passage
-    if passage.source == "file":
-        return passage.place
-    return f"what is remembered ({passage.id})" if passage.source == "fact" else passage.id
+    return hit.passage.place if hit.passage.source == "file" else _named(hit.passage.id)
+
+
+def _named(id: str) -> str:
+    """A memory or a page, for a person."""
+    return f"what is remembered ({id})" if id.startswith("m") else id
 
 
 def _weight(hit: Hit) -> float:
@@ -283,6 +310,42 @@ def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:
         first, last = (first - 1, last) if before <= after else (first, last + 1)
     chosen = " ".join(part.strip() for part in parts[first : last + 1])
     return f"{'… ' if first else ''}{chosen}{' …' if last + 1 < len(parts) else ''}"
+
+
+def glimpse(text: str, query: str, size: int = limits.SEARCH_GLIMPSE) -> str:
+    """One line of a text, cut around where most of a question's words stand close together.
+
+    Args:
+        size: Characters, ellipses aside. Whole words; a text that fits comes back whole.
+    """
+    line = " ".join(text.split())
+    if len(line) <= size:
+        return line
+    wanted = _stems(query)
+    places = [(found.start(), found[0].lower()[:_STEM]) for found in re.finditer(r"\w+", line)]
+    places = [(at, stem) for at, stem in places if stem in wanted]
+    if not places:  # a script without spaces has the words within longer ones
+        at = line.casefold().find(query.strip().casefold())
+        places = [(max(at, 0), "")]
+    room = size * 3 // 4  # what is sought stands with something before it
+    first = max(
+        (at for at, _ in places),
+        key=lambda at: (len({stem for there, stem in places if at <= there < at + room}), -at),
+    )
+    last = max(at for at, _ in places if at < first + room)
+    begin = max(min(first - (size - last + first) // 2, len(line) - size), 0)
+    if begin:
+        begin = line.find(" ", begin, first) + 1 or begin
+    end = begin + size
+    if end < len(line):
+        end = max(line.rfind(" ", first + 1, end), first + 1) if " " in line[first:end] else end
+    return f"{'… ' if begin else ''}{line[begin:end]}{' …' if end < len(line) else ''}"
+
+
+def fits(hit: Hit) -> bool:
+    """Whether a passage that a search found is more than merely the nearest there is."""
+    near = hit.similarity is not None and hit.similarity >= limits.SEARCH_FITS
+    return near or bool(hit.words)
 
 
 def sentences_of(text: str) -> list[str]:

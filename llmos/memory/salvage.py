@@ -28,10 +28,11 @@ from llmos.memory.check import EVERY, Progress, check, silent
 from llmos.memory.schema import GENESIS, content_hash, migrate, record_hash
 from llmos.memory.writer import connect, free_bytes, full, translate
 
-__all__ = ["Salvaged", "salvage"]
+__all__ = ["Salvaged", "damaged_copies", "salvage"]
 
 #: No row of the journal takes fewer bytes, so that a file holds at most so many.
 _ROW_BYTES = 16
+_KEPT = ".damaged-"  # in the name of what was put aside; the time follows
 _LOST = "lost when the journal was damaged"
 
 
@@ -56,6 +57,11 @@ class Salvaged:
     rows: int = 0
 
 
+def damaged_copies(journal: Path) -> list[Path]:
+    """The damaged journals that salvage put aside beside this one, oldest first."""
+    return sorted(journal.parent.glob(f"{journal.name}{_KEPT}*"))
+
+
 def salvage(journal: Path, progress: Progress = silent) -> Salvaged:
     """Put a sound journal in the place of a damaged one, which is kept beside it.
 
@@ -74,7 +80,7 @@ def salvage(journal: Path, progress: Progress = silent) -> Salvaged:
         raise full(journal, free_bytes(journal))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     made = journal.with_name(f"{journal.name}.salvaged-{stamp}")
-    kept = journal.with_name(f"{journal.name}.damaged-{stamp}")
+    kept = journal.with_name(f"{journal.name}{_KEPT}{stamp}")
     if made.exists() or kept.exists():
         raise StoreError(f"{kept} exists already; wait a second and try again.")
     old = _opened(journal)

@@ -144,6 +144,11 @@ class Window:
         sources = (s for h in held if h.kind == Kind.RECALLED for s in h.record.label.sources)
         return tuple(dict.fromkeys(sources))
 
+    @property
+    def foreign(self) -> bool:
+        """Whether anything in the conversation, in view or not, is by nobody who is vouched for."""
+        return any(held.record.label.origin is Origin.UNTRUSTED for held in self.held)
+
     def said_in(self, turn: Turn) -> tuple[str, ...]:
         """Ids of the records that hold a person's words of a turn."""
         held = self._turns.get(turn, ())
@@ -179,6 +184,10 @@ class Window:
         """The records of a turn in which something was said."""
         held = self._turns.get(turn, ())
         return [h.record for h in held if h.kind in CONVERSATION and not h.record.erased]
+
+    def handle(self, turns: Sequence[Turn]) -> str:
+        """The line that stands for these turns where there is no summary of them."""
+        return self._handle(turns)[0]
 
     def clean_turns(self) -> set[Turn]:
         """The turns before anything came into view that nobody vouches for."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
-from llmos.events import Event, ProcessInfo, StoredMessage
+from llmos.events import Event, ProcessInfo, Recalled, StoredMessage, WindowChanged
 from llmos.kernel.dreaming import DreamState
 from llmos.memory.derived import Made
 from llmos.memory.embed import ModelEmbedder
@@ -89,6 +90,10 @@ class ServedKeeper(Protocol):
         Raises:
             NotStored: There is nothing of that name.
         """
+        ...
+
+    def set_aside(self) -> list[Path]:
+        """Journals that a repair put aside: what is forgotten may still stand in them."""
         ...
 
     async def forget(self, written: str) -> int:
@@ -191,6 +196,12 @@ class ServedKernel(Protocol):
         ...
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]: ...
+
+    async def history(
+        self, pid: int, after: int = 0
+    ) -> list[StoredMessage | Recalled | WindowChanged]:
+        """As ``messages``, with what was brought back and what left the window between them."""
+        ...
 
     def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered.

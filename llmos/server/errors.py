@@ -163,7 +163,7 @@ def _param(loc: Sequence[int | str], body: Any) -> str:
     where, path = body, ""
     if loc and loc[0] in ("body", "query", "path", "header"):
         if loc[0] != "body":
-            return ".".join(str(part) for part in loc[1:])
+            return ".".join(str(part) for part in loc[1:2])
         loc = loc[1:]
     for position, part in enumerate(loc):
         last = position == len(loc) - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, WebSocket
@@ -19,13 +19,16 @@ from starlette.websockets import WebSocketDisconnect
 
 from llmos import limits
 from llmos.errors import LlmosError
-from llmos.events import ProcessInfo, StoredMessage, message_from_json, to_json
+from llmos.events import Event, ProcessInfo, StoredMessage, message_from_json, to_json
 from llmos.server.body import Body, Integer, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response, responses
 from llmos.visible import encodable
 
-__all__ = ["DROPPED", "router"]
+__all__ = ["DROPPED", "STOPPED", "router"]
+
+#: WebSocket close code when somebody stops the kernel: the server goes away (RFC 6455, 7.4.1).
+STOPPED = 1001
 
 #: WebSocket close code for a terminal that reads too slowly: try again later (RFC 6455 registry).
 DROPPED = 1013
@@ -80,6 +83,10 @@ class ProcessList(BaseModel):
 
 class MessageList(BaseModel):
     messages: list[StoredMessage]
+    notes: Annotated[
+        list[dict[str, Any]],
+        Field(description="Events ``recalled`` and ``window``, oldest first, where asked for."),
+    ] = []
 
 
 class Stopping(BaseModel):
@@ -183,10 +190,16 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def messages(
         pid: Pid,
         after: Annotated[int, Query(ge=0, le=2**53, description="A ``seq``.")] = 0,
+        notes: Annotated[
+            bool, Query(description="Also what was brought back and what left the window.")
+        ] = False,
     ) -> MessageList:
         """The conversation from the journal, oldest first, after place ``after``."""
-        stored = await kernel.messages(pid, after=after)
-        return MessageList(messages=[_encodable(row) for row in stored])
+        told = await (kernel.history if notes else kernel.messages)(pid, after=after)
+        return MessageList(
+            messages=[_encodable(entry) for entry in told if isinstance(entry, StoredMessage)],
+            notes=[encodable(to_json(entry)) for entry in told if isinstance(entry, Event)],
+        )
 
     @routes.post("/processes/{pid}/messages", status_code=201, responses=with_body)
     async def send(pid: Pid, body: SendBody) -> Sent:
@@ -221,15 +234,22 @@ def _encodable(stored: StoredMessage) -> StoredMessage:
 
 
 async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> None:
-    """Send until the terminal goes, or is too slow and is dropped."""
+    """Send until the terminal goes, is too slow and is dropped, or the kernel stops.
 
+    It listens until it was told why: the kernel waits for that before it closes connections.
+    """
+    await socket.accept()
+    with kernel.subscribe(pid) as events:
+        await _send_until_gone(socket, events)
+
+
+async def _send_until_gone(socket: WebSocket, events: AsyncIterator[Event]) -> None:
     async def send() -> None:
-        with kernel.subscribe(pid) as events:
-            await socket.send_text('{"type":"hello"}')
-            async for event in events:
-                line = json.dumps(encodable(to_json(event)), ensure_ascii=False)
-                async with asyncio.timeout(limits.EVENT_SEND_S):
-                    await socket.send_text(line)
+        await socket.send_text('{"type":"hello"}')
+        async for event in events:
+            line = json.dumps(encodable(to_json(event)), ensure_ascii=False)
+            async with asyncio.timeout(limits.EVENT_SEND_S):
+                await socket.send_text(line)
 
     async def gone() -> None:
         try:
@@ -238,13 +258,12 @@ async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> Non
         except (WebSocketDisconnect, KeyError):
             pass
 
-    await socket.accept()
     sending, watching = asyncio.ensure_future(send()), asyncio.ensure_future(gone())
     try:
         await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
             return
-        code, reason = 1001, "The kernel stops."
+        code, reason = STOPPED, "The kernel was stopped."
         try:
             sending.result()
         except TimeoutError:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from llmos import limits
+from llmos.memory.recall import fits, glimpse
 from llmos.server.body import Body, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import responses
@@ -36,6 +37,8 @@ class Found(BaseModel):
     score: float
     similarity: Annotated[float | None, Field(description="Cosine of meanings.")]
     words: Annotated[float | None, Field(description="Share of the words, by their rarity.")]
+    glimpse: Annotated[str, Field(description="One line of it, around the words sought.")]
+    fits: Annotated[bool, Field(description="It holds one of the words, or is near in meaning.")]
 
 
 class Hits(BaseModel):
@@ -123,6 +126,8 @@ def router(kernel: ServedKernel) -> APIRouter:
                     score=hit.score,
                     similarity=hit.similarity,
                     words=hit.words,
+                    glimpse=glimpse(hit.passage.text, query),
+                    fits=fits(hit),
                 )
                 for hit in hits
             ]

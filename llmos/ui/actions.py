@@ -122,7 +122,7 @@ class ChatActions(AskingScreen[None]):
 
     @work(exclusive=True, group="earlier")
     async def _show_earlier(self) -> None:
-        stored = await self._ask(lambda client: client.messages(self.pid))
+        stored = await self._ask(lambda client: client.history(self.pid))
         if stored is not None:
             await self.conversation.show_earlier(stored)
 
@@ -270,7 +270,7 @@ class ChatActions(AskingScreen[None]):
             return  # a message is still on its way
         try:
             client = await self.link.wait_for(pid)
-            stored = await client.messages(pid)
+            stored = await client.history(pid)
         except LlmosError as error:
             self.notify(visible(str(error)), severity="error", markup=False)
             return

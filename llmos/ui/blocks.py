@@ -17,12 +17,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from llmos.events import Recalled
+from llmos.events import Recalled, WindowChanged
 from llmos.ui.call_card import SPINNER, SPINNER_S
 from llmos.ui.markdown import StreamedMarkdown
 from llmos.ui.text import MUTED, duration, visible
 
-__all__ = ["Notice", "RecallNotice", "ReplyBlock", "Thinking", "UserBlock"]
+__all__ = ["Notice", "RecallNotice", "ReplyBlock", "Thinking", "UserBlock", "left", "note_id"]
 
 
 class UserBlock(Static):
@@ -87,8 +87,15 @@ class ReplyBlock(Vertical):
 class Notice(Static):
     """A remark of llmos itself, such as an error with its remedy."""
 
-    def __init__(self, line: str, kind: Literal["error", "warning", "info"] = "info") -> None:
+    def __init__(
+        self,
+        line: str,
+        kind: Literal["error", "warning", "info"] = "info",
+        *,
+        message_id: str = "",
+    ) -> None:
         super().__init__(Content(visible(line)), classes=f"-{kind}")
+        self.message_id = message_id
 
 
 class RecallNotice(Static, can_focus=True):
@@ -104,7 +111,9 @@ class RecallNotice(Static, can_focus=True):
 
     def __init__(self, recalled: Recalled) -> None:
         self.recalled = recalled
-        places = ", ".join(visible(place) for place in recalled.places or recalled.pages)
+        self.message_id = note_id(recalled)
+        each = dict.fromkeys(recalled.places or recalled.pages)  # two pages may share a place
+        places = ", ".join(visible(place) for place in each)
         super().__init__(Content.assemble(("↩ ", "$accent"), f"Brought back from memory: {places}"))
 
     def action_open(self) -> None:
@@ -113,6 +122,22 @@ class RecallNotice(Static, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         if self.screen.get_selected_text() is None:
             self.action_open()
+
+
+def note_id(note: Recalled | WindowChanged) -> str:
+    """What tells one remark of the journal from all others."""
+    return f"{note.type} {note.seq}"
+
+
+def left(note: WindowChanged) -> Notice:
+    """What is told of pages that left the window."""
+    pages = note.evicted
+    ids = pages[0] if len(pages) == 1 else f"{pages[0]} to {pages[-1]}"
+    told = f"The window was full: {ids} left it."
+    if len({page.partition(".")[0] for page in pages}) == 1 and "." in pages[0]:
+        told = f"A part of a long text does not fit the window: {ids} left it."
+    told += " Nothing is lost; it comes back when it is needed."
+    return Notice(told, message_id=note_id(note))
 
 
 class Thinking(Static):

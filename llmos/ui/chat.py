@@ -26,6 +26,7 @@ from llmos.events import (
     Recalled,
     ReplyDelta,
     ReplyFinished,
+    StoredMessage,
     TurnFinished,
     TurnStarted,
     TurnState,
@@ -133,11 +134,12 @@ class ChatScreen(ChatActions):
             self.status.context_tokens = info.context_tokens
             window = info.window_tokens or window
             self.status.running = info.state in BUSY
-            stored = await client.messages(self.pid, after=self._seen)
-            await self.conversation.catch_up(stored, running=self.status.running)
-            if stored:
-                self._seen = max(self._seen, stored[-1].seq)
-            said = [r.message.content for r in stored if r.message.role == "user"]
+            told = await client.history(self.pid, after=self._seen)
+            await self.conversation.catch_up(told, running=self.status.running)
+            if told:
+                self._seen = max(self._seen, told[-1].seq)
+            stored = (entry.message for entry in told if isinstance(entry, StoredMessage))
+            said = [message.content for message in stored if message.role == "user"]
             if self._given_back in said and self.composer.text == self._given_back:
                 self.composer.text = ""  # it had arrived
             self._given_back = ""
@@ -156,9 +158,11 @@ class ChatScreen(ChatActions):
             self._since = time.monotonic()
         self._trouble = sentence
         self.status.link = state
-        if state == "lost":
+        if state in ("lost", "stopped"):
             self.status.running = False
             self._show_rate(0.0)
+        if state == "stopped":
+            self.call_later(self.conversation.stop_thinking)
         self._draw_banner()
 
     def _draw_banner(self) -> None:
@@ -169,13 +173,16 @@ class ChatScreen(ChatActions):
             return
         elapsed = time.monotonic() - self._since
         sign = SPINNER[int(elapsed * 8) % len(SPINNER)]
-        if state == "starting":
+        if state == "stopped":
+            sign = "○"
+            told = "The kernel was stopped. Press Enter to start it again."
+        elif state == "starting":
             told = f"Starting the kernel… {elapsed:.0f} s"
         elif not self._trouble:
             told = f"The kernel went away; reconnecting… {elapsed:.0f} s"
         else:
             told = f"{visible(self._trouble)} Trying again… {elapsed:.0f} s"
-        banner.set_class(state == "lost", "-lost")
+        banner.set_class(state in ("lost", "stopped"), "-lost")
         banner.update(Content.assemble((sign, "$accent"), " ", told))
 
     # --- events -----------------------------------------------------------------------------
@@ -221,7 +228,7 @@ class ChatScreen(ChatActions):
                     self.status.context_tokens = event.context_tokens
                 await show.turn_finished(event)
             case WindowChanged() if event.evicted:
-                await show.tell(_left(event.evicted))
+                await show.left(event)
             case Recalled():
                 await show.recalled(event)
 
@@ -236,7 +243,14 @@ class ChatScreen(ChatActions):
             self.link.retry_now()
             self.notify("The kernel is away. Your message stays here until it is back.")
             return
+        self._start_again()
         self._send(self.composer.take())
+
+    @on(Composer.Blank)
+    def _start_again(self) -> None:
+        """Start a kernel that was stopped: the person wants it."""
+        if self.link.state == "stopped":
+            self.link.retry_now()
 
     @on(Composer.Changed)
     @work(group="draft", exclusive=True)
@@ -257,6 +271,7 @@ class ChatScreen(ChatActions):
         if event.pid:
             self.open(event.pid)
         else:
+            self._start_again()
             self._send(event.text)
         self.composer.focus()
 
@@ -330,12 +345,6 @@ class ChatScreen(ChatActions):
     def on_paste(self, event: ui_events.Paste) -> None:
         """A paste that no input took goes to the composer."""
         self.composer.post_message(ui_events.Paste(event.text))
-
-
-def _left(pages: tuple[str, ...]) -> str:
-    """What is told of pages that left the window."""
-    ids = pages[0] if len(pages) == 1 else f"{pages[0]} to {pages[-1]}"
-    return f"The window was full: {ids} left it. Nothing is lost; it comes back when it is needed."
 
 
 def _describe(status: dict[str, Any]) -> tuple[str, int, str]:

@@ -45,6 +45,9 @@ class Composer(TextArea):
         composer: Composer
         text: str
 
+    class Blank(Message):
+        """The person pressed Enter without a text."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
             id=id,
@@ -86,6 +89,8 @@ class Composer(TextArea):
             event.prevent_default()
             if self.text.strip():
                 self.post_message(self.Submitted(self, self.text))
+            else:
+                self.post_message(self.Blank())
         elif event.key in _NEWLINE_KEYS:
             event.stop()
             event.prevent_default()

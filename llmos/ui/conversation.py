@@ -8,7 +8,7 @@ the screen; earlier ones come back from the journal when they are wanted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -28,8 +28,9 @@ from llmos.events import (
     TurnFinished,
     TurnStarted,
     TurnState,
+    WindowChanged,
 )
-from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock
+from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock, left, note_id
 from llmos.ui.call_card import CallCard
 from llmos.ui.status import usage_line
 
@@ -46,6 +47,10 @@ _REASONS = {
     "budget": "This chat has used up its budget.",
     "loop": "Stopped, because it kept making the same call.",
 }
+
+
+#: What the journal has of a conversation: what was said, and what is told of memory between it.
+Told: TypeAlias = StoredMessage | Recalled | WindowChanged
 
 
 class Conversation(VerticalScroll, can_focus=True):
@@ -110,7 +115,17 @@ class Conversation(VerticalScroll, can_focus=True):
 
     async def recalled(self, event: Recalled) -> None:
         """Show what was brought back for a turn."""
-        await self._add(RecallNotice(event))
+        await self._note(event)
+
+    async def left(self, event: WindowChanged) -> None:
+        """Tell which pages left the window."""
+        await self._note(event)
+
+    async def _note(self, event: Recalled | WindowChanged) -> None:
+        id = note_id(event)
+        if not event.seq or id not in self._known:
+            self._known.add(id)
+            await self._add(_noted(event))
 
     @property
     def pending(self) -> list[UserBlock]:
@@ -123,17 +138,17 @@ class Conversation(VerticalScroll, can_focus=True):
 
     # --- what the journal has ---------------------------------------------------------------
 
-    async def catch_up(self, stored: Sequence[StoredMessage], *, running: bool) -> None:
+    async def catch_up(self, stored: Sequence[Told], *, running: bool) -> None:
         """Show the records of ``stored`` that are not shown yet.
 
         Args:
             stored: In the journal's order.
             running: Whether a turn is going on. If not, what was live here is closed.
         """
-        fresh = [record for record in _in_turns(stored) if record.id not in self._known]
+        fresh = [record for record in _in_turns(stored) if _id(record) not in self._known]
         if len(fresh) > PAGE:
             skipped, fresh = fresh[:-PAGE], fresh[-PAGE:]
-            self._known.update(record.id for record in skipped)
+            self._known.update(map(_id, skipped))
             await self._offer_earlier()
         await self._add(*await self._build(fresh))
         if not running:
@@ -142,12 +157,12 @@ class Conversation(VerticalScroll, can_focus=True):
             if cut and self._last is not None:
                 self._last.tell("Cut off when the kernel went away.", alert=True)
 
-    async def show_earlier(self, stored: Sequence[StoredMessage]) -> None:
+    async def show_earlier(self, stored: Sequence[Told]) -> None:
         """Show one more page before the first record on the screen; ``stored`` is all there is."""
         stored = _in_turns(stored)
         shown = (getattr(block, "message_id", "") for block in self.turns.children)
         first = next(filter(None, shown), "")
-        place = next((i for i, record in enumerate(stored) if record.id == first), len(stored))
+        place = next((i for i, record in enumerate(stored) if _id(record) == first), len(stored))
         page = stored[max(place - PAGE, 0) : place]
         for marker in self.query(".earlier"):
             await marker.remove()
@@ -166,7 +181,7 @@ class Conversation(VerticalScroll, can_focus=True):
             )
         )
 
-    async def show_turn(self, stored: Sequence[StoredMessage], turn: int) -> bool:
+    async def show_turn(self, stored: Sequence[Told], turn: int) -> bool:
         """Bring a turn into view, from the journal where it is not on the screen.
 
         Args:
@@ -177,7 +192,7 @@ class Conversation(VerticalScroll, can_focus=True):
             Whether it is in view now.
         """
         ordered = _in_turns(stored)
-        wanted = next((record.id for record in ordered if turn and record.turn == turn), "")
+        wanted = next((_id(record) for record in ordered if turn and record.turn == turn), "")
         for _ in range(FAR_PAGES if wanted else 0):
             for block in self.turns.children:
                 if getattr(block, "message_id", "") == wanted:
@@ -195,12 +210,15 @@ class Conversation(VerticalScroll, can_focus=True):
         block.add_class("-pointed-at")
         block.set_timer(POINT_S, lambda: block.remove_class("-pointed-at"))
 
-    async def _build(self, stored: Iterable[StoredMessage]) -> list[Widget]:
+    async def _build(self, stored: Iterable[Told]) -> list[Widget]:
         """Widgets for records; records of a live block go to that block."""
         fresh: list[Widget] = []
         waiting = self.pending
         for record in stored:
-            self._known.add(record.id)
+            self._known.add(_id(record))
+            if not isinstance(record, StoredMessage):
+                fresh.append(_noted(record))
+                continue
             message = record.message
             if message.role == "user":
                 sent = _same(waiting, record.id, message.content)
@@ -271,7 +289,7 @@ class Conversation(VerticalScroll, can_focus=True):
         self._reply.write(event.text)
 
     async def call_started(self, event: CallStarted) -> None:
-        await self._stop_thinking()
+        await self.stop_thinking()
         if event.call.id not in self._cards:
             await self._add(self._card(event.call))
 
@@ -325,7 +343,7 @@ class Conversation(VerticalScroll, can_focus=True):
             self.post_message(self.Moved())
 
     async def _begin_reply(self, turn: int) -> None:
-        await self._stop_thinking()
+        await self.stop_thinking()
         self._reply = self._last = ReplyBlock(turn=turn)
         await self._add(self._reply)
 
@@ -334,14 +352,15 @@ class Conversation(VerticalScroll, can_focus=True):
             self._thinking = Thinking()
             await self._add(self._thinking)
 
-    async def _stop_thinking(self) -> None:
+    async def stop_thinking(self) -> None:
+        """Show no longer that something is waited for."""
         thinking, self._thinking = self._thinking, None
         if thinking is not None:
             await thinking.remove()
 
     async def _settle(self) -> None:
         """Nothing is live any longer."""
-        await self._stop_thinking()
+        await self.stop_thinking()
         if self._reply is not None:
             await self._reply.finish()
             self._reply = None
@@ -372,6 +391,14 @@ def _same(waiting: list[UserBlock], message_id: str, text: str) -> UserBlock | N
     return next((b for b in waiting if not b.message_id and b.text == text), None)
 
 
-def _in_turns(stored: Iterable[StoredMessage]) -> list[StoredMessage]:
+def _id(record: Told) -> str:
+    return record.id if isinstance(record, StoredMessage) else note_id(record)
+
+
+def _noted(note: Recalled | WindowChanged) -> Widget:
+    return RecallNotice(note) if isinstance(note, Recalled) else left(note)
+
+
+def _in_turns(stored: Iterable[Told]) -> list[Told]:
     """Turn after turn: in the journal a message sent during a turn stands before its reply."""
     return sorted(stored, key=lambda record: (record.turn, record.seq))

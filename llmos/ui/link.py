@@ -1,7 +1,8 @@
 """The terminal's connection to the kernel: opened, followed, opened again.
 
-Owns the client and the backoff. Knows nothing of widgets: the screen passes in what to do when
-the connection is there, when an event comes and when the state changes.
+Owns the client and the backoff. A kernel that went away is started again; one that was stopped is
+not, until the person does something that needs it. Knows nothing of widgets: the screen passes in
+what to do when the connection is there, when an event comes and when the state changes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal
 
-from llmos.errors import KernelUnreachable
+from llmos.errors import KernelStopped, KernelUnreachable
 from llmos.events import Event
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientFactory", "KernelLink", "LinkState"]
 
-LinkState = Literal["starting", "ready", "lost"]
+LinkState = Literal["starting", "ready", "lost", "stopped"]
 ClientFactory = Callable[[], Awaitable["Client"]]
 
 RETRY_S = 0.5
@@ -58,6 +59,8 @@ class KernelLink:
         Raises:
             KernelUnreachable: There is none now.
         """
+        if self.state == "stopped":
+            raise _stopped()
         if self._client is None:
             raise KernelUnreachable("The kernel is not there yet.")
         return self._client
@@ -72,10 +75,11 @@ class KernelLink:
 
         ``attached`` runs after each subscription and before its first event, so that what it
         reads from the journal and the events together leave no gap. When the kernel goes away
-        it is looked for, and started, again.
+        it is looked for, and started, again; when somebody stopped it, only after ``retry_now``.
         """
         wait = self._retry_s
         self._subscribed = None
+        self._wanted()
         while True:
             try:
                 if self._client is None:
@@ -88,6 +92,12 @@ class KernelLink:
                     async for event in events:
                         await handle(event)
                 raise KernelUnreachable("The kernel went away.")
+            except KernelStopped:
+                self._again.clear()
+                self._set("stopped")
+                await self._drop()
+                await self._again.wait()
+                continue
             except KernelUnreachable as error:
                 self._set("lost", str(error) if self._client is None else "")
                 await self._drop()
@@ -108,6 +118,8 @@ class KernelLink:
         while self._subscribed != pid or self.state != "ready":
             if self.state == "lost":
                 raise KernelUnreachable("The kernel is away.")
+            if self.state == "stopped":
+                raise _stopped()
             await self._moved.wait()
         return self.client
 
@@ -116,8 +128,13 @@ class KernelLink:
         self._subscribed = None
 
     def retry_now(self) -> None:
-        """Do not wait for the next attempt any longer."""
+        """Do not wait for the next attempt any longer; start a kernel that was stopped."""
+        self._wanted()
         self._again.set()
+
+    def _wanted(self) -> None:
+        if self.state == "stopped":
+            self._set("starting")
 
     async def close(self) -> None:
         await self._drop()
@@ -132,3 +149,7 @@ class KernelLink:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         self._changed(state, sentence)
+
+
+def _stopped() -> KernelStopped:
+    return KernelStopped("The kernel was stopped.", remedy="Enter in the chat starts it again.")

@@ -151,7 +151,7 @@ class MemoryScreen(MemoryActions):
         self.titles = {info.pid: info.title for info in chats or ()}
         self._facts = [fact(row) for row in known["facts"]]
         self._known = True
-        self._label(_TABS[0], "Memory", len(self._facts))
+        self._label(_TABS[0], "Memory", count(len(self._facts)))
         self._draw()
         self._search()
         recalled, self._recalled = self._recalled, None
@@ -179,21 +179,25 @@ class MemoryScreen(MemoryActions):
         told = counters(stats.get("memory", {}))
         view.show(rows, older, info.window_tokens, info.context_tokens, told)
         self._counted(info)
-        self._label(_TABS[1], "This chat's window", len(rows) - 1 + older.pages)
+        self._label_window()
+
+    @on(WindowView.Filtered)
+    def _label_window(self) -> None:
+        self._label(_TABS[1], "This chat's window", self.query_one(WindowView).counted)
 
     @work(exclusive=True, group="folders")
     async def refresh_folders(self) -> None:
         with contextlib.suppress(LlmosError):  # what was seen last stays, and it is asked again
             mounts = await self.link.client.mounts()
             self.query_one(FolderList).show(mounts)
-            self._label(_TABS[2], "Folders", len(mounts))
+            self._label(_TABS[2], "Folders", count(len(mounts)))
         if self._timer is not None:
             self._timer.stop()
         pause = READING_S if self.query_one(FolderList).reading else RESTING_S
         self._timer = self.set_timer(pause, self.refresh_folders)
 
-    def _label(self, tab: str, name: str, number: int) -> None:
-        told = Content.assemble(name, (f" {count(number)}", MUTED) if number else "")
+    def _label(self, tab: str, name: str, number: str) -> None:
+        told = Content.assemble(name, (f" {number}", MUTED) if number != "0" else "")
         self.query_one(TabbedContent).get_tab(tab).label = told
 
     # --- finding ----------------------------------------------------------------------------

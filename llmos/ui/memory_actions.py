@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from llmos.ui.dialogs import Confirm
 from llmos.ui.memory_detail import Reader
 from llmos.ui.memory_dialogs import AskPath, Writing
 from llmos.ui.memory_folders import FolderList, not_read
-from llmos.ui.memory_items import Item, doomed_lines, page
+from llmos.ui.memory_items import SAID, Item, doomed_lines, page
 from llmos.ui.memory_list import MemoryList, chat_name
-from llmos.ui.memory_window import FRONT, WindowView
+from llmos.ui.memory_window import FRONT, PageRow, WindowView
 from llmos.ui.text import plural, visible
 
 __all__ = ["MemoryActions"]
@@ -76,11 +77,20 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
             self.read(self._item)
 
     @work(group="dialog")
-    async def read(self, item: Item, *, title: str = "", note: str = "") -> None:
-        """Show an item whole, and do what the person then wants with it."""
-        match await self.app.push_screen_wait(Reader(item, self.titles, title, note)):
+    async def read(
+        self, item: Item, *, title: str = "", note: str = "", pins: bool = False
+    ) -> None:
+        """Show an item whole, and do what the person then wants with it.
+
+        Args:
+            pins: Whether it is a page that can be pinned into the window of this chat.
+        """
+        reader = Reader(item, self.titles, title, note, pins=pins)
+        match await self.app.push_screen_wait(reader):
             case "edit":
                 self._edit(item)
+            case "pin" if item.kind == "page":
+                self._pin_page(item.id, not item.pinned)
             case "pin":
                 self._pin(item)
             case "forget":
@@ -91,16 +101,21 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
                 self.read_page(item.id.partition(".")[0])
 
     @work(group="dialog")
-    async def read_page(self, id: str) -> None:
-        """Show a page, or all pages of a message, whole."""
+    async def read_page(self, id: str, row: PageRow | None = None) -> None:
+        """Show a page, or all pages of a message, whole.
+
+        Args:
+            row: Where it was chosen in the page table: there it can be pinned.
+        """
         rows = await self._ask(lambda client: client.pages(id))
         if rows:
-            self.read(page(rows, id))
+            item = replace(page(rows, id), pinned=row is not None and row.pinned)
+            self.read(item, pins=row is not None and row.kind in SAID)
 
     @on(WindowView.Opened)
     def _page_opened(self, event: WindowView.Opened) -> None:
         if event.page != FRONT:
-            self.read_page(event.page)
+            self.read_page(event.page, self.query_one(WindowView).row)
             return
         self.read(
             Item("", "page", self.front, 0.0, origin="system"),
@@ -167,18 +182,21 @@ class MemoryActions(AskingScreen[tuple[int, int] | None]):
             self.notify(told, timeout=3)
             self.refresh_facts()
 
-    @work(group="dialog")
-    async def action_pin_page(self) -> None:
+    def action_pin_page(self) -> None:
         """Have the chosen page stay in view when room is made, or no longer."""
         row = self.query_one(WindowView).row
         if row is None or row.id == FRONT:
             return
+        self._pin_page(row.id, not row.pinned)
+
+    @work(group="dialog")
+    async def _pin_page(self, id: str, pinned: bool) -> None:
         try:
-            await self.link.client.pin_page(self.pid, row.id, not row.pinned)
+            await self.link.client.pin_page(self.pid, id, pinned)
         except LlmosError as error:
             self.notify(visible(str(error)), severity="error", markup=False)
             return
-        told = "Unpinned." if row.pinned else "Pinned: it stays in view, with its turn."
+        told = "Pinned: it stays in view, with its turn." if pinned else "Unpinned."
         self.notify(told, timeout=3)
         self.refresh_window()
 

@@ -48,6 +48,7 @@ class Reader(ModalScreen[Wish | None]):
         titles: Of chats, by process.
         title: What it is, where that is neither a fact nor a page.
         note: A line below the text.
+        pins: Whether a page can be pinned into a window, or let go again.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,10 +62,17 @@ class Reader(ModalScreen[Wish | None]):
     ]
 
     def __init__(
-        self, item: Item, titles: Mapping[int, str], title: str = "", note: str = ""
+        self,
+        item: Item,
+        titles: Mapping[int, str],
+        title: str = "",
+        note: str = "",
+        *,
+        pins: bool = False,
     ) -> None:
         super().__init__()
         self.item, self._titles, self._title, self._note = item, titles, title, note
+        self._pins = pins or item.kind == "fact"
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide reader"):
@@ -81,7 +89,9 @@ class Reader(ModalScreen[Wish | None]):
         item = self.item
         wishes: list[tuple[str, str, Wish]] = []
         if item.kind == "fact":
-            wishes += [("e", "edit", "edit"), ("p", "unpin" if item.pinned else "pin", "pin")]
+            wishes.append(("e", "edit", "edit"))
+        if self._pins:
+            wishes.append(("p", "unpin" if item.pinned else "pin", "pin"))
         if item.kind != "file" and item.id:
             wishes.append(("f", "forget", "forget"))
         if item.said:

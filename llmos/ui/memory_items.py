@@ -16,6 +16,7 @@ from llmos.ui.text import count, one_line, plural, visible
 
 __all__ = [
     "BLOCKS",
+    "SAID",
     "Group",
     "Item",
     "day",
@@ -41,11 +42,13 @@ _ORIGINS = {
     "plugin": "a tool",
     "tool": "a tool",
     "untrusted": "somebody else",
+    "recalled": "memory",
 }
 LISTED = 4  # messages that are named before they go
 QUOTE = 48  # characters of each
 NEAR = 0.15  # cosine, below which what shares no word with the query is not shown
-_SAID = ("user", "assistant", "tool")
+#: Kinds of pages that people and the model wrote, or a call answered.
+SAID = ("user", "assistant", "tool")
 
 Group: TypeAlias = tuple[str, list["Item"]]
 
@@ -62,7 +65,7 @@ class Item:
         origin: Who it came from, in the kernel's word.
         place: The file, with where in it; empty for what was said.
         block: Of a fact, where it stands.
-        pinned: Of a fact, that every chat begins with it.
+        pinned: Of a fact, that every chat begins with it; of a page, that it stays in the window.
         history: Older texts of a fact with their times, oldest first.
         related: Of a page, others in other chats that are about the same.
         said: Process and turn of where it was said, oldest first; none where nobody said it.
@@ -214,7 +217,7 @@ def doomed_lines(doomed: Mapping[str, Any], chat: Callable[[int], str]) -> str:
     """
     listed = doomed["listed"]
     kept = [row for row in listed if row["kind"] == "memory"]
-    said = [row for row in listed if row["kind"] in _SAID]
+    said = [row for row in listed if row["kind"] in SAID]
     lines = ["From the disk, the search and every snapshot go, and nothing brings them back:"]
     if kept:
         text = next((row["beginning"] for row in reversed(kept) if row["beginning"]), "")
@@ -232,4 +235,6 @@ def doomed_lines(doomed: Mapping[str, Any], chat: Callable[[int], str]) -> str:
         lines.append(f"· {count(made)} made of these: what was recalled, notes, fronts of windows")
     if doomed["records"] > len(listed):
         lines.append(f"· and {plural(doomed['records'] - len(listed), 'more record')} of this kind")
+    for path in doomed.get("left", ()):
+        lines.append(f"It stays, perhaps, in {visible(path)}, a damaged journal put aside.")
     return "\n".join(lines)

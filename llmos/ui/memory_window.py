@@ -148,6 +148,9 @@ class WindowView(Vertical):
 
         page: str
 
+    class Filtered(Message):
+        """Other pages of the table are listed than before."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: list[PageRow] = []
@@ -169,6 +172,15 @@ class WindowView(Vertical):
         """The chosen page."""
         at = self.query_one("#window-pages", OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else None
+
+    @property
+    def counted(self) -> str:
+        """How many pages there are, and how many of them are listed where not all may be."""
+        stored = sum(row.state == "stored" for row in self._rows)
+        listed = max(len(self._rows) - 1 - stored, 0)
+        if self._only_view:
+            return f"{count(listed)} of {count(listed + stored + self._older.pages)}, in view only"
+        return count(listed + stored + self._older.pages)
 
     def show(
         self, rows: Sequence[PageRow], older: Older, window: int, context: int, told: str
@@ -200,6 +212,7 @@ class WindowView(Vertical):
     def action_only_view(self) -> None:
         self._only_view = not self._only_view
         self._draw()
+        self.post_message(self.Filtered())
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -253,7 +266,9 @@ class WindowView(Vertical):
         if stored:
             size = sum(sizes) + self._older.characters
             told += f", {count(stored)} only stored ({plural(size, 'character')})"
-        if self._older.pages and not self._only_view:
+        if self._only_view:
+            told += "; v lists these, too" if stored else ""
+        elif self._older.pages:
             told += f"; {count(self._older.pages)} older ones are found by searching"
         return Content.styled(told, MUTED)
 

@@ -99,6 +99,7 @@ class StatusLine(Widget):
             "starting": ("○ starting", "$text-warning"),
             "ready": ("●", "$text-success"),
             "lost": ("○ no kernel", "$text-error"),
+            "stopped": ("○ stopped", "$text-warning"),
         }[self.link]
         right = Content.styled(*connection)
         parts: list[tuple[int, Content]] = []  # how much each matters, in the order of the line

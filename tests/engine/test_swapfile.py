@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import stat
+import struct
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from llmos import limits
 from llmos.engine.swap import Snapshot
-from llmos.engine.swapfile import SwapFiles
+from llmos.engine.swapfile import SUFFIX, SwapFiles, erase, unsound
 
 
 def tokens(seed: int, length: int = 300) -> tuple[int, ...]:
@@ -170,6 +171,37 @@ def test_a_header_that_lies_about_its_sizes_allocates_nothing(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data.replace(b'"state": 5000', b'"state": 9000'))
     assert len(opened(tmp_path)) == 0
+
+
+def test_what_is_no_snapshot_file_is_no_reason_not_to_start(tmp_path):
+    files = opened(tmp_path)
+    files.put(snapshot(1))
+    files.close()
+    folder = tmp_path / "swap"
+    (folder / f"folder{SUFFIX}").mkdir()
+    os.mkfifo(folder / f"pipe{SUFFIX}")
+    deep = b"[" * 4000
+    (folder / f"deep{SUFFIX}").write_bytes(b"llmossn2" + struct.pack("<I", len(deep)) + deep)
+    assert unsound(folder / f"deep{SUFFIX}") == "its header does not make sense"
+    assert unsound(folder / f"pipe{SUFFIX}") == "it is no file"
+    files = opened(tmp_path)
+    assert len(files) == 1 and files.dropped == 1
+    assert files.match(tokens(1)) == (tokens(1), 300)
+    files.close()
+
+
+def test_erasing_leaves_no_file_whoever_wrote_it(tmp_path):
+    files = opened(tmp_path)
+    files.put(snapshot(1))
+    files.close()
+    folder = tmp_path / "swap"
+    (folder / "texts.json").write_text("[]")
+    (folder / f"half{SUFFIX}.part").write_bytes(b"x")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    erase(folder)
+    assert [path.name for path in folder.iterdir()] == ["folder"]
+    erase(tmp_path / "none")
 
 
 def test_short_snapshots_are_not_worth_a_file(tmp_path):

@@ -13,6 +13,7 @@ from llmos.errors import KernelError, NotStored
 from llmos.events import Message
 from llmos.kernel.dreaming import DreamState
 from llmos.kernel.idle import Idle
+from llmos.kernel.summaries import repeats
 from llmos.labels import Label, Origin
 from llmos.memory.derived import Derived, Summary, segments
 from llmos.memory.journal import Journal
@@ -249,12 +250,34 @@ async def test_of_a_model_too_small_to_summarise_the_words_said_are_quoted(start
         kernel.idle._dream._summaries._writes = False
         pid = (await kernel.create()).pid
         for number in range(10):
-            text = f"Thing {number} is a box. The garden house for my bees needs oak. Hello! "
-            await turn(kernel, pid, text + "Box. " * 70)
+            text = f"Thing {number} is a box. Like any other it is made of cardboard. "
+            told = "The garden house for my bees needs oak. Hello! "  # beyond the first words
+            await turn(kernel, pid, text + told + "Box. " * 70)
             await kernel.wait(pid)
         made = [made.text for made in (await dreamt(kernel)).made if made.kind == "summary"]
         assert made and all(text.startswith("“") and text.endswith("”") for text in made)
         assert "The garden house for my bees needs oak." in made[0]
+
+
+def test_a_summary_repeats_where_the_line_without_it_has_all_its_words():
+    line = "- p1 to p4 (2 turns, 2026-01-02): “My bees need oak.” … “And the roof?”"
+    assert repeats("“My bees need oak.”", line)
+    assert repeats("The roof, and oak.", line)
+    assert not repeats("The person's bees need oak.", line)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_summary_that_the_line_would_show_anyway_is_not_made(started, writes):
+    word = "The garden house for my bees needs oak."
+    async with started([(ASKED, "The garden house needs oak.")]) as kernel:
+        kernel.idle._dream._summaries._writes = writes
+        pid = (await kernel.create()).pid
+        for _ in range(10):
+            await turn(kernel, pid, f"{word} " + "Box. " * 70)
+            await kernel.wait(pid)
+        state = await dreamt(kernel)
+        assert not [made for made in state.made if made.kind == "summary"]
+        assert word in front(kernel, pid)
 
 
 class Sleeper:

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ MIX = Syscall(
 
 class Plain:
     """A chooser that knows the worked examples and nothing of meaning."""
+
+    calls: tuple[Syscall, ...] = ()
+
+    def read(self, message: str) -> Reading:
+        return Reading()
 
     def nearest(self, call: Syscall, clause: str, count: int) -> list[Example]:
         return list(call.worked)[-count:]
@@ -136,6 +142,36 @@ def test_a_call_that_says_nothing_leaves_the_reply_free() -> None:
     assert steps.next_call() is None
     steps.answered(steps.calls()[0], Outcome("on"), "")
     assert steps.reply_grammar() == ""
+
+
+def test_a_reply_without_a_call_is_bound_to_what_was_not_done() -> None:
+    steps = Steps(Plain(), Reading(), undone="Nothing was kept.")  # type: ignore[arg-type]
+    assert steps.next_call() is None
+    assert '"Nothing was kept."' in steps.reply_grammar()
+    choice = Choice(LAMP, "is the kitchen lit?")
+    steps = Steps(Plain(), Reading((choice,)), undone="Nothing was kept.")  # type: ignore[arg-type]
+    assert steps.next_call() is None
+    steps.answered(steps.calls()[0], Outcome("on", ("It is lit",)), "")
+    assert "Nothing was kept" not in steps.reply_grammar()
+
+
+@pytest.mark.parametrize(
+    ("message", "bound"),
+    [
+        ("Keep that.", True),
+        ("Hi, would you keep that?", True),
+        ("Keep that. What else is there?", False),
+        ("Keep that:\n\nDear all, the bins go out on Tuesday.", False),
+    ],
+)
+async def test_a_message_that_asks_something_besides_is_answered(
+    monkeypatch: pytest.MonkeyPatch, message: str, bound: bool
+) -> None:
+    monkeypatch.setattr("llmos.kernel.guide.Chooser", lambda *_: Plain())
+    keep = replace(LAMP, worked=(), wished=("(?:hi, would you )?keep",), undone="Nothing was kept.")
+    guide = Guide(lambda _: None)  # type: ignore[arg-type, return-value]
+    steps = await guide.plan([Message("user", message)], [keep])
+    assert ("Nothing was kept" in steps.reply_grammar()) is bound
 
 
 def test_what_else_was_asked_is_answered_as_a_turn_of_its_own() -> None:

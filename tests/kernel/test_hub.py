@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from llmos import limits
@@ -52,3 +54,25 @@ async def test_who_comes_after_the_close_is_sent_away():
     hub.close()
     with hub.subscribe(1) as events:
         assert [e async for e in events] == []
+
+
+async def test_why_a_kernel_broke_down_is_told_to_who_listens_and_to_who_comes_later():
+    hub = Hub(lambda pid: [])
+    with hub.subscribe(0) as events:
+        hub.close("The kernel broke down.")
+        hub.close()
+        with pytest.raises(KernelError, match="broke down"):
+            await anext(events)
+    with hub.subscribe(0) as events, pytest.raises(KernelError, match="broke down"):
+        await anext(events)
+
+
+async def test_a_closed_hub_is_empty_when_the_last_listener_has_gone():
+    hub = Hub(lambda pid: [])
+    await hub.empty()
+    with hub.subscribe(1), hub.subscribe(2):
+        waiting = asyncio.create_task(hub.empty())
+        hub.close()
+        await asyncio.wait({waiting}, timeout=0)
+        assert not waiting.done()
+    await waiting

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -241,3 +244,17 @@ def test_rows_of_any_magnitude_become_unit_vectors_and_zeros_stay() -> None:
     assert np.allclose(vectors[:2], 0.5)
     assert np.allclose(vectors[2:], [[0.6, 0, -0.8, 0], [0] * 4])
     assert unit(np.zeros((0, 4))).shape == (0, 4)
+
+
+def test_the_runtime_reports_to_nobody_and_leaves_nothing_in_the_home(
+    tmp_path: Path, embedder_weights: Path, embedder_tokenizer: Path
+):
+    """ONNX Runtime's own telemetry is on by default: it writes an id and dials out."""
+    program = (
+        "import sys; from pathlib import Path; from llmos.memory.embed_onnx import MiniLM; "
+        "MiniLM(Path(sys.argv[1]), Path(sys.argv[2])).embed(['Hello'])"
+    )
+    command = [sys.executable, "-c", program, str(embedder_weights), str(embedder_tokenizer)]
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, env=bare, check=True, timeout=120, cwd=Path(__file__).parents[2])
+    assert list(tmp_path.rglob("*")) == []

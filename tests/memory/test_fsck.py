@@ -25,10 +25,14 @@ from llmos.labels import Label, Origin
 from llmos.memory.check import check
 from llmos.memory.consistency import consistent
 from llmos.memory.erase import erase
+from llmos.memory.files.mtab import Entry, save
+from llmos.memory.files.notes import Notes
 from llmos.memory.fsck import Problem, fsck
 from llmos.memory.journal import Journal
 from llmos.memory.lock import lock
-from llmos.memory.salvage import salvage
+from llmos.memory.passages import Passage
+from llmos.memory.salvage import damaged_copies, salvage
+from llmos.memory.words import FILE, open_words
 from tests.memory.test_journal import tamper
 
 
@@ -289,6 +293,7 @@ async def test_every_record_that_verifies_is_saved_and_the_rest_is_named(
     done = salvage(path)
     assert (done.lost, done.contents) == (lost, contents)
     assert done.kept.read_bytes() == damaged
+    assert done.kept in damaged_copies(path)
     assert (check(path), consistent(path)) == ([], [])
     after = await texts(path)
     gone = {seq for a, b in lost for seq in range(a, b + 1)} | set(contents)
@@ -464,6 +469,63 @@ def test_the_command_repairs_snapshots(
     code, said = run("--repair")
     assert code == 1 and "Repaired." in said
     assert run()[0] == 0
+
+
+def test_a_list_of_mounts_or_notes_that_are_damaged_are_found_and_put_aside(
+    path: Path, home: Path
+) -> None:
+    asyncio.run(fill(path))
+    state = home / "state"
+    notes = Notes(state / "mounts.db")
+    notes.coming(1, [(1, b"a.txt", 1)])
+    listed = state / "mounts.json"
+    save(listed, 2, [Entry(1, "/notes", 1, 1, notes.id)])
+    assert run()[0] == 0, "beside an open log, too"
+    notes.close()
+    words = open_words(state / "index", "")
+    words.put([Passage("f1-1.1", "file", 0, "a.txt", 1.0, "Read of a file.")])
+    words.close()
+    (state / "mounts.db").write_bytes(b"no database " * 1000)
+    code, said = run()
+    assert code == 1 and said.count("mounts.db cannot be read") == 1
+    assert "reads the mounted folders again" in said
+    assert "Repaired." in run("--repair")[1] and run()[0] == 0
+    assert listed.exists(), "which folders are mounted is known"
+    assert b"Read of a file" not in (state / "index" / FILE).read_bytes()
+    listed.write_text('{"version": 1, "mounts": [')
+    code, said = run()
+    assert code == 1 and said.count("can't be read") == 1 and "which folders were mounted" in said
+    assert "Repaired." in run("--repair")[1] and run()[0] == 0
+    assert (state / "mounts.json.damaged").exists() and not listed.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"fingerprint": "x"}', '{"fingerprint": "x", "tokens": [["a"]]}', "\xff"]
+)
+def test_tokens_of_texts_that_make_no_sense_are_found_and_removed(
+    path: Path, home: Path, text: str
+) -> None:
+    asyncio.run(fill(path))
+    file = home / "state" / "swap" / "texts.json"
+    file.parent.mkdir()
+    file.write_text('{"fingerprint": "x", "tokens": [[1, 2], []]}')
+    assert run()[0] == 0
+    file.write_text(text, "latin-1")
+    code, said = run()
+    assert code == 1 and said.count("texts: texts.json") == 1
+    assert "Repaired." in run("--repair")[1]
+    assert not file.exists() and run()[0] == 0
+
+
+async def test_a_problem_is_told_once(path: Path) -> None:
+    class Twice:
+        def problems(self) -> list[str]:
+            return ["It is broken.", "It is broken."]
+
+        async def rebuild(self) -> None: ...
+
+    report = await fsck(path, {"twice": Twice()})
+    assert [problem.sentence for problem in report.problems] == ["It is broken."]
 
 
 def test_the_command_exits_with_2_when_a_kernel_runs_or_the_journal_cannot_be_saved(

@@ -135,6 +135,23 @@ async def test_hits_come_best_first_and_no_more_than_asked_for(index):
     assert await index.search("rent", k=0) == []
 
 
+async def test_what_holds_all_words_comes_before_what_holds_none_also_without_its_vector(index):
+    await index.put(talk())
+    await index.settled()
+    index.pause()  # the next has no vector, and the others have theirs
+    said = "They put the salt, of all things, on the roof of the bicycle shed."
+    await index.put([Passage("p9", "turn", 9, "process 9", 20.0, said)])
+    hits = await index.search("salt shed pressure medicine bicycle doctor", k=20)
+    assert hits[0].passage.id != "p9", "it holds some of the words only"
+    hits = await index.search('"salt bicycle"', k=20)
+    none = [at for at, hit in enumerate(hits) if not hit.words]
+    [place] = [at for at, hit in enumerate(hits) if hit.passage.id == "p9"]
+    assert hits[place].similarity is None and hits[place].words == 1.0
+    assert place < min(none)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    index.resume()
+
+
 async def test_a_search_stays_within_its_scope(index):
     await index.put([*talk(1), *talk(2), Passage("f1", "file", 0, "pets.md", 9.0, "Puppy care")])
     await index.settled()

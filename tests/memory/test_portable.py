@@ -445,7 +445,7 @@ async def test_messages_become_a_process_and_are_not_trusted(
     assert records[2].stored.message.name == "now"
     assert records[4].stored.message.call_id == records[3].stored.message.calls[0].id
     assert [record.stored.turn for record in records] == [1, 1, 1, 1, 1, 1, 2]
-    assert journal.process(pid).title == ("A chat" if form == "object" else "")
+    assert journal.process(pid).title == ("A chat" if form == "object" else "Time?")
     assert journal.process(pid).system == ""
     assert journal.unanswered() == []
     assert consistent(journal.path) == []
@@ -610,8 +610,8 @@ async def test_bytes_that_are_no_text_and_files_that_are_none_are_refused(
         (tmp_path / "x").write_bytes(raw)
         with pytest.raises(BadFile, match="UTF-8"):
             await take(journal, tmp_path / "x")
-    for missing in (tmp_path / "none", tmp_path):
-        with pytest.raises(BadFile, match="cannot be read"):
+    for missing, why in ((tmp_path / "none", "cannot be read"), (tmp_path, "is no file")):
+        with pytest.raises(BadFile, match=why):
             await take(journal, missing)
     monkeypatch.setattr(limits, "IMPORT_VALUE_CHARS", 1000)
     monkeypatch.setattr(limits, "IMPORT_CHUNK_CHARS", 500)
@@ -719,6 +719,36 @@ async def test_several_conversations_in_one_markdown_file_stay_apart(
     assert [journal.messages(pid)[0].message.content for pid in pids] == ["in 1", "in 2"]
 
 
+async def test_what_had_ended_comes_back_as_ended(
+    tmp_path: Path, journal: Journal, other: Journal
+) -> None:
+    for over in (True, False):
+        pid = (await journal.create_process(title="T")).pid
+        await journal.append(pid, Message("user", "Said."), turn=1)
+        if over:
+            await journal.end_process(pid, "killed")
+    for form, name in (("md", "all.md"), ("jsonl", "all.jsonl")):
+        text = "".join(export(journal.path, format=form))  # type: ignore[arg-type]
+        pids = await take(other, file_of(tmp_path, text, name))
+        ended = [other.process(pid).ended for pid in pids]
+        assert ended[1] is None and ended[0] is not None
+        assert int(ended[0]) == int(journal.process(1).ended or 0)
+    assert other.verify() == [] and consistent(other.path) == []
+
+
+async def test_messages_without_a_title_are_named_by_the_first_that_was_said(
+    tmp_path: Path, journal: Journal
+) -> None:
+    [pid] = await take(journal, file_of(tmp_path, MESSAGES))
+    assert journal.process(pid).title == "Time?"
+    assert len(journal.records(pid)) == 7
+    [long] = await take(journal, file_of(tmp_path, [{"role": "user", "content": "word\n" * 99}]))
+    title = journal.process(long).title
+    assert len(title) <= limits.TITLE_CHARS and title.startswith("word word") and title[-1] == "…"
+    await erase(journal, [journal.records(long)[0].stored.seq], "forgotten")
+    assert journal.process(long).title == ""
+
+
 # --- commands ---------------------------------------------------------------------------------
 
 
@@ -762,6 +792,33 @@ def test_an_export_that_fails_leaves_no_file(home: Path) -> None:
     assert isinstance(done.exception, BadFile)
 
 
+def test_what_has_no_end_is_not_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(kept(home))
+    os.mkfifo(home / "pipe")
+    for path in ("/dev/zero", str(home / "pipe"), str(home)):
+        done = CliRunner().invoke(commands.import_, [path])
+        assert isinstance(done.exception, BadFile) and "is no file." in str(done.exception)
+    monkeypatch.setattr(limits, "IMPORT_VALUE_CHARS", 100)
+    (home / "x.md").write_text("# Title\n" + "word " * 100)
+    done = CliRunner().invoke(commands.import_, [str(home / "x.md")])
+    assert "x.md, line 2: it is too long." in str(done.exception)
+
+
+def test_an_export_replaces_no_pipe_and_no_link(home: Path) -> None:
+    asyncio.run(kept(home))
+    (home / "link").symlink_to(home / "file")
+    assert CliRunner().invoke(commands.export, ["-o", str(home / "link")]).exit_code == 0
+    assert (home / "link").is_symlink() and (home / "file").read_text()
+    os.mkfifo(home / "pipe")
+    reader = os.open(home / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert CliRunner().invoke(commands.export, ["1", "-o", str(home / "pipe")]).exit_code == 0
+    assert json.loads(os.read(reader, 65536).splitlines()[0])["type"] == "journal"
+    os.close(reader)
+    assert stat.S_ISFIFO((home / "pipe").stat().st_mode)
+    done = CliRunner().invoke(commands.export, ["-o", ""])
+    assert isinstance(done.exception, BadFile)
+
+
 def test_an_import_needs_the_kernel_to_be_stopped(home: Path) -> None:
     with lock(home / "state"):
         done = CliRunner().invoke(commands.import_, [str(home / "x")])
@@ -773,7 +830,9 @@ def test_an_import_that_stops_at_a_mistake_says_what_it_kept(home: Path) -> None
     good.write_text(json.dumps(MESSAGES))
     bad.write_text("{")
     done = CliRunner().invoke(commands.import_, [str(good), str(bad)])
-    assert done.output.startswith("Process 1: 7 messages.\n  Its system prompt was left out")
+    assert done.output.startswith(
+        "Process 1 “Time?”: 7 messages.\n  Its system prompt was left out"
+    )
     assert isinstance(done.exception, BadFile)
     assert "listed above was imported" in str(done.exception)
 

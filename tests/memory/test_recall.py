@@ -14,7 +14,8 @@ from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
-from llmos.memory.recall import Recall, excerpt, query_of
+from llmos.memory.passages import Hit, Passage
+from llmos.memory.recall import Recall, excerpt, fits, glimpse, query_of
 from llmos.memory.window import Change, Window
 
 SAID = [
@@ -209,3 +210,24 @@ def test_a_question_typed_right_behind_what_was_pasted_is_what_is_asked():
     )
     assert query_of(f"{pasted}\nWhat is in line 21?") == "What is in line 21?"
     assert query_of(pasted) == ""
+
+
+def test_a_glimpse_is_one_line_around_where_the_words_stand_together():
+    filling = "and the rain went on and on over the fields "
+    text = f"The key {filling * 5}until\nsomebody found the key of the archive {filling * 5}"
+    found = glimpse(text, "Where is the archive's key?", 60)
+    assert found.startswith("… ") and found.endswith(" …") and len(found) <= 64
+    assert "the key of the archive" in found and "\n" not in found
+    assert glimpse("Short\n text.", "Anything?", 60) == "Short text."
+    assert glimpse("x" * 100, "Anything?", 60) == f"{'x' * 60} …"
+    assert "雨" in glimpse("山" * 200 + "雨" + "山" * 200, "雨", 60)
+    assert glimpse(text, "👍", 60).startswith("The key")
+
+
+@pytest.mark.parametrize(
+    ("similarity", "words", "fit"),
+    [(0.6, 0.0, True), (0.1, 0.2, True), (None, 1.0, True), (0.1, 0.0, False), (0.1, None, False)],
+)
+def test_what_holds_no_word_and_is_far_in_meaning_does_not_fit(similarity, words, fit):
+    passage = Passage("p1", "turn", 1, "process 1", 1.0, "Text.")
+    assert fits(Hit(passage, 1.0, similarity, words)) is fit

@@ -41,7 +41,15 @@ from llmos.errors import (
     PromptTooLong,
     TextTooLong,
 )
-from llmos.events import Event, Message, ProcessInfo, StoredMessage, Usage
+from llmos.events import (
+    Event,
+    Message,
+    ProcessInfo,
+    Recalled,
+    StoredMessage,
+    Usage,
+    WindowChanged,
+)
 from llmos.kernel.dreaming import DreamState
 from llmos.labels import Label, Origin
 from llmos.memory.derived import Made
@@ -219,6 +227,7 @@ class Kernel:
         self.embedder: Numbers | None = Numbers()
         self.table: dict[int, ProcessInfo] = {}
         self.stored: dict[int, list[StoredMessage]] = {}
+        self.notes: list[Recalled | WindowChanged] = []
         self.stopped = asyncio.Event()
         self.busy = asyncio.Event()  # set while `wait` must wait
         self.waiting = asyncio.Event()
@@ -230,6 +239,7 @@ class Kernel:
         self.pins: set[tuple[int, str]] = set()
         self.out_of_view: set[str] = set()
         self.known: dict[str, Fact] = {}
+        self.damaged: list[Path] = []
         self.keeper = self  # one double for both
         self.touched = 0
         self.dreams = False
@@ -315,6 +325,12 @@ class Kernel:
         self.process(pid)
         return [message for message in self.stored[pid] if message.seq > after]
 
+    async def history(
+        self, pid: int, after: int = 0
+    ) -> list[StoredMessage | Recalled | WindowChanged]:
+        told = [*(await self.messages(pid)), *(note for note in self.notes if note.pid == pid)]
+        return sorted((t for t in told if t.seq > after), key=lambda entry: entry.seq)
+
     async def search(self, query: str, *, k: int = 5, pid: int = 0) -> list[Hit]:
         if pid:
             self.process(pid)
@@ -393,6 +409,9 @@ class Kernel:
         self.made = [made for made in self.made if made.id != written]
         return 1
 
+    def set_aside(self) -> list[Path]:
+        return self.damaged
+
     async def would_forget(self, written: str) -> list[Record]:
         records = [
             Record(pid, message, Label(Origin.USER))
@@ -462,6 +481,8 @@ class Kernel:
         async def read() -> AsyncIterator[Event]:
             while True:
                 item = await self.events.get()
+                if item is None:
+                    return
                 if isinstance(item, Exception):
                     raise item
                 yield item

@@ -11,9 +11,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from llmos import limits
 from llmos.client import Client
-from llmos.errors import BudgetExceeded, KernelError, NoSuchProcess
-from llmos.events import Message, ReplyDelta, StoredMessage, ToolCall
-from llmos.server.kernel_routes import DROPPED
+from llmos.errors import (
+    BudgetExceeded,
+    KernelError,
+    KernelStopped,
+    KernelUnreachable,
+    NoSuchProcess,
+)
+from llmos.events import Message, Recalled, ReplyDelta, StoredMessage, ToolCall, WindowChanged
+from llmos.server.kernel_routes import DROPPED, STOPPED
 
 
 @pytest.fixture
@@ -133,6 +139,40 @@ async def test_a_terminal_that_takes_nothing_is_unsubscribed(served, kernel, mon
             kernel.events.put_nowait(ReplyDelta(pid=1, turn=1, text="x" * 100_000))
         await kernel.unsubscribed.wait()
         socket.transport.abort()
+
+
+async def test_what_happened_to_the_window_comes_only_when_it_is_asked_for(terminal, http, kernel):
+    pid = (await terminal.create()).pid
+    await terminal.send(pid, "Hi.")
+    left = WindowChanged(pid=pid, seq=50, turn=1, evicted=("p1", "p2"))
+    back = Recalled(pid=pid, seq=51, turn=1, pages=("f1-1.1",), places=("boat.md, lines 1-3",))
+    kernel.notes = [left, back]
+    [hi] = await terminal.messages(pid)
+    assert await terminal.history(pid) == [hi, left, back]
+    assert await terminal.history(pid, after=50) == [back]
+    answer = (await http.get(f"/kernel/v1/processes/{pid}/messages")).json()
+    assert (len(answer["messages"]), answer["notes"]) == (1, [])
+
+
+async def test_a_kernel_that_was_stopped_says_so(served, terminal, kernel):
+    kernel.events.put_nowait(None)
+    async with events(served) as socket:
+        await socket.recv()
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd.code == STOPPED
+    kernel.events.put_nowait(None)
+    async with terminal.subscribe() as stream:
+        with pytest.raises(KernelStopped, match=r"The kernel was stopped\."):
+            await anext(stream)
+
+
+async def test_a_kernel_that_breaks_down_was_not_stopped(terminal, kernel):
+    kernel.events.put_nowait(KernelError("The kernel broke down."))
+    async with terminal.subscribe() as stream:
+        with pytest.raises(KernelUnreachable, match="broke down") as told:
+            await anext(stream)
+    assert not isinstance(told.value, KernelStopped)
 
 
 async def test_the_end_of_the_kernel_is_told_as_such(kernel, tmp_path, serving):

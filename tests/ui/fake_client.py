@@ -15,7 +15,7 @@ from typing import Any
 
 from fake_memory import FakeMemory
 
-from llmos.errors import KernelUnreachable, LlmosError, NoSuchProcess
+from llmos.errors import KernelStopped, KernelUnreachable, LlmosError, NoSuchProcess
 from llmos.events import (
     CallFinished,
     CallStarted,
@@ -23,6 +23,7 @@ from llmos.events import (
     Message,
     ProcessChanged,
     ProcessInfo,
+    Recalled,
     ReplyDelta,
     ReplyFinished,
     StoredMessage,
@@ -31,6 +32,7 @@ from llmos.events import (
     TurnStarted,
     TurnState,
     Usage,
+    WindowChanged,
 )
 
 WINDOW = 8192
@@ -42,9 +44,11 @@ class FakeKernel:
     def __init__(self) -> None:
         self.infos: dict[int, ProcessInfo] = {}
         self.journal: list[tuple[int, StoredMessage]] = []
+        self.notes: list[Recalled | WindowChanged] = []
         self.signals: list[tuple[int, str]] = []
         self.connections = 0
         self.up = True
+        self.stopped = False  # on purpose
         self.trouble: LlmosError | None = None  # raised when a terminal connects
         self.refusal: LlmosError | None = None  # raised by the next send
         self.status: dict[str, Any] = {"model": {"name": "SmolLM2 135M", "window": WINDOW}}
@@ -71,10 +75,16 @@ class FakeKernel:
         return self.infos[pid]
 
     def store(self, pid: int, message: Message, turn: int = 1, **values: Any) -> StoredMessage:
-        seq = len(self.journal) + 1
+        seq = len(self.journal) + len(self.notes) + 1
         stored = StoredMessage(seq, f"m{seq}", turn, time.time(), message, **values)
         self.journal.append((pid, stored))
         return stored
+
+    def note(self, kind: type[Recalled | WindowChanged], **values: Any) -> Recalled | WindowChanged:
+        """Something that happened to the window, in the journal."""
+        made = kind(seq=len(self.journal) + len(self.notes) + 1, **values)
+        self.notes.append(made)
+        return made
 
     def emit(self, event: Event) -> None:
         for pid, queue in self.subscribers:
@@ -83,7 +93,15 @@ class FakeKernel:
 
     def die(self) -> None:
         """As kill -9: connections break, the journal stays."""
-        self.up = False
+        self.up = self.stopped = False
+        self._gone()
+
+    def stop(self) -> None:
+        """As ``llmos stop``: whoever connects next starts it again."""
+        self.stopped = True
+        self._gone()
+
+    def _gone(self) -> None:
         self.live.clear()
         for _, queue in self.subscribers:
             queue.put_nowait(None)
@@ -216,6 +234,13 @@ class FakeClient:
         self._check(pid)
         return [m for owner, m in self.kernel.journal if owner == pid and m.seq > after]
 
+    async def history(
+        self, pid: int, *, after: int = 0
+    ) -> list[StoredMessage | Recalled | WindowChanged]:
+        notes = [note for note in self.kernel.notes if note.pid == pid and note.seq > after]
+        told = [*(await self.messages(pid, after=after)), *notes]
+        return sorted(told, key=lambda entry: entry.seq)
+
     # --- memory -----------------------------------------------------------------------------
 
     async def stats(self) -> dict[str, Any]:
@@ -259,6 +284,8 @@ class FakeClient:
         async def read() -> AsyncIterator[Event]:
             while (event := await queue.get()) is not None:
                 yield event
+            if self.kernel.stopped:
+                raise KernelStopped("The kernel was stopped.")
             raise KernelUnreachable("The kernel went away.")
 
         try:

@@ -9,12 +9,16 @@ import pytest
 from fake_client import WINDOW, FakeKernel
 from textual import events as ui_events
 
-from llmos.errors import BudgetExceeded
-from llmos.events import Message, ToolCall, TurnState
-from llmos.ui.blocks import Notice, ReplyBlock, UserBlock
+from llmos.errors import BudgetExceeded, KernelStopped
+from llmos.events import Message, Recalled, ToolCall, TurnState, WindowChanged
+from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock
 from llmos.ui.call_card import CallCard
 from llmos.ui.dialogs import Confirm, Help
 from llmos.ui.markdown import Fence
+
+
+#: What is said of a kernel that died: at once, and when an attempt to start another has failed.
+GONE = ("The kernel went away; reconnecting…", "No kernel could be started.")
 
 
 async def test_a_person_can_write_before_the_kernel_is_there(kernel: FakeKernel, terminal):
@@ -355,7 +359,7 @@ async def test_when_the_kernel_dies_nothing_acknowledged_is_lost(kernel: FakeKer
         await t.sees("I will rem")
         t.chat.composer.text = "a draft"
         kernel.die()
-        await t.sees("The kernel went away; reconnecting…")
+        await t.until(lambda: any(sentence in t.screen_text for sentence in GONE))
         await t.pilot.press("enter")
         assert t.chat.composer.text == "a draft"
         kernel.store(pid, Message("assistant", "I will remember."), partial=True)
@@ -378,7 +382,7 @@ async def test_keys_pressed_while_the_kernel_is_away_are_answered(
     async with terminal() as t:
         await t.say("remember this")
         kernel.die()
-        await t.sees("The kernel went away; reconnecting…")
+        await t.until(lambda: any(sentence in t.screen_text for sentence in GONE))
         t.chat.link._client = None  # it could not be reached again, either
         await t.pilot.press(key)
         for action in ("resume", "kill", "copy_chat"):
@@ -476,3 +480,79 @@ async def test_a_pasted_text_arrives_whole(kernel: FakeKernel, terminal):
         assert t.chat.composer.size.height <= 8
         await t.pilot.press("enter")
         assert (await kernel.sent()).message.content == text
+
+
+async def test_what_memory_did_is_told_again_in_its_place_when_a_chat_is_reopened(
+    kernel: FakeKernel, terminal
+):
+    pid = kernel.add("Boats").pid
+    kernel.store(pid, Message("user", "Where is the boat?"))
+    kernel.note(WindowChanged, pid=pid, turn=1, evicted=("p1", "p4"))
+    kernel.note(
+        Recalled, pid=pid, turn=1, pages=("f1-1.1", "f1-1.2"), places=("boat.pdf, page 2",) * 2
+    )
+    kernel.store(pid, Message("assistant", "In Porto."))
+    async with terminal(pid=pid) as t:
+        await t.sees("In Porto.")
+        kinds = [type(block) for block in t.chat.conversation.turns.children]
+        assert kinds == [UserBlock, Notice, RecallNotice, ReplyBlock]
+        await t.sees("The window was full: p1 to p4 left it.")
+        assert t.screen_text.count("boat.pdf, page 2") == 1
+        kernel.die()
+        kernel.up = True
+        t.chat.link.retry_now()
+        await t.until(lambda: kernel.connections == 2 and t.chat.link.state == "ready")
+        assert len(t.chat.query(RecallNotice)) == 1
+
+
+async def test_what_was_told_live_is_not_told_again_by_the_journal(kernel: FakeKernel, terminal):
+    async with terminal() as t:
+        pid = await t.say("Where is the boat?")
+        long = kernel.note(WindowChanged, pid=pid, turn=1, evicted=("p1.2", "p1.3"))
+        kernel.emit(long)
+        await t.sees("A part of a long text does not fit the window: p1.2 to p1.3")
+        kernel.emit(long)
+        back = kernel.note(Recalled, pid=pid, turn=1, pages=("p9",), places=("p9",))
+        kernel.emit(back)
+        await t.sees("Brought back from memory: p9")
+        t.chat._seen = 0
+        kernel.die()
+        kernel.up = True
+        t.chat.link.retry_now()
+        await t.until(lambda: kernel.connections == 2 and t.chat.link.state == "ready")
+        assert (len(t.chat.query(RecallNotice)), len(t.chat.query(Notice))) == (1, 1)
+
+
+async def test_a_kernel_that_was_stopped_stays_so_until_the_person_wants_it(
+    kernel: FakeKernel, terminal
+):
+    async with terminal() as t:
+        await t.say("remember this")
+        assert kernel.connections == 1
+        kernel.stop()
+        await t.sees("The kernel was stopped. Press Enter to start it again.")
+        await t.until(lambda: not t.chat.query(Thinking))
+        await t.pilot.press("ctrl+o", "escape", "x")  # reading on and typing need no kernel
+        with pytest.raises(KernelStopped):
+            await t.chat.link.wait_for(t.chat.pid)
+        with pytest.raises(KernelStopped):
+            _ = t.chat.link.client
+        assert kernel.connections == 1
+        await t.pilot.press("backspace", "enter")
+        await t.settled()
+        assert kernel.connections == 2
+
+
+@pytest.mark.parametrize("how", ["a message", "a new chat"])
+async def test_a_stopped_kernel_is_started_by_what_needs_it(kernel: FakeKernel, terminal, how: str):
+    async with terminal() as t:
+        await t.say("remember this")
+        kernel.stop()
+        await t.sees("The kernel was stopped.")
+        if how == "a message":
+            await t.write("and this")
+            assert (await kernel.sent(2)).message.content == "and this"
+        else:
+            await t.pilot.press("ctrl+n")
+        await t.settled()
+        assert kernel.connections == 2

@@ -414,6 +414,22 @@ async def test_of_a_long_chat_the_newest_pages_are_asked_for_and_the_others_coun
         await t.sees("● in view")
 
 
+async def test_a_page_table_of_which_only_a_part_is_listed_says_so(kernel, memory, terminal):
+    pid = kernel.add("Long").pid
+    memory.page("p1", "Gone.", resident=False)
+    memory.page("p2", "Here.")
+    async with terminal(pid=pid) as t:
+        await t.until(lambda: t.chat.pid == pid and t.chat.link.state == "ready")
+        await opened(t)
+        await t.pilot.press("f3")
+        await t.sees("This chat's window 2 ")
+        await t.pilot.press("v")
+        await t.sees("This chat's window 1 of 2, in view only")
+        await t.sees("1 only stored (5 characters); v lists these, too")
+        await t.pilot.press("v")
+        await t.sees("This chat's window 2 ")
+
+
 async def test_a_query_without_a_word_finds_no_memory(memory, terminal):
     memory.add("The dog is called Bruno.")
     async with terminal() as t:
@@ -434,8 +450,13 @@ async def test_a_page_is_pinned_into_the_window_and_forgotten(kernel, memory, te
         await t.sees("● in view")
         await t.pilot.press("enter")
         await t.sees("about the same, in other chats: p7")
-        await t.pilot.press("escape")
-        await over(t, MemoryScreen)
+        await t.sees("p pin")
+        await t.pilot.press("p")
+        await t.sees("◆ pinned")
+        await t.pilot.press("enter")
+        await t.sees("p unpin")
+        await t.pilot.press("p")
+        await t.sees("● in view")
         await t.pilot.press("p")
         await t.sees("◆ pinned")
         memory.refusal = LlmosError("Process 1 is answering.", remedy="Pin it when that is done.")

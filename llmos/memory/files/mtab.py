@@ -73,6 +73,8 @@ def load(file: Path) -> tuple[int, list[Entry]]:
         MountError: It can't be read. It is left as it is.
     """
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError("it is no file")
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
         if data["version"] > _VERSION:
             raise MountError(f"A newer llmos wrote the list of mounts {file}.")
@@ -131,10 +133,13 @@ def checked(folder: Path) -> tuple[Path, os.stat_result]:
 
 
 def identity(folder: Path) -> tuple[int, int] | None:
-    """Device and inode of a folder; None where it is away."""
-    with contextlib.suppress(OSError):
+    """Device and inode of a mounted folder; None where it is away, or a link stands there now.
+
+    What the link leads to is not what was mounted; it may be what can't be.
+    """
+    with contextlib.suppress(OSError, RuntimeError):
         status = folder.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and folder.resolve(strict=True) == folder:
             return status.st_dev, status.st_ino
     return None
 

@@ -232,7 +232,7 @@ def open_inside(folder: Path, path: bytes) -> io.FileIO:
         OSError: It can't be opened.
     """
     *folders, name = path.split(b"/")
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         for part in folders:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

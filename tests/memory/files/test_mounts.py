@@ -505,6 +505,16 @@ async def test_a_folder_that_is_away_keeps_its_passages(mounts, index, folder):
     assert index.puts == []
 
 
+async def test_a_link_in_place_of_a_folder_is_not_followed(mounts, index, folder, home):
+    aged(folder / "a", "a")
+    await mounts.mount(folder)
+    folder.rename(folder.with_name("away"))
+    aged(home / "state" / "private", "llmos's own")
+    folder.symlink_to(home / "state")
+    assert (await mounts.sync(1)).state is State.GONE
+    assert len(index.passages) == 1
+
+
 async def test_an_empty_folder_in_place_of_a_drive_is_not_believed(mounts, index, folder):
     aged(folder / "a", "a")
     await mounts.mount(folder)
