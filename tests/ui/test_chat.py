@@ -16,7 +16,6 @@ from llmos.ui.call_card import CallCard
 from llmos.ui.dialogs import Confirm, Help
 from llmos.ui.markdown import Fence
 
-
 #: What is said of a kernel that died: at once, and when an attempt to start another has failed.
 GONE = ("The kernel went away; reconnecting…", "No kernel could be started.")
 
