@@ -113,7 +113,7 @@ class _Heard:
         match event:
             case TurnStarted():
                 self._pages = f"p{event.seq}."
-            case WindowChanged() if event.evicted:
+            case WindowChanged() if event.evicted and self._pages:
                 own = (page.startswith(self._pages) for page in event.evicted)
                 self.cut = self.cut or any(own)
             case Recalled():

@@ -38,7 +38,7 @@ _ANEW = {
     "index": "the search index is written again, or put aside and filled from your chats and"
     " mounted folders by the next kernel; nothing is lost.",
     "mounts": "the next kernel reads the mounted folders again. Where their list cannot be read,"
-    " it is put aside as mounts.json.damaged, and which folders were mounted is lost: mount them"
+    " it is put aside as mounts.json.damaged-…, and which folders were mounted is lost: mount them"
     " again with llmos mount FOLDER.",
     "snapshots": "what is unsound is removed; the next turn of these chats takes longer, once.",
     "texts": "the file is removed; the next turn of some chats takes longer, once.",
@@ -201,11 +201,12 @@ def _say(report: Report, saved: Salvaged | None, *, repair: bool, rescue: bool) 
         _say_saved(saved)
     elif report.journal_damaged:
         click.echo("llmos fsck --salvage saves what still verifies and keeps the damaged file.")
-    if not repair and report.repairable:
-        click.echo("llmos fsck --repair makes anew:")
-    for name in dict.fromkeys(problem.where for problem in report.problems):
-        if name in _ANEW:
-            click.echo(f"  {name}: {_ANEW[name]}")
+    meant = [problem for problem in report.problems if problem.repaired or not repair]
+    anew = [name for name in dict.fromkeys(problem.where for problem in meant) if name in _ANEW]
+    if anew:
+        click.echo("Made anew:" if repair else "llmos fsck --repair makes anew:")
+    for name in anew:
+        click.echo(f"  {name}: {_ANEW[name]}")
 
 
 def _say_saved(saved: Salvaged) -> None:

@@ -24,7 +24,7 @@ _LOOK_SECONDS = 0.2
 _SKIPPED = 10  # files not read that are named
 _GOING = 10  # texts that are named before they go
 _FOLDED = 4  # times as many hits are asked for as shown: some say the same
-_MOST = 100  # hits of one search
+_MOST = 100  # hits of one search; names that are forgotten at once
 _NAME = re.compile(r"m\d{1,18}|p\d{1,18}(\.\d{1,9})?|f\d{1,9}-\d{1,18}\.\d{1,9}")
 _KINDS = {"m": "memories (m12)", "p": "pages (p12)", "f": "passages of files (f1-2.3)"}
 _SAID = {"memory": "remembered", "user": "you", "assistant": "the model", "tool": "a call's result"}
@@ -199,7 +199,7 @@ def _folded(hits: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
             if _ACKNOWLEDGED.fullmatch(hit["text"].strip()):
                 continue
             quoted = [text for text in told if text in worn]
-            if 2 * sum(map(len, quoted)) >= len(worn):
+            if quoted and 2 * sum(map(len, quoted)) >= len(worn):
                 worn = quoted[0]
         told.setdefault(worn, []).append(hit)
     firsts = [(same[0], len(same) - 1) for same in told.values()]
@@ -302,10 +302,11 @@ async def _fact(client: Client, name: str) -> dict[str, Any]:
     Raises:
         NotStored: There is none.
     """
-    for fact in (await client.facts())["facts"]:
-        if fact["id"] == name:
-            return dict(fact)
-    raise NotStored(f"There is no memory {name!r}.", remedy="See: llmos memory ls")
+    try:
+        return await client.change_fact(name)  # nothing: so one that was merged is found, too
+    except NotStored as error:
+        error.remedy = "See: llmos memory ls"
+        raise
 
 
 @memory.command("pin")
@@ -349,6 +350,8 @@ def pin(name: str, off: bool, pid: int) -> None:
 def forget(names: tuple[str, ...], yes: bool) -> None:
     """Forget memories (m12) or pages (p12) for good, and everything made of them."""
     wanted = list(dict.fromkeys(_named(name, "mp", "forgotten") for name in names))
+    if len(wanted) > _MOST:
+        raise LlmosError(f"No more than {_MOST} can be forgotten at once.")
     doomed = _run(_doomed(wanted))
     if not yes:
         for line in _doomed_lines(doomed):

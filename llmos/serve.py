@@ -98,7 +98,8 @@ async def _serve(config: Config, background: bool, crashes: int) -> None:
                 task.result()
         finally:
             _end_at_last()
-            on_purpose = kernel.backend.alive and (kernel.stopping.is_set() or idle.done())
+            rested = idle.done() and not idle.cancelled() and idle.exception() is None
+            on_purpose = kernel.backend.alive and (kernel.stopping.is_set() or rested)
             await _goodbye(kernel, "" if on_purpose else "The kernel broke down.")
             for task in (stopped, idle, server):
                 task.cancel()

@@ -141,6 +141,8 @@ class Agent:
         except Exception as unforeseen:
             log.exception("turn %d of process %d", turn.number, process.pid)
             reason, error = "error", _sentence(unforeseen)
+        finally:
+            process.drop_plan()
         return await self._finish(turn, live, reason, error)
 
     async def _finish(
@@ -148,9 +150,6 @@ class Agent:
     ) -> str:
         """Keep what a turn leaves behind, and tell of its end whatever becomes of that."""
         process = turn.process
-        if process.planning is not None:
-            process.planning.cancel()  # where the turn's time is up; a thread ends when it is done
-            process.planning = None
         try:
             if turn.reply.text:  # cut short: keep what the person saw
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)

@@ -16,6 +16,7 @@ from llmos.events import ProcessInfo
 from llmos.kernel.history import in_turns
 from llmos.kernel.process import Process, State, priority_named, titled
 from llmos.kernel.table import Table
+from llmos.labels import Label, join
 from llmos.memory.journal import Journal
 from llmos.memory.whole import whole
 
@@ -92,8 +93,10 @@ class Children:
         if made.exception() is None and made.result().state is not State.ENDED:
             await self._end(made.result(), "abandoned")
 
-    async def answer(self, caller: Process, pid: int) -> str:
+    async def answer(self, caller: Process, pid: int) -> tuple[str, Label]:
         """The last answer of a child of ``caller``, once it has nothing more to do.
+
+        It is trusted no more than the least trusted of what the child was shown.
 
         The child ends with that: its work is done. Its answer can be read again.
 
@@ -105,8 +108,10 @@ class Children:
         if process.parent != caller.pid:
             raise CallFailed(f"Process {pid} is not yours to wait for.")
         await self._wait(pid)
-        answers = [r.stored.message for r in in_turns(self._journal.records(pid)) if r.pid == pid]
-        answer = next((m.content for m in reversed(answers) if m.role == "assistant"), "")
+        records = [r for r in in_turns(self._journal.records(pid)) if r.pid == pid]
+        said = [r.stored.message for r in records]
+        answer = next((m.content for m in reversed(said) if m.role == "assistant"), "")
+        label = Label(join(*(r.label for r in records)).origin)
         if process.employer is caller and process.state is State.READY:
             await whole(self._end(process, "done"))
-        return answer
+        return answer, label

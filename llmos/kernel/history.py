@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence, Set
 
+from llmos.errors import StoreCorrupt
 from llmos.events import Recalled, WindowChanged
 from llmos.memory.pages import Kind
 from llmos.memory.recall import places_of
@@ -71,7 +72,10 @@ def note(record: Record) -> Recalled | WindowChanged | None:
     """What terminals were told when ``record`` was kept; None where they were told nothing."""
     stored = record.stored
     if stored.message.role == Kind.WINDOW:
-        evicted = Change.of(record).evicted
+        try:
+            evicted = Change.of(record).evicted
+        except StoreCorrupt:  # what was said can be read all the same
+            return None
         if not evicted:
             return None
         return WindowChanged(pid=record.pid, seq=stored.seq, turn=stored.turn, evicted=evicted)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmos.engine.backend import Backend
 from llmos.engine.swapfile import erase
-from llmos.errors import KernelError, NotStored
+from llmos.errors import KernelError, NotStored, StoreError
 from llmos.kernel.dreaming import DreamState
 from llmos.kernel.folders import Folders
 from llmos.kernel.idle import Idle
@@ -269,7 +269,12 @@ class Keeper:
             for process in self._table:
                 process.title = self._journal.process(process.pid).title
             await self._backend.forget()
+        try:
             await asyncio.to_thread(erase, self._swap)
+        except OSError as error:
+            raise StoreError(
+                f"A snapshot could not be removed: {error}.", remedy="Free it, and forget again."
+            ) from error
         await self._memory.forgetting.done(written)
         return count
 

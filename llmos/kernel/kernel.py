@@ -338,8 +338,8 @@ class Kernel:
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         """The conversation from the journal, oldest first."""
-        told = await self.history(pid, after)
-        return [entry for entry in told if isinstance(entry, StoredMessage)]
+        stored = await asyncio.to_thread(self.journal.messages, pid, after)
+        return [message for message in stored if message.message.role in CONVERSATION]
 
     async def history(
         self, pid: int, after: int = 0

@@ -17,13 +17,21 @@ from llmos.kernel.memory import Memory
 from llmos.memory.facts import Fact
 from llmos.memory.passages import Hit
 
-__all__ = ["beside", "like", "meant", "quoted"]
+__all__ = ["beside", "like", "meant", "quoted", "standing"]
 
 log = logging.getLogger(__name__)
 
 _WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*")
 #: Words that are there in one version of a saying and missing in the next.
 _EMPTY = frozenset(("a", "an", "the", "that", "now", "actually", "please", "currently", "new"))
+#: Words that only point, so that alone they mean no memory.
+_POINTING = _EMPTY - {"new", "now", "currently"} | frozenset(
+    [
+        *("it", "this", "these", "those", "them", "him", "her", "me", "my", "mine", "i", "we"),
+        *("our", "us", "you", "your", "am", "is", "are", "was", "everything", "anything", "all"),
+        *("what", "of", "one", "last", "said", "told", "about"),
+    ]
+)
 _LONG = {"i'm": "i am", "i've": "i have", "we're": "we are", "we've": "we have"}
 
 
@@ -34,7 +42,7 @@ def meant(facts: Sequence[Fact], about: str) -> list[Fact]:
     birthday is in May". Where a fact says just that and no more, it is the one.
     """
     wanted = _words(about)
-    if not wanted:
+    if not set(wanted) - _POINTING:
         return []
     found = [(fact, _words(fact.text)) for fact in facts]
     found = [(fact, words) for fact, words in found if _within(wanted, words)]
@@ -60,7 +68,7 @@ async def beside(memory: Memory, fact: Fact) -> Fact | None:
         if (hit.similarity or 0.0) < limits.FACT_NEAR:
             break
         others = _facts(memory, [hit])
-        if others and others[0].id != fact.id and others[0].block == fact.block:
+        if others and others[0].block == fact.block and _began(others[0]) < _began(fact):
             other = _words(others[0].text)
             if _version(words, other):
                 return others[0]
@@ -88,8 +96,17 @@ async def _found(memory: Memory, text: str) -> list[Hit]:
         return []
 
 
+def standing(memory: Memory) -> list[Fact]:
+    """What is remembered, but for what goes when the turn is over."""
+    return [fact for fact in memory.facts.all() if fact.id not in memory.forgetting.doomed]
+
+
+def _began(fact: Fact) -> int:
+    return min(fact.records)
+
+
 def _facts(memory: Memory, hits: Iterable[Hit]) -> list[Fact]:
-    known = {fact.id: fact for fact in memory.facts.all()}
+    known = {fact.id: fact for fact in standing(memory)}
     return [known[hit.passage.id] for hit in hits if hit.passage.id in known]
 
 

@@ -10,13 +10,14 @@ these words by ``likeness.py``, never by the model; which words ask for what is 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from llmos import limits
-from llmos.errors import CallDenied, CallFailed
-from llmos.kernel.likeness import beside, like, meant, quoted
+from llmos.errors import CallDenied, CallFailed, LlmosError
+from llmos.kernel.likeness import beside, like, meant, quoted, standing
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Outcome, Syscall
@@ -33,6 +34,8 @@ from llmos.memory.facts import Fact
 from llmos.memory.sayings import say_the_same
 
 __all__ = ["memory_calls"]
+
+log = logging.getLogger(__name__)
 
 
 def memory_calls(memory: Memory) -> list[Syscall]:
@@ -74,16 +77,14 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         id, text = _named(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
         fact = await memory.update(id, text, label=label, pid=caller.pid, turn=caller.turn_number)
-        for other in memory.facts.all():  # said as a new one before, and now of an older one
-            if other.id != fact.id and _twins(fact, other):
-                await memory.merge(other.id, fact.id)
+        await _merge_twins(memory, fact)
         return Outcome(f"{fact.id} is changed.", (f"I have changed {fact.id}",))
 
     async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        _require_wish(caller, forgetting, arguments)
         about = str(arguments.get("about") or "")
+        _require_wish(caller, forgetting, arguments, literally=bool(about))
         if about:
-            fact = await _chosen(memory, _asked_for(caller, forgetting, about))
+            fact = await _chosen(memory, about)
         else:
             fact = memory.facts.get(_named(caller, str(arguments.get("id") or "")))
         await memory.forgetting.later(fact.id)
@@ -143,7 +144,7 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         ),
         forgetting := Syscall(
             name="memory.forget",
-            description="Forget something remembered for good, which the person named by its id.",
+            description="Forget a memory for good: by its id, or in the words they asked with.",
             schema={
                 "type": "object",
                 "properties": {
@@ -162,7 +163,8 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             wished=SEEMS_FORGET,
             undone=(
                 "Nothing was forgotten. Say: Forget m12, with its id. "
-                "`llmos memory ls` lists what is remembered."
+                "`llmos memory ls` lists what is remembered; `llmos memory forget p12` forgets a "
+                "page."
             ),
         ),
     ]
@@ -196,11 +198,14 @@ def _words(caller: Process) -> str:
     return caller.window.words((caller.pid, caller.turn_number))
 
 
-def _require_wish(caller: Process, row: Syscall, arguments: Mapping[str, Any]) -> None:
+def _require_wish(
+    caller: Process, row: Syscall, arguments: Mapping[str, Any], *, literally: bool = False
+) -> None:
     """See that the person's message asks for this call.
 
     Where anything in the conversation is by somebody nobody vouches for, a model may do what it
-    read there. The message must then ask for just this, in so many words and for nothing else.
+    read there. The message must then ask for just this, in so many words and for nothing else; so
+    it must where ``literally`` says so.
 
     Raises:
         CallDenied: It does not.
@@ -217,7 +222,7 @@ def _require_wish(caller: Process, row: Syscall, arguments: Mapping[str, Any]) -
             "Not everything in this conversation is vouched for, so memory changes only where a "
             f"message asks for that alone. {row.undone}"
         )
-    if not row.left_undone(words):
+    if literally or not row.left_undone(words):
         raise CallDenied("Only where the person asks for it, in this turn, is memory changed.")
 
 
@@ -249,25 +254,13 @@ def _said(caller: Process, text: str) -> str:
     return text
 
 
-def _asked_for(caller: Process, row: Syscall, about: str) -> str:
-    """``about``, if the person's whole message asks to have just that forgotten.
-
-    Raises:
-        CallDenied: It does not: a model may not choose what goes.
-    """
-    asked = row.literally(_words(caller))
-    if asked is None or asked["about"].casefold() != about.strip().casefold():
-        raise CallDenied("Only what the person asked for themselves, in this turn, is forgotten.")
-    return about
-
-
 async def _chosen(memory: Memory, about: str) -> Fact:
     """The one fact that ``about`` means.
 
     Raises:
         CallFailed: None or several do; the sentence shows what may be meant.
     """
-    found = meant(memory.facts.all(), about)
+    found = meant(standing(memory), about)
     if len(found) == 1:
         return found[0]
     shown = (found or await like(memory, about))[: limits.SEARCH_SHOWN]
@@ -279,8 +272,15 @@ async def _chosen(memory: Memory, about: str) -> Fact:
     )
 
 
-def _twins(one: Fact, other: Fact) -> bool:
-    return one.block == other.block and say_the_same(one.text, other.text)
+async def _merge_twins(memory: Memory, fact: Fact) -> None:
+    """Merge what was said as a new memory first, and now of the one that it was to replace."""
+    for other in standing(memory):
+        twins = other.block == fact.block and say_the_same(other.text, fact.text)
+        if twins and other.id != fact.id and other.label.origin <= Origin.USER:
+            try:
+                await memory.merge(other.id, fact.id)
+            except LlmosError as error:  # the change is kept; a dream merges them
+                log.warning("%s is not merged into %s: %s", other.id, fact.id, error)
 
 
 def _line(text: str) -> str:

@@ -251,6 +251,12 @@ class Process:
             self.ahead.cancel()
             self.ahead = None
 
+    def drop_plan(self) -> None:
+        """Work out no longer what the turn is to do; a thread that does ends when it is done."""
+        planning, self.planning = self.planning, None
+        if planning is not None and not planning.cancel() and not planning.cancelled():
+            planning.exception()  # it was told of, or another error came before it
+
     def interrupt(self) -> None:
         """End the turn under way within one step; what was written is kept.
 

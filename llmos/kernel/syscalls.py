@@ -96,7 +96,9 @@ class Syscall:
     def left_undone(self, message: str) -> str:
         """What is to be said where no call followed a message; empty if it asked for none."""
         said = message.strip()[: limits.ASKED_CHARS]
-        asks = any(re.match(pattern, said, re.IGNORECASE | re.DOTALL) for pattern in self.wished)
+        asks = self.literally(message) is not None or any(
+            re.match(pattern, said, re.IGNORECASE | re.DOTALL) for pattern in self.wished
+        )
         return self.undone if asks else ""
 
     @property
@@ -159,10 +161,10 @@ def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
 
     async def wait(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
         pid = int(arguments["pid"])
-        answer = await kernel().children.answer(caller, pid)
+        answer, label = await kernel().children.answer(caller, pid)
         if not answer:
             raise CallFailed(f"Process {pid} ended without an answer.")
-        return Outcome(answer)
+        return Outcome(answer, label=label)
 
     return [
         Syscall(

@@ -8,7 +8,7 @@ understands: where no call follows, the person is told so (``Syscall.left_undone
 All are matched against the person's own message and nothing else, and are English but for a few
 beginnings of the second kind. A question about remembering, a quotation and what follows
 "Translate:" are none of them. No two repetitions in them can take the same characters, but for a
-lazy one that the end of the message ends, so that a hostile message costs its length a few times.
+lazy one that the end of the message ends; ``limits.ASKED_CHARS`` bounds what a hostile one costs.
 """
 
 from __future__ import annotations
@@ -55,6 +55,13 @@ _NOTE = (
 _THIS = r" (?:this|that|it|the following)(?: down)?(?: for (?:me|later))?:"
 _MEMORY = r"(?:to|in|into) (?:your |my |the )?memory"
 
+#: Who asks for a task, and to have something remembered besides, asks for more than a memory.
+_NO_TASK = (
+    r"(?!(?:please,? )?(?:translate|summari[sz]e|rewrite|rephrase|proofread|correct|fix|explain"
+    r"|repeat|say|write|spell|book|call|tell|give|show|list|make|find|look|read|add|set|compare"
+    r"|calculate|what|who|how|why|where|when)\b)"
+)
+
 REMEMBER = (
     # "Remember that …", "Note: …", "Note that down: …"
     _ONE_PARAGRAPH
@@ -87,6 +94,7 @@ REMEMBER = (
     + _TEXT,
     # "I moved to Graz, please remember that." What comes before is one line, and no quotation.
     _OPENING
+    + _NO_TASK
     + rf"(?P<text>(?={_STATES})[^\n\"“”„«»:?]+?)"
     + r"(?:[,.;!–—-]{1,3}\s*(?:(?:and|so|but|also),? )?| (?:and|so) (?=please))"
     + _PLEASE
@@ -134,10 +142,6 @@ FORGET = (
     + _END,
 )
 
-_NO_TASK = (
-    r"(?!(?:please )?(?:translate|summari[sz]e|rewrite|rephrase|proofread|correct|fix|explain"
-    r"|repeat|say|write|spell|what|who|how|why|where|when)\b)"
-)
 _REST = r"[^.!?\n]{0,300}[\s.!]*\Z"  # nothing more is said
 SEEMS_REMEMBER = (
     _START + r"(?:remember|memori[sz]e)(?:,? please)?"

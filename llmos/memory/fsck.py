@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from llmos import limits
 from llmos.errors import LlmosError, MountError
 from llmos.memory.check import Progress, check, silent
 from llmos.memory.consistency import consistent
-from llmos.memory.files.mtab import load
+from llmos.memory.files.mtab import NewerList, load
 
 __all__ = ["MountFiles", "Problem", "Rebuildable", "Report", "fsck"]
 
@@ -67,15 +68,27 @@ class MountFiles:
         return [*self._of_list(), *self._of_notes()]
 
     async def rebuild(self) -> None:
-        """Put an unreadable list aside (``.damaged``), remove the notes."""
+        """Put a damaged list aside (``.damaged-…``), remove the notes.
+
+        Raises:
+            MountError: The list is of a newer llmos, or may not be read: then it stays.
+        """
         await asyncio.to_thread(self._rebuild)
 
     def _rebuild(self) -> None:
+        try:
+            load(self._list)
+            spoilt = False
+        except MountError as error:
+            if isinstance(error, NewerList) or isinstance(error.__cause__, OSError):
+                raise  # nothing is wrong with what stands in it
+            spoilt = True
         self._forget_files()
         for ending in ("", "-wal", "-shm"):  # names of files: not to lie about for ever
             Path(f"{self._notes}{ending}").unlink(missing_ok=True)
-        if self._of_list():
-            os.replace(self._list, f"{self._list}.damaged")
+        if spoilt:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            os.replace(self._list, f"{self._list}.damaged-{stamp}")
 
     def _of_list(self) -> list[str]:
         try:

@@ -133,9 +133,9 @@ def left(note: WindowChanged) -> Notice:
     """What is told of pages that left the window."""
     pages = note.evicted
     ids = pages[0] if len(pages) == 1 else f"{pages[0]} to {pages[-1]}"
-    told = f"The window was full: {ids} left it."
+    told = f"{ids} left the window."
     if len({page.partition(".")[0] for page in pages}) == 1 and "." in pages[0]:
-        told = f"A part of a long text does not fit the window: {ids} left it."
+        told = f"A part of a long text is out of view: {ids}."
     told += " Nothing is lost; it comes back when it is needed."
     return Notice(told, message_id=note_id(note))
 

@@ -340,8 +340,8 @@ async def test_children_are_limited_in_number_and_depth(home: Path, monkeypatch)
             await kernel.children.spawn(kernel.table[first], "d")
         with pytest.raises(Exception, match="not yours"):
             await kernel.children.answer(kernel.table[first], root.pid)
-        assert await kernel.children.answer(root, first) == "Yes."
-        assert await kernel.children.answer(root, first) == "Yes."  # it can be read again
+        assert (await kernel.children.answer(root, first))[0] == "Yes."
+        assert (await kernel.children.answer(root, first))[0] == "Yes."  # it can be read again
         await kernel.children.spawn(root, "c")
 
 

@@ -99,3 +99,14 @@ async def test_what_may_be_meant_is_found_by_its_meaning(started) -> None:
         await memory.remember("The boat is moored in Setubal.")
         await memory.index.settled()
         assert [fact.id for fact in await like(memory, "my nut allergy")] == [nuts.id]
+
+
+@pytest.mark.parametrize(
+    "about", ["it", "this", "everything", "me", "my", "", "what I said about it", "all of it"]
+)
+def test_what_only_points_means_no_memory(about: str) -> None:
+    assert meant(facts("My car: I sold it in May, and this is all of it"), about) == []
+
+
+def test_new_and_now_tell_two_memories_apart() -> None:
+    assert meant(facts("It is my car"), "it is now") == []

@@ -12,6 +12,7 @@ import pytest
 
 from llmos.errors import KernelError, NotStored, StoreError
 from llmos.events import Message, Recalled
+from llmos.labels import Origin
 from llmos.memory.erase import erase
 from tests.kernel.kernels import call, turn
 
@@ -402,3 +403,15 @@ async def test_what_is_remembered_is_known_even_if_nobody_waits_for_it(started):
         known = {fact.id for fact in await kernel.keeper.facts()}
     async with started() as kernel:
         assert {fact.id for fact in await kernel.keeper.facts()} == known
+
+
+async def test_a_child_s_answer_is_trusted_no_more_than_what_the_child_read(started):
+    """Else an instruction that it read would come back as the word of a call."""
+    async with started([("Work", call("memory.search", query="work"))]) as kernel:
+        first = (await kernel.create()).pid
+        await turn(kernel, first, SECRET)
+        root = kernel.table[first]
+        child = await kernel.children.spawn(root, "Work on it.")
+        await kernel.wait(child)
+        assert any(r.label.origin is Origin.UNTRUSTED for r in kernel.journal.records(child))
+        assert (await kernel.children.answer(root, child))[1].origin is Origin.UNTRUSTED

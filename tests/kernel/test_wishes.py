@@ -123,6 +123,8 @@ def test_a_fact_is_given_another_text(message: str) -> None:
     "message",
     [
         "Do you remember that film?",
+        "Translate this into German, and remember it.",
+        "Summarise my week in one line, and remember that.",
         "Do you remember my name?",
         "Can you remember that film?",
         "Can you remember that time we met?",

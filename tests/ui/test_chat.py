@@ -495,7 +495,7 @@ async def test_what_memory_did_is_told_again_in_its_place_when_a_chat_is_reopene
         await t.sees("In Porto.")
         kinds = [type(block) for block in t.chat.conversation.turns.children]
         assert kinds == [UserBlock, Notice, RecallNotice, ReplyBlock]
-        await t.sees("The window was full: p1 to p4 left it.")
+        await t.sees("p1 to p4 left the window.")
         assert t.screen_text.count("boat.pdf, page 2") == 1
         kernel.die()
         kernel.up = True
@@ -509,7 +509,7 @@ async def test_what_was_told_live_is_not_told_again_by_the_journal(kernel: FakeK
         pid = await t.say("Where is the boat?")
         long = kernel.note(WindowChanged, pid=pid, turn=1, evicted=("p1.2", "p1.3"))
         kernel.emit(long)
-        await t.sees("A part of a long text does not fit the window: p1.2 to p1.3")
+        await t.sees("A part of a long text is out of view: p1.2 to p1.3")
         kernel.emit(long)
         back = kernel.note(Recalled, pid=pid, turn=1, pages=("p9",), places=("p9",))
         kernel.emit(back)

@@ -20,7 +20,7 @@ from llmos import limits, paths
 from llmos.errors import MountError
 from llmos.memory.files.walk import shown
 
-__all__ = ["Entry", "State", "checked", "identity", "load", "refuse", "save"]
+__all__ = ["Entry", "NewerList", "State", "checked", "identity", "load", "refuse", "save"]
 
 _VERSION = 1
 _NO_FOLDERS = tuple(Path(path) for path in ("/proc", "/sys", "/dev"))  # what the kernel makes up
@@ -66,6 +66,10 @@ class Entry:
 _KEPT = ("number", "folder", "device", "inode", "notes", "synced", "leaving")
 
 
+class NewerList(MountError):
+    """A list of mounts that is sound, of a form that is not known yet."""
+
+
 def load(file: Path) -> tuple[int, list[Entry]]:
     """The next number, and the mounts, as ``save`` wrote them.
 
@@ -77,7 +81,7 @@ def load(file: Path) -> tuple[int, list[Entry]]:
             raise ValueError("it is no file")
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
         if data["version"] > _VERSION:
-            raise MountError(f"A newer llmos wrote the list of mounts {file}.")
+            raise NewerList(f"A newer llmos wrote the list of mounts {file}.")
         entries = [Entry(**{name: kept[name] for name in _KEPT}) for kept in data["mounts"]]
         return max([int(data["next"]), *(entry.number + 1 for entry in entries)]), entries
     except FileNotFoundError:
