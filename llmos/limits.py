@@ -135,21 +135,19 @@ FACT_CHARS = 2000  # of one thing that is remembered
 CORE_CHARS = 2000  # of what every conversation begins with
 FACT_SAID = 160  # of one that a reply quotes; a longer one is named by its id
 # Cosine from which a fact may be an older version of a new one, and words they must begin with in
-# common, or have at all where only numbers differ. Of 32 pairs written to choose it by, with the
-# default embedder: 15 of 16 versions of one saying are found, and of 16 pairs about two things
-# ("my dog is called …", "my horse is called …") one.
+# common, or have at all where only numbers differ. Chosen by eye, with the starter embedder, on
+# sentences written for it: no bench measures it.
 FACT_NEAR = 0.5
 FACT_ALIKE = 3
 # Cosine from which a person may mean a fact they ask to have forgotten, and is shown it; nothing
-# goes by it. Of 14 pairs written for it, 6 of 8 that were meant have it, and 1 of 6 that were not.
+# goes by it. Chosen in the same way.
 FACT_MEANT = 0.4
 SEARCH_SHOWN = 5  # pages that a search shows the model
 SEARCH_LINE = 300  # characters of each
 SEARCH_MOST = 100  # pages that a client may ask for
 SEARCH_GLIMPSE = 110  # characters of each that a person is shown, around the words sought
-# Cosine below which a passage without any of the query's words is told as merely the nearest. With
-# the starter embedder, over 24 statements: 11 of 12 questions that share no word with the one that
-# answers them are nearer to it than this, 99 of 100 other pairs farther off (0.22).
+# Cosine below which a passage without any of the query's words is told as merely the nearest.
+# Chosen in the same way as FACT_NEAR.
 SEARCH_FITS = 0.25
 PAGE_LINE = 160  # characters of a page's beginning, where many pages are listed
 PREFETCH_SIMILAR = 0.5  # cosine from which a passage is brought back unasked
@@ -249,7 +247,7 @@ TOKENIZER_BYTES = 64 * 1024 * 1024
 INDEX_QUERY_CHARS = 4000  # of a query; words and vectors look at no more
 INDEX_TERMS = 64  # distinct words of a query
 INDEX_SOUGHT = 8  # words of a query that are sought together; one with more is a whole message
-INDEX_LIFTED = 32  # passages, the best by words, looked at for whether they hold all: 1 to 3 ms
+INDEX_LIFTED = 32  # passages, the best by words, looked at for whether they hold all
 INDEX_TERM_ROWS = 15_000  # passages scored for one query; its commonest words go beyond that
 INDEX_TERMS_KEPT = 4096  # words whose rarity is remembered
 INDEX_DEPTH = 100  # passages of each of the four lists that are fused

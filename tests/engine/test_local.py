@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator
 
@@ -166,4 +167,17 @@ async def test_known_texts_of_another_model_are_not_taken_up(tmp_path):
     backend = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
     await backend.start()
     assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, Pairs.AB, ord("c")]
+    await backend.close()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_what_is_no_file_in_the_place_of_known_texts_holds_nothing_up(tmp_path, make):
+    """Opening a pipe would wait for ever; and forgetting goes on beside a folder."""
+    known = tmp_path / "texts.json"
+    make(known)
+    backend = LocalBackend(lambda: Pairs(Script([], "abc")), known=known)
+    await backend.start()
+    await said(backend, "x<m>")
+    await backend.forget()
+    assert known.exists() is (make is os.mkdir)
     await backend.close()

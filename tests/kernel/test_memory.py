@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -415,3 +416,18 @@ async def test_a_child_s_answer_is_trusted_no_more_than_what_the_child_read(star
         await kernel.wait(child)
         assert any(r.label.origin is Origin.UNTRUSTED for r in kernel.journal.records(child))
         assert (await kernel.children.answer(root, child))[1].origin is Origin.UNTRUSTED
+
+
+async def test_the_journal_is_closed_after_what_reads_it(started, monkeypatch):
+    closed: list[str] = []
+    async with started() as kernel:
+        for name in ("memory", "journal", "backend"):
+            part = getattr(kernel, name)
+
+            async def noted(name: str = name, close: Any = part.close) -> None:
+                closed.append(name)
+                await close()
+
+            monkeypatch.setattr(part, "close", noted)
+        await kernel.close()
+        assert closed == ["memory", "journal", "backend"]

@@ -497,6 +497,9 @@ def test_a_list_of_mounts_or_notes_that_are_damaged_are_found_and_put_aside(
     assert code == 1 and said.count("can't be read") == 1 and "which folders were mounted" in said
     assert "Repaired." in run("--repair")[1] and run()[0] == 0
     assert list(state.glob("mounts.json.damaged-*")) and not listed.exists()
+    listed.write_text('{"version": 99}')
+    (state / "mounts.db").write_bytes(b"no database " * 1000)
+    assert run("--repair")[0] == 1 and listed.read_text() == '{"version": 99}', "a newer one stays"
 
 
 @pytest.mark.parametrize(

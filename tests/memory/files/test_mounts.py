@@ -472,6 +472,14 @@ async def test_a_damaged_list_is_left_as_it_is(home, index):
     assert file.read_text() == '{"version": 1, "mounts": [{}]'
 
 
+async def test_a_pipe_in_the_place_of_the_list_is_refused_at_once(home, index):
+    file = home / "state" / "mounts.json"
+    file.parent.mkdir()
+    os.mkfifo(file)
+    with pytest.raises(MountError, match="it is no file"):
+        opened(home, index)
+
+
 async def test_a_list_of_a_newer_llmos_is_refused(home, index):
     file = home / "state" / "mounts.json"
     file.parent.mkdir()
