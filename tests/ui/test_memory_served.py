@@ -63,9 +63,11 @@ async def test_a_person_writes_finds_reads_mounts_and_forgets(served: Path, kern
         find.value = "Aurora"
         await t.sees("Remembered")
         await t.sees("My boat is called Aurora.")
-        await t.until(lambda: "searching" not in t.screen_text)
+        # What was found for "boat" stands there until the answer for "Aurora" does.
+        await t.until(lambda: app.screen._hits_of == "Aurora" == app.screen.query_text)
         await t.pilot.press("down", "down", "enter")
         await t.until(lambda: isinstance(app.screen, Reader))
+        assert app.screen.item.text == "My boat is called Aurora."
         await t.pilot.press("f")
         await t.until(lambda: isinstance(app.screen, Confirm))
         await t.sees("the whole message “My boat is called Aurora.”")
