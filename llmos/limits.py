@@ -299,6 +299,7 @@ IMPORT_SOURCES = 100_000  # sources of one label
 IMPORT_NAME_CHARS = 4096  # of each of them, and of other short texts
 
 # --- tools ----------------------------------------------------------------------------------
+PREVIEW_CHARS = 200_000  # of what a call would change, as a person is shown it
 TOOL_LOAD_SECONDS = 30.0  # to import one tool
 TOOL_SECONDS_MAX = 600.0  # longest time limit a manifest may ask for
 TOOL_MANIFEST_BYTES = 256 * 1024

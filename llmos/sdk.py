@@ -26,17 +26,23 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+from llmos import services
+from llmos.services import Artifact, Evidence
+
 __all__ = [
+    "Artifact",
     "Context",
+    "Evidence",
     "Length",
     "Pattern",
+    "Preview",
     "Range",
     "Result",
     "ToolError",
@@ -68,10 +74,31 @@ class Result:
     Args:
         text: What the model reads: short, and true when read alone.
         data: The same for programs, JSON-able; the fields of a dict fill the manifest's ``say``.
+        artifacts: Files it made, for the person.
+        evidence: Texts that an answer may cite; the model finds their numbers in the result.
     """
 
     text: str
     data: Any = None
+    artifacts: tuple[Artifact, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a call would change, shown to the person before they agree to it.
+
+    A manifest's ``preview`` names a function of the same arguments that returns this and changes
+    nothing.
+
+    Args:
+        text: A unified diff, or sentences.
+        seen: Identifies the state it was made from; the call finds it in ``Context.seen`` and
+            changes nothing where that state is gone.
+    """
+
+    text: str
+    seen: str = ""
 
 
 # --- what may be said of an argument ------------------------------------------------------------
@@ -155,6 +182,8 @@ class Context:
         zone: IANA name of the person's time zone; the machine's own where empty or unknown.
         locale: The person's locale (``en_GB``); from the environment where empty.
         clock: Gives the present moment, aware; the system's clock where not given.
+        lent: Services of the kernel by name, as ``services.SERVICES`` has them.
+        told: Takes what ``progress`` is given.
     """
 
     def __init__(
@@ -163,6 +192,8 @@ class Context:
         zone: str = "",
         locale: str = "",
         clock: Callable[[], datetime] | None = None,
+        lent: Mapping[str, Any] | None = None,
+        told: Callable[[str, float | None], None] | None = None,
     ) -> None:
         name = zone or _local_zone_name()
         found = _zone(name) if name else None
@@ -182,7 +213,11 @@ class Context:
         #: Language and region as in ``en_US``; ``C`` where nothing is known.
         self.locale: str = said.partition(".")[0].partition("@")[0].replace("-", "_") or "C"
         self._clock = clock
+        self._lent = dict(lent or {})
+        self._told = told
         self._cancelled = threading.Event()
+        #: Of the preview that the person agreed to, where there was one.
+        self.seen: str = ""
 
     def now(self) -> datetime:
         """The present moment, in the person's zone."""
@@ -197,8 +232,79 @@ class Context:
         """Tell the call that nobody waits for it (the loader does this)."""
         self._cancelled.set()
 
-    def child(self) -> Context:
-        """The same surroundings for one call, to be cancelled by itself."""
+    def child(
+        self,
+        uses: Iterable[str] | None = None,
+        *,
+        lent: Mapping[str, Any] | None = None,
+        told: Callable[[str, float | None], None] | None = None,
+        seen: str = "",
+    ) -> Context:
+        """The same surroundings for one call, to be cancelled by itself.
+
+        Args:
+            uses: The services it gets, of those that are lent; None leaves them all.
+            lent: More services.
+            told: Takes what its ``progress`` is given.
+            seen: Of the preview that the person agreed to.
+        """
         child = copy.copy(self)
         child._cancelled = threading.Event()
+        child._lent = {**self._lent, **(lent or {})}
+        if uses is not None:
+            child._lent = {name: child._lent[name] for name in uses if name in child._lent}
+        child._told = told or self._told
+        child.seen = seen or self.seen
         return child
+
+    def progress(self, text: str, done: float | None = None) -> None:
+        """Tell the person how far a long call is.
+
+        Args:
+            text: A few words.
+            done: The part that is done, 0 to 1; None where nobody knows.
+        """
+        if self._told is not None and not self.cancelled():
+            self._told(text, done)
+
+    @property
+    def web(self) -> services.Web:
+        """The one way to the network."""
+        return cast("services.Web", self._service("web"))
+
+    @property
+    def folders(self) -> services.Folders:
+        """The folders the person granted."""
+        return cast("services.Folders", self._service("folders"))
+
+    @property
+    def interpreter(self) -> services.Interpreter:
+        """Python in a jail, a session of this conversation's own."""
+        return cast("services.Interpreter", self._service("interpreter"))
+
+    @property
+    def shell(self) -> services.Shell:
+        """A command line in a jail."""
+        return cast("services.Shell", self._service("shell"))
+
+    @property
+    def timers(self) -> services.Timers:
+        """Reminders of this conversation."""
+        return cast("services.Timers", self._service("timers"))
+
+    @property
+    def clipboard(self) -> services.Clipboard:
+        """The desktop's clipboard."""
+        return cast("services.Clipboard", self._service("clipboard"))
+
+    @property
+    def machine(self) -> services.Machine:
+        """What the machine is doing."""
+        return cast("services.Machine", self._service("machine"))
+
+    def _service(self, name: str) -> Any:
+        if name not in self._lent:
+            raise ToolError(
+                f"There is no {name} here.", f'The manifest must say: uses = ["{name}"].'
+            )
+        return self._lent[name]

@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         *("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
-        *("failpoints", "seldom"),
+        *("failpoints", "seldom", "services"),
     ),
-    ("sdk", "client", "sandbox", "memory", "models"),
+    ("sdk", "client", "sandbox", "net", "memory", "models"),
+    ("host",),
     ("engine", "devices"),
     ("kernel",),
     ("experts",),

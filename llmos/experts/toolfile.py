@@ -8,18 +8,24 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmos import limits
 from llmos.errors import CallFailed
+from llmos.services import SERVICES
 
-__all__ = ["EFFECTS", "CallEntry", "Manifest", "Worked", "read"]
+__all__ = ["EFFECTS", "ORIGINS", "SOURCES", "CallEntry", "Manifest", "Worked", "read"]
 
 #: What a call does to the world, from least to most.
 EFFECTS = ("pure", "read", "write", "execute", "egress")
+#: Where the value of an argument may come from: from anywhere; from the person, the system or a
+#: trusted result; from the person's own words only.
+SOURCES = ("any", "trusted", "named")
+#: Who a result is by: the machine itself, the tool, or strangers.
+ORIGINS = ("system", "plugin", "untrusted")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.]?[0-9A-Za-z.-]+)?")
 
@@ -38,7 +44,17 @@ class Worked:
 
 @dataclass(frozen=True, slots=True)
 class CallEntry:
-    """One ``[[call]]``."""
+    """One ``[[call]]``.
+
+    Args:
+        sources: By argument one of ``SOURCES``, or the only values it may have; what is not named
+            here gets the strictest reading.
+        origin: Who the result is by, one of ``ORIGINS``.
+        private: Whether the result is the person's own, and not to be told to anybody else.
+        trusted: Fields of the result's data that are as trustworthy as the system's, whoever wrote
+            the rest.
+        preview: The function that shows what the call would change, or empty.
+    """
 
     function: str
     description: str
@@ -47,6 +63,11 @@ class CallEntry:
     effect: str
     timeout: float
     say: tuple[str, ...]
+    sources: Mapping[str, str | tuple[Any, ...]]
+    origin: str
+    private: bool
+    trusted: tuple[str, ...]
+    preview: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,7 @@ class Manifest:
     version: str
     summary: str
     calls: tuple[CallEntry, ...]
+    uses: tuple[str, ...] = ()
 
 
 class _Table:
@@ -87,6 +109,27 @@ class _Table:
                 f"“{key}” of {self.where} in tool.toml must be a list of at most "
                 f"{limits.TOOL_EXAMPLES}."
             )
+        return value
+
+    def names(self, key: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+        """A list of names; each one of ``known`` where that is given."""
+        items = self.items(key)
+        for item in items:
+            if not isinstance(item, str) or not item.strip() or (known and item not in known):
+                what = f"one of {', '.join(known)}" if known else "a name"
+                raise CallFailed(f"“{key}” of {self.where} has {item!r}, which is not {what}.")
+        return tuple(items)
+
+    def flag(self, key: str) -> bool:
+        value = self.left.pop(key, False)
+        if not isinstance(value, bool):
+            raise CallFailed(f"“{key}” of {self.where} in tool.toml must be true or false.")
+        return value
+
+    def one_of(self, key: str, known: Sequence[str], default: str) -> str:
+        value = self.text(key, default)
+        if value not in known:
+            raise CallFailed(f"“{key}” of {self.where} must be one of {', '.join(known)}.")
         return value
 
     def end(self) -> None:
@@ -121,6 +164,7 @@ def read(path: Path) -> Manifest:
     if not _VERSION.fullmatch(version):
         raise CallFailed(f"The version “{version}” is none.")
     summary = table.text("summary")
+    uses = table.names("uses", SERVICES)
     calls = tuple(_call(entry) for entry in table.items("call"))
     table.end()
     if not calls:
@@ -129,7 +173,7 @@ def read(path: Path) -> Manifest:
     for function in functions:
         if functions.count(function) > 1:
             raise CallFailed(f"tool.toml names the call {function} twice.")
-    return Manifest(name, version, summary, calls)
+    return Manifest(name, version, summary, calls, uses)
 
 
 def _call(entry: Any) -> CallEntry:
@@ -163,10 +207,42 @@ def _call(entry: Any) -> CallEntry:
         raise CallFailed(f"“say” of {function} may hold only names in braces.")
     worked = tuple(_worked(function, item) for item in table.items("worked"))
     description = table.text("description", "")
+    sources = _sources(function, table.left.pop("arguments", {}))
+    origin = table.one_of("result", ORIGINS, "plugin" if effect == "pure" else "untrusted")
+    private, trusted = table.flag("private"), table.names("trusted")
+    preview = table.text("preview", "")
     table.end()
     return CallEntry(
-        function, description, tuple(examples), worked, effect, float(timeout), tuple(say)
+        function=function,
+        description=description,
+        examples=tuple(examples),
+        worked=worked,
+        effect=effect,
+        timeout=float(timeout),
+        say=tuple(say),
+        sources=sources,
+        origin=origin,
+        private=private,
+        trusted=trusted,
+        preview=preview,
     )
+
+
+def _sources(function: str, said: Any) -> dict[str, str | tuple[Any, ...]]:
+    if not isinstance(said, Mapping):
+        raise CallFailed(f"“arguments” of {function} in tool.toml must be a table.")
+    sources: dict[str, str | tuple[Any, ...]] = {}
+    for name, source in said.items():
+        if isinstance(source, list) and source:
+            sources[name] = tuple(source)
+        elif source in SOURCES:
+            sources[name] = source
+        else:
+            raise CallFailed(
+                f"The argument {name} of {function} must come from one of {', '.join(SOURCES)}, "
+                "or be one of a list of values."
+            )
+    return sources
 
 
 def _worked(function: str, item: Any) -> Worked:

@@ -55,6 +55,11 @@ class Call:
         timeout: Longest run, in seconds.
         say: Templates that state the result for a person, the best first.
         verbatim: Arguments that are copied from the person's words, and how.
+        sources: Where arguments may come from, as in ``toolfile.CallEntry``.
+        origin: Who the result is by, one of ``toolfile.ORIGINS``.
+        private: Whether the result is the person's own.
+        trusted: Fields of the result's data that are trusted whoever wrote the rest.
+        uses: The services it may use.
     """
 
     name: str
@@ -66,8 +71,19 @@ class Call:
     timeout: float
     say: tuple[str, ...]
     verbatim: Mapping[str, sdk.Verbatim]
+    sources: Mapping[str, str | tuple[Any, ...]]
+    origin: str
+    private: bool
+    trusted: tuple[str, ...]
+    uses: tuple[str, ...]
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
+    _preview: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def previews(self) -> bool:
+        """Whether it can show what it would change."""
+        return self._preview is not None
 
     @property
     def function_schema(self) -> dict[str, Any]:
@@ -110,17 +126,40 @@ class Call:
             CallTimeout: It took longer than it may. A thread cannot be stopped from outside:
                 it is told through its context, and its result is dropped.
         """
+        return self._result(await self._called(self._function, arguments, context))
+
+    async def preview(
+        self, arguments: Mapping[str, Any], context: sdk.Context | None = None
+    ) -> sdk.Preview | None:
+        """What the call would change; None where it cannot show that.
+
+        Raises:
+            As ``run``: what cannot be previewed could not be done either.
+        """
+        if self._preview is None:
+            return None
+        shown = await self._called(self._preview, arguments, context)
+        if not isinstance(shown, sdk.Preview):
+            raise self._broke(TypeError("a preview must be a Preview"))
+        return replace(shown, text=encodable(shown.text[: limits.PREVIEW_CHARS]))
+
+    async def _called(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: sdk.Context | None,
+    ) -> Any:
+        """What one of the tool's functions returns, under the call's limits."""
         values = self._signature.check(arguments)
-        own = (context or sdk.Context()).child()
+        own = (context or sdk.Context()).child(self.uses)
         if self._signature.context:
             values[self._signature.context] = own
-        if inspect.iscoroutinefunction(self._function):
-            future = asyncio.wrap_future(on_loop(self._function(**values)))
+        if inspect.iscoroutinefunction(function):
+            future = asyncio.wrap_future(on_loop(function(**values)))
         else:
-            function = self._function
             future = asyncio.wrap_future(in_thread(lambda: function(**values), self.name))
         try:
-            value = await asyncio.wait_for(future, self.timeout)
+            return await asyncio.wait_for(future, self.timeout)
         except TimeoutError as error:
             if future.done() and not future.cancelled():
                 raise self._broke(error) from error  # the tool's own TimeoutError
@@ -136,7 +175,6 @@ class Call:
             raise self._broke(error) from error
         finally:
             own.cancel()
-        return self._result(value)
 
     def _broke(self, error: BaseException) -> CallFailed:
         _log.error("%s failed", self.name, exc_info=error)
@@ -254,6 +292,9 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
             signature.check(worked.arguments)
         except InvalidArguments as error:
             raise CallFailed(f"The worked example of {name} does not fit: {error}") from error
+    unknown = set(entry.sources) - {parameter.name for parameter in signature.parameters}
+    if unknown:
+        raise CallFailed(f"The manifest speaks of an argument {min(unknown)}, which {name} lacks.")
     return Call(
         name=name,
         description=entry.description or signature.summary,
@@ -264,9 +305,35 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
         timeout=entry.timeout,
         say=entry.say,
         verbatim=signature.verbatim,
+        sources=entry.sources,
+        origin=entry.origin,
+        private=entry.private,
+        trusted=entry.trusted,
+        uses=about.uses,
         _function=function,
         _signature=signature,
+        _preview=_previewer(name, entry.preview, module, signature),
     )
+
+
+def _previewer(
+    name: str, function: str, module: ModuleType, signature: Signature
+) -> Callable[..., Any] | None:
+    if not function:
+        return None
+    found = getattr(module, function, None)
+    if not inspect.isfunction(found):
+        raise CallFailed(f"The manifest names {function}, but __init__.py has no such function.")
+    try:
+        same = schemas.read(found)
+    except TypeError as error:
+        raise CallFailed(str(error)) from error
+    taken = [(p.name, p.hint, p.required) for p in same.parameters]
+    if taken != [(p.name, p.hint, p.required) for p in signature.parameters] or (
+        same.context != signature.context
+    ):
+        raise CallFailed(f"{function} must take the same arguments as {name}, which it previews.")
+    return found
 
 
 # --- importing ------------------------------------------------------------------------------

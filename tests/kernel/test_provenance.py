@@ -78,7 +78,9 @@ def test_what_was_not_said_is_not_named(value: Any) -> None:
     assert not Words(SAID).hold(value)
 
 
-@pytest.mark.parametrize("said", ["Mail it to bob@x.org.", "bob@x.org?", "<bob@x.org>", "(bob@x.org)"])
+@pytest.mark.parametrize(
+    "said", ["Mail it to bob@x.org.", "bob@x.org?", "<bob@x.org>", "(bob@x.org)"]
+)
 def test_marks_around_an_address_are_no_part_of_it(said: str) -> None:
     assert Words([said]).hold("bob@x.org")
 
