@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from llmos.client import Client
+from llmos.consent import Consent, present
 from llmos.errors import LlmosError, ProcessEnded
 from llmos.events import (
+    ArtifactInfo,
+    ArtifactsMade,
+    CallAnswered,
+    CallAsked,
     CallFinished,
     CallStarted,
     Event,
@@ -43,7 +50,14 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 async def ask(
-    text: str, *, as_json: bool = False, pid: int = 0, system: str = "", keep: bool = False
+    text: str,
+    *,
+    as_json: bool = False,
+    pid: int = 0,
+    system: str = "",
+    keep: bool = False,
+    save: Path | None = None,
+    expert: str = "",
 ) -> int:
     """Ask ``text`` and print the answer as it comes.
 
@@ -52,6 +66,8 @@ async def ask(
             usage at the end instead.
         pid: The process to ask in; a new one, ended afterwards unless ``keep``, where 0.
         system: What a new process is told it is.
+        expert: Who answers, in a new process.
+        save: A folder for the files that calls make; without one they stay with the kernel.
 
     Returns:
         The exit code: 0, or 1 where there is no whole answer.
@@ -64,10 +80,11 @@ async def ask(
     printer.wait()
     _end_cleanly_on_signals()
     async with await Client.connect() as client:
-        asked = pid or (await client.create(system=system)).pid
+        asked = pid or (await client.create(system=system, expert=expert)).pid
         heard = _Heard()
+        consent = Consent(client) if present() and not as_json else None
         try:
-            async with client.subscribe(asked) as events:
+            async with client.subscribe(asked, answers=consent is not None) as events:
                 message = await client.send(asked, text)
                 turn = -1
                 async for event in events:
@@ -79,15 +96,40 @@ async def ask(
                         continue
                     heard.take(event)
                     printer.show(event)
+                    if consent is not None and isinstance(event, CallAsked | CallAnswered):
+                        consent.take(event)
                     if isinstance(event, TurnFinished):
                         break
+            if save is not None:
+                await _save(client, heard, save)
         finally:
+            if consent is not None:
+                await consent.close()
             if not pid and not keep:
                 with contextlib.suppress(LlmosError):  # a kernel that is gone keeps nothing running
                     await client.kill(asked)
     assert isinstance(event, TurnFinished)
     printer.end(heard, event)
     return 0 if event.reason == "stop" else 1
+
+
+async def _save(client: Client, heard: _Heard, folder: Path) -> None:
+    """Write the files that calls made; none takes another one's place."""
+    for file in heard.files:
+        data = await client.artifact(file.id)
+        stem, dot, ending = file.name.rpartition(".")
+        for number in itertools.count(1):
+            name = file.name if number == 1 else f"{stem or ending} {number}{dot and '.' + ending}"
+            try:
+                with (folder / name).open("xb") as out:
+                    out.write(data)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                reason = error.strerror or error
+                raise LlmosError(f"{name} cannot be written to {folder}: {reason}.") from error
+            heard.saved.append(folder / name)
+            break
 
 
 def _end_cleanly_on_signals() -> None:
@@ -105,6 +147,8 @@ class _Heard:
         self.answer = ""
         self.calls: list[CallFinished] = []
         self.recalled: list[tuple[str, str]] = []  # page and place
+        self.files: list[ArtifactInfo] = []
+        self.saved: list[Path] = []
         self.cut = False  # of the message, only its beginning and its end are in view
         self._pages = ""  # how the ids of the message's own pages begin
 
@@ -122,6 +166,8 @@ class _Heard:
                 self.answer += event.text
             case CallFinished():
                 self.calls.append(event)
+            case ArtifactsMade():
+                self.files += event.artifacts
 
 
 class _Printer:
@@ -164,6 +210,11 @@ class _Printer:
             print(f"llmos: {_TOO_LONG}", file=sys.stderr)
         if self._json:
             return
+        for file in heard.files[len(heard.saved) :]:
+            line = f"▣ {visible(file.name)}, {file.size:,} bytes; --save DIR writes it to a folder"
+            print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
+        for path in heard.saved:
+            print(f"▣ {visible(str(path))}", file=sys.stderr)
         for place in dict.fromkeys(place for _, place in heard.recalled):
             line = f"↩ from {visible(place)}"
             print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
@@ -187,6 +238,7 @@ def _summary(heard: _Heard, last: TurnFinished) -> dict[str, Any]:
             }
             for c in heard.calls
         ],
+        "files": [dataclasses.asdict(file) for file in heard.files],
         "recalled": [{"page": page, "place": place} for page, place in heard.recalled],
         "reason": last.reason,
         "error": last.error or _CUT.get(last.reason, ""),

@@ -18,7 +18,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,18 +31,25 @@ from llmos.engine.backend import Backend, ModelInfo
 from llmos.engine.swapfile import SwapFiles
 from llmos.errors import ConfigError, ModelError, ModelMissing, RemoteDown
 from llmos.experts import tools as tool_loader
+from llmos.experts.catalogue import Experts
+from llmos.experts.knowledge import Library
+from llmos.experts.rows import Lend, row
+from llmos.experts.staff import Crew
+from llmos.experts.tools import Call
+from llmos.kernel.directory import opening
 from llmos.kernel.kernel import Kernel
+from llmos.kernel.lending import Lender
 from llmos.kernel.memory import Memory
 from llmos.kernel.memory_calls import memory_calls
-from llmos.kernel.process import Process
-from llmos.kernel.spans import Copied
-from llmos.kernel.syscalls import Example, Outcome, Syscall, SyscallTable, process_calls
+from llmos.kernel.syscalls import Syscall, SyscallTable, process_calls
 from llmos.memory import embedders
 from llmos.memory.embed import CachedEmbedder, ModelEmbedder
 from llmos.memory.embed_onnx import MiniLM
+from llmos.memory.grants import Grants
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.memory.lock import lock
+from llmos.sandbox import tiers
 from llmos.sdk import Context
 
 __all__ = ["boot", "lock", "processor", "syscall_table"]
@@ -130,34 +138,71 @@ def _sized(engine: EngineConfig, header: Any, machine: Any) -> tuple[EngineConfi
     return plan.engine, plan.note
 
 
-def syscall_table(
-    kernel: Callable[[], Kernel], memory: Memory | None = None
-) -> tuple[SyscallTable, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """All calls, and what they were made of.
+
+    Args:
+        table: The kernel's own and the tools'.
+        broken: A sentence for each tool that is broken.
+        own: The kernel's own rows.
+        known: The tools' calls, by name.
+        surroundings: What they are told of the world.
+    """
+
+    table: SyscallTable
+    broken: list[str]
+    own: list[Syscall]
+    known: dict[str, Call]
+    surroundings: Context
+
+
+def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]]:
+    """The calls there are, without a memory and with nothing lent: what they take.
+
+    Args:
+        kernel: Returns the kernel, once it is built.
+
+    Returns:
+        The table, and a sentence for each tool that is broken.
+    """
+    calls = _calls(kernel)
+    return calls.table, calls.broken
+
+
+def _calls(
+    kernel: Callable[[], Kernel],
+    memory: Memory | None = None,
+    lend: Lend = lambda _process, _call: {},
+) -> _Calls:
     """All calls: the kernel's own, and the tools' through the loader.
 
     Args:
         kernel: Returns the kernel, once it is built.
         memory: What the calls on memory work on; None leaves them out.
-
-    Returns:
-        The table, and a sentence for each tool that is broken.
+        lend: What tools may use of the world outside.
     """
     loaded = tool_loader.load_all([paths.bundled("tools"), paths.tools_dir()])
     broken = [f"The tool {b.name} is broken: {b.sentence}" for b in loaded.broken]
     surroundings = _surroundings()
+    tables: list[SyscallTable] = []
     own = [*process_calls(kernel), *(memory_calls(memory) if memory else ())]
+    own.append(opening(lambda: tables[0]))
     rows = {row.name: row for row in own}
+    known: dict[str, Call] = {}
     for call in loaded.calls.values():
         if call.name in rows:
             broken.append(f"The call {call.name} is left out: there is one of that name already.")
         else:
-            rows[call.name] = _row(call, surroundings)
+            known[call.name] = call
+            rows[call.name] = row(call, surroundings, lend)
     for sentence in broken:
         log.warning("%s", sentence)
-    return SyscallTable(rows.values()), broken
+    tables.append(SyscallTable(rows.values()))
+    return _Calls(tables[0], broken, own, known, surroundings)
 
 
-def _surroundings() -> Context | None:
+def _surroundings() -> Context:
     """What calls are told of the world: the machine's own, but for a clock that stands still.
 
     ``LLMOS_CLOCK`` (a moment as ISO 8601 writes it) is for benchmarks, whose answers must not
@@ -168,39 +213,13 @@ def _surroundings() -> Context | None:
     """
     written = os.environ.get("LLMOS_CLOCK", "")
     if not written:
-        return None
+        return Context()
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:
         raise ConfigError(f"LLMOS_CLOCK is {written!r}; it must be an ISO 8601 moment.") from None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return Context(clock=lambda: aware)
-
-
-def _row(call: tool_loader.Call, surroundings: Context | None) -> Syscall:
-    async def run(_process: Process, arguments: Mapping[str, Any]) -> Outcome:
-        result = await call.run(arguments, surroundings)
-        return Outcome(result.text, call.phrases(arguments, result))
-
-    return Syscall(
-        name=call.name,
-        description=call.description,
-        schema=call.schema,
-        effect=call.effect,
-        run=run,
-        examples=call.examples,
-        worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
-        timeout=min(call.timeout, limits.CALL_SECONDS) + 1,
-        copied={
-            name: Copied(v.accepts, _name(call, v.accepts), v.also, v.joins)
-            for name, v in call.verbatim.items()
-        },
-    )
-
-
-def _name(call: tool_loader.Call, test: Any) -> str:
-    """A name for a tool's test of values, the same for every argument that uses it."""
-    return f"{call.name.partition('.')[0]}.{test.__qualname__}" if test is not None else ""
 
 
 @contextlib.asynccontextmanager
@@ -236,23 +255,40 @@ async def boot(
             late = embedders.load_when_back(embedder, partial(memory.index.use, cached))
             opened.callback(asyncio.create_task(late, name="embedder").cancel)
         kernels: list[Kernel] = []
-        calls, broken = syscall_table(lambda: kernels[0], memory)
+        grants = Grants(journal, memory.facts.home)
+        lender = Lender(config, journal, grants, lambda pid, timer: kernels[0].remind(pid, timer))
+        await lender.open()
+        opened.push_async_callback(lender.close)
+        calls = _calls(lambda: kernels[0], memory, lender.lend)
+        crew = Crew(
+            Experts(tiers.best),
+            Library(cached if ready else None),
+            known=calls.known,
+            kernel=calls.own,
+            surroundings=calls.surroundings,
+            lend=lender.lend,
+        )
+        crew.start()
+        opened.push_async_callback(crew.close)
         guide = _guide(config, backend, cached if isinstance(embedder, MiniLM) else None)
         kernel = Kernel(
             config,
             backend,
             journal,
-            calls,
+            calls.table,
             guide=guide,
             memory=memory,
             embedder=embedder,
+            grants=grants,
+            lender=lender,
+            staff=crew,
             hint=hint,
-            broken=broken,
+            broken=calls.broken,
         )
         kernels.append(kernel)
         opened.push_async_callback(kernel.close)
         if guide is not None:
-            opened.callback(guide.prepare(calls.rows()).cancel)
+            opened.callback(guide.prepare(calls.table.rows()).cancel)
         await kernel.restore()
         yield kernel
 

@@ -35,6 +35,11 @@ _ELSEWHERE = {  # command → module:object, imported when it is called or its h
     "export": "llmos.memory.commands:export",
     "import": "llmos.memory.commands:import_",
     "fsck": "llmos.fsck:fsck",
+    "plugin": "llmos.experts.commands:plugin",
+    "undo": "llmos.host.commands:undo",
+    "trace": "llmos.tracing:trace",
+    "audit": "llmos.tracing:audit",
+    "replay": "llmos.tracing:replay",
 }
 _SHORT_HELP = {
     "models": "List, pull, choose and remove models.",
@@ -47,6 +52,11 @@ _SHORT_HELP = {
     "export": "Write conversations to a file.",
     "import": "Make processes of conversations from a file.",
     "fsck": "Check what is on the disk, and repair it.",
+    "plugin": "Install, list, look at and remove experts.",
+    "undo": "Take back what was changed in your files.",
+    "trace": "Show the calls of a process, past and live.",
+    "audit": "Check the hash chain, and list what calls changed.",
+    "replay": "Run a conversation again, and show what differs.",
 }
 
 
@@ -201,7 +211,21 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 )
 @click.option("--system", default="", help="What the assistant is told it is.")
 @click.option("--keep", is_flag=True, help="Keep the new process instead of ending it.")
-def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: bool) -> None:
+@click.option(
+    "--save",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Write the files that are made, such as charts, to this folder.",
+)
+@click.option("--expert", default="", help="The expert that answers; llmos plugin list has them.")
+def ask(
+    question: tuple[str, ...],
+    as_json: bool,
+    pid: int,
+    system: str,
+    keep: bool,
+    save: Path | None,
+    expert: str,
+) -> None:
     """Ask one question; the answer streams to standard output.
 
     What is piped in is added to the question.
@@ -214,7 +238,59 @@ def ask(question: tuple[str, ...], as_json: bool, pid: int, system: str, keep: b
         raise click.UsageError('There is no question. Say: llmos ask "What is 17 × 24?"')
     from llmos.ask import ask as ask_kernel
 
-    sys.exit(_run(ask_kernel(text, as_json=as_json, pid=pid, system=system, keep=keep)))
+    if expert and (pid or system):
+        raise click.UsageError(
+            "An expert answers in a process of its own: leave --pid and --system."
+        )
+    asked = ask_kernel(
+        text, as_json=as_json, pid=pid, system=system, keep=keep, save=save, expert=expert
+    )
+    sys.exit(_run(asked))
+
+
+# --- permissions ----------------------------------------------------------------------------------
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def grants(ctx: click.Context, as_json: bool) -> None:
+    """List what is allowed for longer than once; allow more, or take it back."""
+    if ctx.invoked_subcommand is None:
+        from llmos.grants import print_grants
+
+        _run(print_grants(as_json=as_json))
+
+
+@grants.command("folder")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--write", is_flag=True, help="Also change what is in it.")
+@click.option("--pid", type=int, default=0, help="Only in this conversation.", shell_complete=_pids)
+def grants_folder(folder: str, write: bool, pid: int) -> None:
+    """Let tools read FOLDER."""
+    from llmos.grants import allow_folder
+
+    _run(allow_folder(folder, write=write, pid=pid))
+
+
+@grants.command("call")
+@click.argument("call")
+@click.argument("values", nargs=-1)
+@click.option("--pid", type=int, default=0, help="Only in this conversation.", shell_complete=_pids)
+def grants_call(call: str, values: tuple[str, ...], pid: int) -> None:
+    """Make CALL (such as files.write) without a question, with VALUES (name=value, name=pat*)."""
+    from llmos.grants import allow_call
+
+    _run(allow_call(call, values, pid=pid))
+
+
+@grants.command("revoke")
+@click.argument("ids", nargs=-1, required=True)
+def grants_revoke(ids: tuple[str, ...]) -> None:
+    """Take grants back by their IDS (g12), or all."""
+    from llmos.grants import revoke
+
+    _run(revoke(ids))
 
 
 # --- processes ------------------------------------------------------------------------------------

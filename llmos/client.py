@@ -32,6 +32,8 @@ from llmos.errors import (
 )
 from llmos.events import (
     EVENTS,
+    ArtifactsMade,
+    Cited,
     Event,
     ProcessInfo,
     Recalled,
@@ -44,6 +46,7 @@ from llmos.lean import httpx
 
 __all__ = ["Client"]
 
+_NOTED = (Recalled, WindowChanged, ArtifactsMade, Cited)  # events that the journal keeps, too
 ANSWER_SECONDS = limits.ANSWER_SECONDS
 _POLL_SECONDS = 0.02
 _RETRY_SECONDS = 0.5  # while another kernel starts or stops
@@ -160,6 +163,7 @@ class Client:
         priority: str = "interactive",
         parent: int = 0,
         budget: Mapping[str, float] | None = None,
+        expert: str = "",
     ) -> ProcessInfo:
         """A new process: a conversation with a window of its own.
 
@@ -167,8 +171,11 @@ class Client:
             system: What this assistant is told it is; empty takes the default.
             priority: ``realtime``, ``interactive``, ``normal`` or ``idle``.
             budget: Any of ``tokens``, ``seconds``, ``calls``, over its whole life.
+            expert: Who speaks in it.
         """
         body = {"title": title, "system": system, "priority": priority, "parent": parent}
+        if expert:
+            body["expert"] = expert
         if budget:
             body["budget"] = dict(budget)
         return _info(await self._call("POST", "/kernel/v1/processes", json=body))
@@ -223,12 +230,12 @@ class Client:
 
     async def history(
         self, pid: int, *, after: int = 0
-    ) -> list[StoredMessage | Recalled | WindowChanged]:
-        """As ``messages``, with what was brought back and what left the window in their places."""
+    ) -> list[StoredMessage | Recalled | WindowChanged | ArtifactsMade | Cited]:
+        """As ``messages``, with what was brought back, left the window and was made by calls."""
         params = {"after": after, "notes": True}
         rows = await self._call("GET", f"/kernel/v1/processes/{pid}/messages", params=params)
         told = (from_json(row) for row in rows.get("notes", ()) if row.get("type") in EVENTS)
-        notes = [note for note in told if isinstance(note, Recalled | WindowChanged)]
+        notes = [note for note in told if isinstance(note, _NOTED)]
         stored = [_stored(row) for row in rows["messages"]]
         return sorted([*stored, *notes], key=lambda entry: entry.seq)
 
@@ -338,9 +345,84 @@ class Client:
         path = f"/kernel/v1/processes/{pid}/pages"
         return await self._call("GET", path, params={"last": last})
 
+    # --- trace ------------------------------------------------------------------------------
+
+    async def calls(self, pid: int = 0, *, after: int = 0) -> list[dict[str, Any]]:
+        """The system calls of a process, or (0) of all, behind the one of that number."""
+        path = f"/kernel/v1/processes/{pid}/calls" if pid else "/kernel/v1/calls"
+        return (await self._call("GET", path, params={"after": after}))["calls"]
+
+    async def replay(self, pid: int) -> dict[str, Any]:
+        """Run a conversation again, without effects; returns where its ``turns`` differ."""
+        patience = httpx.Timeout(ANSWER_SECONDS, read=None)
+        return await self._call("POST", f"/kernel/v1/processes/{pid}/replay", timeout=patience)
+
+    async def experts(self) -> list[dict[str, Any]]:
+        """The experts there are, those that are broken with the reason."""
+        return (await self._call("GET", "/kernel/v1/experts"))["experts"]
+
+    # --- permissions ------------------------------------------------------------------------
+
+    async def answer(self, pid: int, call_id: str, answer: str) -> None:
+        """Answer a question about a call: ``once``, ``conversation``, ``always`` or ``no``."""
+        body = {"call_id": call_id, "answer": answer}
+        await self._call("POST", f"/kernel/v1/processes/{pid}/answers", json=body)
+
+    async def grants(self) -> list[dict[str, Any]]:
+        """What is allowed for longer than once, newest first."""
+        return (await self._call("GET", "/kernel/v1/grants"))["grants"]
+
+    async def grant(self, **about: Any) -> dict[str, Any]:
+        """Allow a ``call`` (with ``arguments``, ``patterns``) or a ``folder`` (``write``)."""
+        return await self._call("POST", "/kernel/v1/grants", json=about)
+
+    async def revoke(self, id: str) -> dict[str, Any]:
+        """Take a grant (``g12``) back."""
+        return await self._call("DELETE", f"/kernel/v1/grants/{_segment(id)}")
+
+    async def artifact(self, id: str) -> bytes:
+        """The bytes of a file that a call made, by its id."""
+        return (await self._file(id)).content
+
+    async def artifact_preview(self, id: str, width: int, height: int) -> tuple[int, int, bytes]:
+        """A picture that a call made, fitted into ``width`` by ``height`` pixels.
+
+        Returns:
+            Its width and height, and red, green and blue of every pixel, row by row.
+
+        Raises:
+            LlmosError: It is no picture, or cannot be decoded.
+        """
+        answer = await self._file(id, "/thumbnail", width=width, height=height)
+        try:
+            wide, high = (int(answer.headers[f"x-picture-{side}"]) for side in ("width", "height"))
+        except (KeyError, ValueError) as error:
+            raise KernelUnreachable("The kernel's answer cannot be read.") from error
+        return wide, high, answer.content
+
+    async def artifact_picture(self, id: str) -> bytes:
+        """A picture that a call made, as a PNG that the kernel wrote anew."""
+        return (await self._file(id, "/picture")).content
+
+    async def _file(self, id: str, form: str = "", **params: int) -> httpx.Response:
+        patience = httpx.Timeout(ANSWER_SECONDS, read=2 * limits.PICTURE_SECONDS)
+        path = f"/kernel/v1/artifacts/{_segment(id)}{form}"
+        try:
+            answer = await self._http.get(path, params=params, timeout=patience)
+        except httpx.HTTPError as error:
+            raise KernelUnreachable("The kernel does not answer.") from error
+        if not answer.is_success:
+            raise _error(answer)
+        return answer
+
     @asynccontextmanager
-    async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:
+    async def subscribe(
+        self, pid: int = 0, *, answers: bool = False
+    ) -> AsyncIterator[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered.
+
+        Args:
+            answers: A person is here who can answer questions about calls.
 
         The first event of a process in mid-turn is a ``TurnState``. The iterator never ends by
         itself.
@@ -353,6 +435,8 @@ class Client:
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
         uri = f"ws://kernel/kernel/v1/events?pid={pid}"
+        if answers:
+            uri += "&answers=true"
 
         async def read(socket: Any) -> AsyncIterator[Event]:
             try:

@@ -28,6 +28,7 @@ __all__ = [
     "MemoryConfig",
     "ModelsConfig",
     "ServerConfig",
+    "WebConfig",
     "load",
 ]
 
@@ -205,6 +206,36 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WebConfig:
+    """The one way to the network. Hosts are ``example.org``, or ``*.example.org`` with all below.
+
+    Args:
+        search: How the web is searched: empty asks a few engines that need no key and fuses what
+            they find; the address of a SearXNG server (with its JSON format switched on), which
+            may be on this machine; or ``brave:KEY`` for Brave's API.
+        allow: Hosts, with commas; where there are any, nothing else is reached.
+        deny: Hosts that are never reached.
+        also: Places, each exactly ``host:port``, that are reached though the port is unusual or
+            the machine is this one or in a private network. Every page and every tool that may
+            reach the web can then send requests there.
+    """
+
+    search: str = ""
+    allow: str = ""
+    deny: str = ""
+    also: str = ""
+
+    def __post_init__(self) -> None:
+        _require(
+            not self.search
+            or self.search.startswith(("http://", "https://"))
+            or self.search.startswith("brave:"),
+            "web.search must be empty, the address of a SearXNG server, or brave:KEY.",
+        )
+        _require(self.search.strip() != "brave:", "web.search lacks the key after brave:.")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of one kernel."""
 
@@ -213,6 +244,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    web: WebConfig = field(default_factory=WebConfig)
     state: Path = field(default_factory=paths.state_dir)
 
     def __post_init__(self) -> None:
@@ -312,6 +344,7 @@ def load(
         "server": ServerConfig,
         "models": ModelsConfig,
         "memory": MemoryConfig,
+        "web": WebConfig,
     }
     unknown = set(written) - set(sections)
     if unknown:

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from llmos.memory import embedders
 from llmos.memory.check import check as verify
 from llmos.models import catalog, gguf, hardware
 from llmos.models.hardware import Hardware, amount
+from llmos.sandbox import probes, tiers
 
 __all__ = ["Check", "doctor", "examine"]
 
@@ -42,6 +42,9 @@ _PROBE_SECONDS: Final = 10.0
 _SPACE_WARN: Final = 1 << 30
 _CPU_FEATURES: Final = ("AVX2", "AVX512", "F16C", "FMA", "NEON", "SVE", "DOTPROD")
 _REBUILD: Final = "CMAKE_ARGS='{}' pip install --force-reinstall --no-binary :all: llama-cpp-python"
+_JAILS: Final = "Install bubblewrap; in a container, allow user namespaces; on Ubuntu, AppArmor."
+_NOT_USED: Final = "llmos does not use this tier; report it with the output of llmos doctor --json."
+_OUT_SHOWN: Final = 5
 _GPU_FLAGS: Final = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_VULKAN=on"}
 
 
@@ -297,35 +300,31 @@ def _terminal() -> Check:
     return Check("terminal", "ok", detail)
 
 
-def _bubblewrap() -> Check:
-    """Run it: on some systems it is installed and forbidden (AppArmor, containers)."""
-    remedy = "Nothing needs it yet; install bubblewrap for the sandbox that tools are to get."
-    program = shutil.which("bwrap")
-    if platform.system() != "Linux":
-        return Check("sandbox", "ok", "bubblewrap exists for Linux only.")
-    if program is None:
-        return Check("sandbox", "warn", "bubblewrap is not installed.", remedy)
-    command = [program, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--", "true"]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("sandbox", "warn", f"bubblewrap cannot be run: {error}.", remedy)
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1].removeprefix("bwrap: ").rstrip(".") if lines else "it fails"
-        return Check(
-            "sandbox",
-            "warn",
-            f"bubblewrap is installed, but may not be used here: {reason}.",
-            "On Ubuntu, allow it in AppArmor; in a container, allow user namespaces.",
-        )
-    return Check("sandbox", "ok", "bubblewrap works.")
+def _sandbox() -> list[Check]:
+    """Every tier of this system, by trying to get out of it: the first that holds is used."""
+    checks: list[Check] = []
+    for jail in tiers.available():
+        used = not any(check.status == "ok" for check in checks)
+        try:
+            probed = asyncio.run(probes.probe(jail))
+        except LlmosError as error:
+            checks.append(
+                Check("sandbox", "warn", f"{jail.name}: {error.sentence}", error.remedy or _JAILS)
+            )
+            continue
+        out = [one for one in probed if not one.held]
+        told = f"{jail.name}: {len(probed) - len(out)} of {len(probed)} escapes denied"
+        if out:
+            names = "; ".join(f"{one.about} ({one.told})" for one in out[:_OUT_SHOWN])
+            more = f"; and {len(out) - _OUT_SHOWN} more" if len(out) > _OUT_SHOWN else ""
+            detail = f"{told}. Not denied: {names}{more}."
+            checks.append(Check("sandbox", "warn", detail, _NOT_USED))
+        else:
+            checks.append(Check("sandbox", "ok", f"{told}{'' if used else '; it stands by'}."))
+    if not any(check.status == "ok" for check in checks):
+        detail = "No code and no document from outside can be run or read safely, so none is."
+        checks.append(Check("sandbox", "warn", detail, _JAILS))
+    return checks
 
 
 def examine(settings: config.Config | None = None, machine: Hardware | None = None) -> list[Check]:
@@ -365,7 +364,7 @@ def examine(settings: config.Config | None = None, machine: Hardware | None = No
     run("socket", lambda: _socket(chosen.state))
     run("kernel", lambda: _kernel(chosen.state))
     run("terminal", _terminal)
-    run("sandbox", _bubblewrap)
+    run("sandbox", _sandbox)
     return checks
 
 

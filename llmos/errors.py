@@ -30,7 +30,12 @@
     │   └── StoreCorrupt
     ├── MountError                  a folder cannot be mounted, or is not
     │   └── FileNotRead             a file of it cannot be read, or only in part
+    ├── NetError                    a page cannot be fetched, or not be read
+    │   └── AddressRefused          nothing was sent: it may not be reached
     ├── BadFile                     a file to be imported is not what it says
+    ├── SandboxMissing              nothing on this machine can hold untrusted code
+    ├── HostError                   a file or the clipboard cannot be reached, or not be changed
+    ├── ExpertError                 an expert cannot be installed, loaded or found
     └── SyscallError                a system call failed; becomes data for the caller
         ├── UnknownCall
         ├── InvalidArguments
@@ -44,6 +49,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AddressRefused",
     "BadFile",
     "BudgetExceeded",
     "CallDenied",
@@ -52,8 +58,10 @@ __all__ = [
     "ConfigError",
     "EngineError",
     "EngineStopped",
+    "ExpertError",
     "FileNotRead",
     "GrammarError",
+    "HostError",
     "InvalidArguments",
     "KernelError",
     "KernelRunning",
@@ -65,6 +73,7 @@ __all__ = [
     "ModelMissing",
     "ModelTooLarge",
     "MountError",
+    "NetError",
     "NoSuchProcess",
     "NotRemembered",
     "NotStored",
@@ -72,6 +81,7 @@ __all__ = [
     "PromptTooLong",
     "RemoteDown",
     "RemoteError",
+    "SandboxMissing",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
@@ -256,8 +266,28 @@ class FileNotRead(MountError):
     code = "file_not_read"
 
 
+class NetError(LlmosError):
+    code = "net"
+
+
+class AddressRefused(NetError):
+    code = "address_refused"
+
+
 class BadFile(LlmosError):
     code = "bad_file"
+
+
+class ExpertError(LlmosError):
+    code = "expert"
+
+
+class HostError(LlmosError):
+    code = "host"
+
+
+class SandboxMissing(LlmosError):
+    code = "sandbox_missing"
 
 
 class SyscallError(LlmosError):

@@ -14,8 +14,14 @@ from typing import Any, ClassVar
 
 __all__ = [
     "EVENTS",
+    "ArtifactInfo",
+    "ArtifactsMade",
+    "CallAnswered",
+    "CallAsked",
     "CallFinished",
+    "CallProgress",
     "CallStarted",
+    "Cited",
     "Event",
     "Message",
     "ProcessChanged",
@@ -23,6 +29,7 @@ __all__ = [
     "Recalled",
     "ReplyDelta",
     "ReplyFinished",
+    "Source",
     "StoredMessage",
     "ToolCall",
     "TurnFinished",
@@ -188,6 +195,107 @@ class CallStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallProgress(Event):
+    """How far a running call is.
+
+    Args:
+        text: A few words.
+        done: The part that is done, 0 to 1; None where nobody knows.
+    """
+
+    type: ClassVar[str] = "call.progress"
+    turn: int
+    call_id: str
+    text: str
+    done: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAsked(Event):
+    """A call waits until a person allows or denies it. Everything here is the kernel's wording.
+
+    Args:
+        title: What is to be done, in a sentence.
+        reasons: Why it is asked, a sentence each.
+        arguments: Name, literal value and where it comes from, of each argument.
+        preview: What would change, as a unified diff or in sentences; empty where nobody knows.
+        always: What "always" and "for this conversation" would allow; empty where it can only be
+            allowed once.
+    """
+
+    type: ClassVar[str] = "call.asked"
+    turn: int
+    call: ToolCall
+    title: str
+    reasons: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str, str], ...] = ()
+    preview: str = ""
+    always: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswered(Event):
+    """A question about a call is settled: ``once``, ``conversation``, ``always`` or ``no``."""
+
+    type: ClassVar[str] = "call.answered"
+    turn: int
+    call_id: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a sentence of an answer rests on.
+
+    Args:
+        number: As the answer cites it.
+        title / address: What it is called, and where it stands.
+        quote: The stretch of its text that says so, to the letter.
+        sentence: Of the answer.
+    """
+
+    number: int
+    title: str
+    address: str
+    quote: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cited(Event):
+    """The sources of an answer, checked: only those that hold.
+
+    Args:
+        message_id: The answer's.
+        sources: In its order.
+        dropped: Numbers that the model wrote and that do not hold.
+    """
+
+    type: ClassVar[str] = "cited"
+    turn: int
+    message_id: str
+    sources: tuple[Source, ...] = ()
+    dropped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInfo:
+    """A file that a call made, as it is kept.
+
+    Args:
+        id: The SHA-256 of its bytes, in hexadecimal.
+        name: A bare file name.
+        media: Media type, such as ``image/png``.
+        size: In bytes.
+    """
+
+    id: str
+    name: str
+    media: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished(Event):
     """A system call ended. ``error`` is its stable code, empty when it succeeded."""
 
@@ -197,6 +305,16 @@ class CallFinished(Event):
     result: str
     seconds: float
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsMade(Event):
+    """A call made files; each is fetched by its id."""
+
+    type: ClassVar[str] = "artifacts"
+    turn: int
+    call_id: str
+    artifacts: tuple[ArtifactInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +393,13 @@ EVENTS: dict[str, type[Event]] = {
         TurnStarted,
         ReplyDelta,
         CallStarted,
+        CallProgress,
+        CallAsked,
+        CallAnswered,
         CallFinished,
+        ArtifactsMade,
         ReplyFinished,
+        Cited,
         TurnFinished,
         TurnState,
         WindowChanged,
@@ -317,9 +440,15 @@ def from_json(data: dict[str, Any]) -> Event:
         values["call"] = _call(values["call"])
     if "calls" in values:
         values["calls"] = tuple(_call(call) for call in values["calls"])
-    for key in ("evicted", "pages", "places"):
+    for key in ("evicted", "pages", "places", "reasons", "dropped"):
         if key in values:
             values[key] = tuple(values[key])
+    if "arguments" in values:
+        values["arguments"] = tuple(tuple(each) for each in values["arguments"])
+    if "sources" in values:
+        values["sources"] = tuple(Source(**each) for each in values["sources"])
+    if "artifacts" in values:
+        values["artifacts"] = tuple(ArtifactInfo(**each) for each in values["artifacts"])
     if "usage" in values:
         values["usage"] = Usage(**values["usage"])
     return cls(**values)

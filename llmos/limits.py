@@ -82,6 +82,27 @@ ASKED_CHARS = 2000  # of a message that may ask for a call in so many words
 ROUNDS_MAX = 8  # model → calls → model, in one turn
 SAME_CALL_MAX = 3  # the same call with the same arguments in one turn
 CALLS_PARALLEL_MAX = 8
+GRANTS_MAX = 10_000
+EXPERTS_CLOSE_S = 10.0  # for the loading of experts to end when the kernel stops
+DIRECTORIES_KEPT = 16  # of tables of calls, one an expert
+EXPERT_SHOWN = 3  # passages of an expert's knowledge that come with a message
+NESTED_CALLS = 200  # that code in a session makes in one turn
+NAMED_PATHS = 64  # files and folders that a person named in a conversation, the newest
+SCHEMAS_TOKENS = 2000  # of all schemas together; beyond, a directory stands for them
+DIRECTORY_TOKENS = 1800  # of that directory, where names alone do not take more
+OPENED_AT_ONCE = 8  # calls whose manual is read at once
+FOLDER_CHARS = 4096  # of a folder's path in a grant
+SETTLE_CHARS = 8000  # of a person's message, when it is settled what it asks for
+SETTLE_TOKENS = 512
+SETTLE_LINES = 24  # calls of one turn
+PROGRESS_S = 0.2  # between two reports of a call's progress
+PROGRESS_CHARS = 200
+ARTIFACT_BYTES = 64 << 20  # of one file that a call made
+ARTIFACTS_MAX = 32  # files of one call
+ARTIFACTS_BYTES = 8 << 30  # of all that are kept
+QUESTION_SECONDS = 900.0  # a person is waited for before a call is denied
+QUESTION_VALUE_CHARS = 4000  # of an argument, as a person is asked about it
+VOUCHED_CHARS = 200_000  # of the trusted values of one result
 CALL_SECONDS = 30.0
 CALL_RESULT_CHARS = 1_000_000
 MAILBOX_MAX = 256
@@ -298,6 +319,74 @@ IMPORT_CALLS = 1000  # calls of one message
 IMPORT_SOURCES = 100_000  # sources of one label
 IMPORT_NAME_CHARS = 4096  # of each of them, and of other short texts
 
+# --- the network ----------------------------------------------------------------------------
+NET_AT_ONCE = 8  # requests under way
+NET_SECONDS = 20.0  # for one address, redirects and all; less than a call has (CALL_SECONDS)
+NET_IDLE_SECONDS = 10.0  # without a byte
+NET_CONNECT_SECONDS = 6.0  # to one of a name's addresses
+NET_TRIES = 3  # of a name's addresses
+NET_REDIRECTS = 5
+NET_ADDRESS_CHARS = 4096
+NET_HEADER_BYTES = 64 * 1024  # of one answer, together
+NET_BODY_BYTES = 16 * 1024 * 1024  # unpacked; twice that on the wire
+NET_RATIO = 200  # unpacked to packed, once 1 MB is unpacked
+NET_INTERIM = 8  # answers before the answer ("100 Continue")
+NET_LOG_BYTES = 4 * 1024 * 1024  # then it is renamed, and the older one goes
+NET_TEXT_CHARS = 900_000  # of a page; less than a call may give back (CALL_RESULT_CHARS)
+NET_LINKS = 300  # of a page
+NET_LINK_CHARS = 200  # of a link's text
+NET_FIELDS = 200  # of a page's or document's forms
+NET_TITLE_CHARS = 300
+NET_OUTLINE_SECONDS = 15.0  # to find a page's title, links and fields
+NET_OUTLINE_MB = 512  # memory for that
+NET_QUERY_CHARS = 400
+NET_HITS = 30  # of one search
+NET_HIT_CHARS = 600  # of what a search engine shows of a page
+
+# --- sandbox --------------------------------------------------------------------------------
+JAIL_MEMORY_BYTES = 1 << 30  # of one jail, unless its task says otherwise; the same below
+JAIL_CPU_SECONDS = 60
+JAIL_PROCESSES = 64  # threads count, too
+JAIL_OPEN_FILES = 256
+JAIL_FILE_BYTES = 256 * 1024 * 1024
+JAIL_DISK_BYTES = 512 * 1024 * 1024
+JAIL_TMP_BYTES = 64 * 1024 * 1024  # of /tmp and of /dev/shm, which are memory
+JAIL_ENTRY_BYTES = 1024  # that a file or folder counts for besides its content
+JAIL_LINE_BYTES = 1 << 20  # of one line read from a jail
+JAIL_START_SECONDS = 20.0  # to be set up; takes 0.02 s, a machine that swaps needs longer
+JAIL_LOOK_S = 0.05  # between two looks at what a jail uses
+JAIL_LOOK_IDLE_S = 0.4  # the same at most, while it computes nothing
+JAIL_LOOK_SHARE = 0.1  # of the time, at most, spent looking
+JAIL_KILL_SECONDS = 5.0  # for a jail's supervisor to end what is in it
+
+# --- escape probes --------------------------------------------------------------------------
+PROBE_MEMORY_BYTES = 256 * 1024 * 1024  # of a jail that is probed; the same below
+PROBE_CPU_SECONDS = 10
+PROBE_PROCESSES = 24
+PROBE_OPEN_FILES = 64
+PROBE_FILE_BYTES = 4 * 1024 * 1024
+PROBE_DISK_BYTES = 16 * 1024 * 1024
+PROBE_OUTPUT_BYTES = 1024 * 1024
+PROBE_TOGETHER_S = 60.0  # for all attempts that share a jail; takes 0.5 s
+PROBE_ALONE_S = 4.0  # for one that has its own: who ignores the end, is ended
+PROBE_AT_ONCE = 2  # jails at a time
+PROBE_START_S = 20.0  # for the program that is attacked to start, and to end
+PROBE_SIGNAL_S = 0.05  # for a signal that reached it to be told
+PROBE_DEATH_LOOKS = 40  # at whether what was in a jail is dead
+PROBE_DEATH_PAUSE_S = 0.05  # between two
+
+# --- decoders in jails ----------------------------------------------------------------------
+WORKER_CPU_SECONDS = 24 * 3600  # that a worker may compute in its life; then the next one starts
+WORKER_SPARE_MB = 512  # for a worker itself, beside what it may use for one piece of work
+PICTURE_BYTES = 32 * 1024 * 1024  # of a picture from outside, and of what is made of it
+PICTURE_PIXELS = 64_000_000  # of one that is decoded
+PICTURE_SIDE = 2048  # pixels of what is made of it
+PICTURE_MEMORY_BYTES = 1 << 30
+PICTURE_CPU_SECONDS = 30
+PICTURE_SECONDS = 60.0
+THUMBNAIL_SIDE = 1024  # pixels of a picture on a terminal: two a cell in height
+THUMBNAILS_BYTES = 16 << 20  # of those that are kept, so as not to be decoded again
+
 # --- tools ----------------------------------------------------------------------------------
 PREVIEW_CHARS = 200_000  # of what a call would change, as a person is shown it
 TOOL_LOAD_SECONDS = 30.0  # to import one tool
@@ -306,6 +395,115 @@ TOOL_MANIFEST_BYTES = 256 * 1024
 TOOL_SOURCE_BYTES = 4 * 1024 * 1024  # one file of a tool
 TOOL_EXAMPLES = 200  # entries of a list in a manifest
 TOOL_TEXT_CHARS = 2000
+
+# --- experts --------------------------------------------------------------------------------
+EXPERT_ARCHIVE_BYTES = 64 * 1024 * 1024  # of an expert as it comes
+EXPERT_BYTES = 64 * 1024 * 1024  # of all its files
+EXPERT_FILE_BYTES = 16 * 1024 * 1024
+EXPERT_FILES = 2000
+EXPERT_INDEX_BYTES = 1024 * 1024  # of an archive's list of contents
+EXPERT_DEPTH = 8  # folders within folders
+EXPERT_PATH_BYTES = 200
+EXPERT_MANIFEST_BYTES = 64 * 1024
+EXPERT_PROMPT_CHARS = 16_000
+EXPERT_TEXT_CHARS = 300  # of a summary, a starter, a licence
+EXPERT_ITEMS = 50  # entries of a list in its manifest
+EXPERT_TOOLS = 20
+EXPERT_PASSAGES = 20_000  # of all its knowledge
+EXPERT_MEMORY_MB = 512  # of one call of its tools, where it declares nothing
+EXPERT_MEMORY_MB_MAX = 4096
+EXPERT_DISK_BYTES = 256 * 1024 * 1024  # that one call may write, gone when it ends
+EXPERT_PROCESSES = 64  # processes and threads of one call
+EXPERT_OPEN_FILES = 256
+EXPERT_SAID_BYTES = 24 * 1024 * 1024  # that one call may tell the kernel, files included
+EXPERT_REQUESTS = 200  # of the kernel's services, by one call
+EXPERT_REQUESTS_AT_ONCE = 8
+EXPERT_PROGRESS = 1000  # reports of progress that are passed on, of one call
+EXPERT_ARTIFACTS = 32  # files that one call may make
+EXPERT_EVIDENCE = 64  # texts of one call that an answer may cite
+EXPERT_SCHEMA_BYTES = 64 * 1024  # of what one call takes
+EXPERT_DESCRIBED = 200  # descriptions of tools that the cache keeps
+EXPERT_LOG_CHARS = 8000  # of what it says on standard error, kept in the log
+EXPERT_END_SECONDS = 2.0  # for a call that nobody waits for to end by itself
+
+# --- granted folders, the clipboard, timers --------------------------------------------------
+GRANTED_ENTRIES = 1_000_000  # names looked at for one listing or search
+GRANTED_LISTED = 10_000  # entries of one listing
+GRANTED_FOUND = 500  # lines of one search
+GRANTED_FOUND_CHARS = 300  # of such a line
+GRANTED_SEARCH_BYTES = 512 * 1024 * 1024  # read for one search
+GRANTED_SECONDS = 20.0  # for one listing or search
+GRANTED_FILE_BYTES = 32 * 1024 * 1024  # of a file that is read as text, searched or changed
+GRANTED_TEXT_CHARS = 900_000  # of a file's text that is given back
+GRANTED_PATH_CHARS = 4096
+GRANTED_PATTERN_CHARS = 200
+GRANTED_DEPTH = 64  # folders within folders
+UNDO_CHANGES = 1000  # that are kept; the oldest go first
+UNDO_BYTES = 512 * 1024 * 1024  # of files as they were before
+UNDO_ENTRY_BYTES = 64 * 1024  # of what is written down about one change
+CLIPBOARD_BYTES = 4 * 1024 * 1024
+CLIPBOARD_SECONDS = 5.0  # for the desktop's helper to answer
+MACHINE_SECONDS = 0.25  # over which it is measured what is busy
+MACHINE_PROGRAMS = 5  # the busiest, by name
+MACHINE_DISKS = 16
+TIMERS_MAX = 1000  # that are still to come, of all processes
+TIMERS_PROCESS = 50  # of one of them
+TIMER_CHARS = 1000
+TIMER_DAYS = 366 * 10  # ahead
+TIMER_LOOK_S = 30.0  # between two looks at the clock, which may be set or have slept
+TIMER_AGAIN_S = 60.0  # until a process is woken again that could not be
+
+# --- python ---------------------------------------------------------------------------------
+PYTHON_SECONDS = 60.0  # of one call; waiting for the person or for another call does not count
+PYTHON_GRACE_SECONDS = 3.0  # after an interrupt, before the session is ended
+PYTHON_START_SECONDS = 30.0  # for a session to begin; a machine that swaps needs longer than 0.1 s
+PYTHON_SESSIONS = 8  # at once; the one at rest longest makes room
+PYTHON_IDLE_SECONDS = 1800.0  # at rest for so long, a session is closed
+PYTHON_CODE_CHARS = 200_000
+PYTHON_MEMORY_BYTES = 2 << 30  # numpy, pandas and matplotlib take 0.1 GB of it
+PYTHON_CPU_SECONDS = 3600  # of a whole session
+PYTHON_PROCESSES = 64  # and threads
+PYTHON_OPEN_FILES = 256
+PYTHON_FILE_BYTES = 256 << 20  # the largest file that code may write
+PYTHON_DISK_BYTES = 1 << 30  # all files of a session
+PYTHON_MESSAGE_BYTES = 4 << 20  # one message from a session: what it asks, or its error
+PYTHON_ASKED = 256  # calls that one piece of code may make
+PYTHON_ANSWER_BYTES = 32 << 20  # of what one of them returns
+PYTHON_PRINTED_BYTES = 8 << 20  # code that prints more is interrupted
+PYTHON_SHOWN_HEAD = 12_000  # bytes shown of the beginning of what was printed
+PYTHON_SHOWN_TAIL = 8_000
+PYTHON_PUT_BYTES = 64 << 20  # one file put into a session
+PYTHON_FILES = 16  # that one call may name
+PYTHON_ARTIFACTS = 16  # files handed over after one call
+PYTHON_ARTIFACT_BYTES = 16 << 20  # each
+PYTHON_ARTIFACTS_BYTES = 32 << 20  # all of them
+PYTHON_FILES_LOOKED = 10_000  # names looked at in a session's folder
+PYTHON_FILES_DEPTH = 8
+PYTHON_NAME_CHARS = 120  # of a file that is handed over
+SUBSET_SECONDS = 5.0
+SUBSET_MEMORY_BYTES = 64 << 20
+SUBSET_DEPTH = 200  # calls within calls
+SUBSET_CODE_CHARS = 20_000
+SUBSET_PROCESSES = 2  # workers at once; others wait
+SHELL_SECONDS = 60.0
+SHELL_COMMAND_CHARS = 20_000
+SHELL_MEMORY_BYTES = 2 << 30
+
+# --- citations ------------------------------------------------------------------------------
+EVIDENCE_MAX = 1000  # numbers of one conversation
+EVIDENCE_A_CALL = 50
+EVIDENCE_CHARS = 200_000  # of one text; what is beyond is not cited
+EVIDENCE_TITLE_CHARS = 200
+EVIDENCE_ADDRESS_CHARS = 2048
+CITED_CHARS = 1_000_000  # of all texts that one answer is compared with, the newest first
+CITED_SENTENCES = 200  # of one answer
+CITED_WORDS = 120  # of one sentence; a longer one of a text is looked at in pieces
+CITING_STEPS = 5_000_000  # pairs of words compared for one answer, a second or two
+QUOTE_CHARS = 400  # of a text, shown with a citation
+
+# --- trace ----------------------------------------------------------------------------------
+TRACE_CALLS = 10_000  # of one answer; older ones are asked for by number
+REPLAY_TURNS = 1000  # of one conversation, the first ones
 
 # --- processes ------------------------------------------------------------------------------
 CHILDREN_MAX = 8  # living children of one process

@@ -21,6 +21,7 @@ __all__ = [
     "config_file",
     "log_file",
     "models_dir",
+    "plugins_dir",
     "private_dir",
     "remade_dir",
     "socket_path",
@@ -62,6 +63,11 @@ def models_dir() -> Path:
 def tools_dir() -> Path:
     """The person's own tools, each a folder as in the bundled ``tools``; need not exist."""
     return models_dir().parent / "tools"
+
+
+def plugins_dir() -> Path:
+    """The experts a person installed; need not exist."""
+    return models_dir().parent / "plugins"
 
 
 def cache_dir() -> Path:

@@ -76,6 +76,7 @@ class Page:
         text: What is meant to be read, as Markdown.
         links: Text and absolute address of each link.
         media: What it turned out to be: ``text/html``, ``application/pdf``, …
+        more: How many links it has that are not in ``links``.
     """
 
     address: str
@@ -83,6 +84,7 @@ class Page:
     text: str
     links: tuple[tuple[str, str], ...] = ()
     media: str = "text/html"
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,10 @@ class Folders(Protocol):
         """The text of a file; PDF, Word, spreadsheets and HTML as text."""
         ...
 
+    async def content(self, path: str) -> bytes:
+        """The bytes of a file, all of them."""
+        ...
+
     async def search(self, text: str, path: str = "") -> Sequence[Found]:
         """Lines that contain a text."""
         ...
@@ -201,6 +207,10 @@ class Interpreter(Protocol):
 
     async def put(self, name: str, data: bytes) -> None:
         """Put a file into the session's folder."""
+        ...
+
+    async def evaluate(self, code: str) -> Ran:
+        """Run a short piece in a subset of Python: at once, without jail, libraries or session."""
         ...
 
 

@@ -6,6 +6,8 @@ imported. A test whose weights are not installed is skipped with the sentence th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import importlib.metadata
 import ipaddress
@@ -17,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from llmos.errors import SandboxMissing
+from llmos.sandbox import tiers
 
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
@@ -35,10 +40,21 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def _jails(_session_home: None) -> Path:
+    """Where it is remembered which jail of this machine holds: tried once, not in every home."""
+    with contextlib.suppress(SandboxMissing):  # then every kernel finds that out
+        asyncio.run(tiers.best())
+    return Path(os.environ["LLMOS_HOME"]) / "cache" / "jails.json"
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _jails: Path) -> Path:
     """The isolated ``LLMOS_HOME`` of this test, also for the processes it starts."""
     monkeypatch.setenv("LLMOS_HOME", str(tmp_path))
+    if _jails.exists():
+        (tmp_path / "cache").mkdir(mode=0o700)
+        shutil.copy(_jails, tmp_path / "cache")
     return tmp_path
 
 

@@ -21,12 +21,20 @@ from llmos.events import Message
 from llmos.memory.journal import Journal
 from llmos.models import hardware, machine
 from llmos.models.hardware import Device, Hardware
+from llmos.sandbox.bubblewrap import Bubblewrap
+from llmos.sandbox.probes import Probed
 
 GB = 10**9
 CPU = Device("CPU", "Some CPU", "cpu", 16 * GB, 16 * GB)
 MACHINE = Hardware(
     16 * GB, 12 * GB, 8, (CPU,), system="CPU : AVX2 = 1 | FMA = 1 | NEON = 1 | AVX512 = 0"
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All escapes take seconds: tests/sandbox/test_probes.py tries them."""
+    monkeypatch.setattr(module.tiers, "available", lambda: ())
 
 
 def check(name: str, settings: Config | None = None, on: Hardware = MACHINE) -> Check:
@@ -214,18 +222,35 @@ def test_a_terminal_without_utf8_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("linux")
-def test_bubblewrap_is_tried_not_only_found(
+def test_a_tier_that_cannot_start_is_named_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "not installed" in check("sandbox").detail
-    fake = tmp_path / "bwrap"
-    fake.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
-    fake.chmod(0o755)
+    monkeypatch.setattr(module.tiers, "available", lambda: (Bubblewrap(),))
+    first, last = (c for c in examine(Config(), MACHINE) if c.name == "sandbox")
+    assert first.status == "warn" and "not installed" in first.detail and first.remedy
+    assert last.status == "warn" and last.remedy
+
+
+def test_the_tier_and_how_many_escapes_it_denied_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def held(jail: object) -> list[Probed]:
+        return [Probed("tcp4", True, "denied"), Probed("udp", True, "denied")]
+
+    monkeypatch.setattr(module.tiers, "available", lambda: (Bubblewrap(),))
+    monkeypatch.setattr(module.probes, "probe", held)
     found = check("sandbox")
-    assert found.status == "warn" and "No permissions to create new namespace" in found.detail
-    fake.write_text("#!/bin/sh\nexit 0\n")
-    assert check("sandbox").status == "ok"
+    assert (found.status, found.detail) == ("ok", "bubblewrap: 2 of 2 escapes denied.")
+
+
+def test_an_escape_that_was_not_denied_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def leaky(jail: object) -> list[Probed]:
+        return [Probed("tcp4", False, "connected"), Probed("udp", True, "denied")]
+
+    monkeypatch.setattr(module.tiers, "available", lambda: (Bubblewrap(),))
+    monkeypatch.setattr(module.probes, "probe", leaky)
+    found = check("sandbox")
+    assert found.status == "warn" and "1 of 2 escapes denied" in found.detail
+    assert "Connect by TCP over IPv4 (connected)" in found.detail
 
 
 def test_a_check_that_breaks_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import click
 
 from llmos.bench.figures import FIGURES
 from llmos.bench.memory.command import memory
+from llmos.bench.tool_figures import TOOL_FIGURES
 
 __all__ = ["bench"]
 
@@ -54,6 +55,36 @@ bench.add_command(memory)
 
 
 @bench.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(TOOL_FIGURES)),
+    metavar="KEY",
+    help="Measure only this figure; may be given several times.",
+)
+@click.option("--pairs", type=click.IntRange(1), default=5, show_default=True)
+def tools(as_json: bool, only: tuple[str, ...], pairs: int) -> None:
+    """What calls of the built-in tools cost, and what they hold; no model takes part.
+
+    Ends with 1 where a figure misses its bar or cannot be measured.
+    """
+    from llmos.bench.harness import Bench
+    from llmos.bench.processes import private_home
+    from llmos.bench.run import run_groups, table
+
+    with private_home() as home:
+        wanted = frozenset(only or TOOL_FIGURES)
+        run = Bench(home, wanted, model="", pairs=pairs, figures=TOOL_FIGURES)
+        report = asyncio.run(run_groups(run, "llmos.bench"))
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        click.echo(table(report, TOOL_FIGURES))
+    sys.exit(1 if report["missed"] or report["broken"] else 0)
+
+
+@bench.command()
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=5.0)
 @click.option("--clients", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--model", default="starter", show_default=True, help="What the kernel serves.")
@@ -72,6 +103,29 @@ def soak(minutes: float, clients: int, model: str, seed: int) -> None:
         )
     click.echo(json.dumps(found, ensure_ascii=False))
     sys.exit(0 if found["ok"] else 1)
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--tasks", type=click.IntRange(1), help="Of each suite only so many, for a try.")
+def security(as_json: bool, tasks: int | None) -> None:
+    """Whether strangers' text can have effects: the suites of AgentDojo, without a model.
+
+    Needs the package agentdojo (pip install 'llmos[bench-security]'). Ends with 1 where a figure
+    misses its bar.
+    """
+    from llmos.bench.run import table
+    from llmos.bench.security_run import SECURITY_FIGURES, run
+    from llmos.errors import LlmosError
+
+    try:
+        report = run(tasks)
+    except LlmosError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        json.dumps(report, ensure_ascii=False) if as_json else table(report, SECURITY_FIGURES)
+    )
+    sys.exit(1 if report["missed"] else 0)
 
 
 async def _engine(

@@ -1,8 +1,9 @@
-"""The chat template of a model file, rendered in a worker with limited time and memory.
+"""The chat template of a model file, rendered in a jail with limited time and memory.
 
-A template is a program that came with the weights, so it never runs in the kernel. The worker
-has no environment, no files to write and a bounded address space; a template that loops is killed
-after ``limits.TEMPLATE_SECONDS`` and the worker starts again with the next conversation.
+A template is a program that came with the weights, so it never runs in the kernel. Its process
+(``template_process.py``) has no environment, no files to write and a bounded address space; a
+template that loops is killed after ``limits.TEMPLATE_SECONDS`` and the worker starts again with
+the next conversation.
 
 The date that ``strftime_now`` gives is the day on which the ``TemplateWorker`` was made, at
 midnight: a date that changes would change the front of every window, and with it throw away all
@@ -17,14 +18,13 @@ import importlib.util
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from llmos import limits
+from llmos.engine.template_process import Process, start
 from llmos.errors import TemplateError
 from llmos.events import Message
 
@@ -38,6 +38,8 @@ CHATML = (
 )
 """What a model file without a template gets: ChatML, the commonest form."""
 
+#: JSON takes at most 6 bytes a character; a longer answer is none.
+_ANSWER_BYTES = 6 * limits.TEMPLATE_OUTPUT_CHARS + 65536
 _REMEDY = "Choose another model, or one with a repaired template."
 
 
@@ -79,7 +81,7 @@ class TemplateWorker:
         self.eos = eos
         now = time.localtime()
         self._today = (*now[:3], 0, 0, 0, *now[6:9])
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._lock = asyncio.Lock()
         self._closed = False
 
@@ -144,22 +146,17 @@ class TemplateWorker:
 
     # --- the worker -------------------------------------------------------------------------
 
-    async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
+    async def _started(self) -> Process:
+        if self._process is not None and not self._process.stdout.at_eof():
             return self._process
-        worker = Path(__file__).with_name("template_worker.py")
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-X", "utf8", str(worker),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            start_new_session=True,  # an interrupt at the keyboard is not meant for it
-            limit=6 * limits.TEMPLATE_OUTPUT_CHARS + 65536,
-        )  # fmt: skip
+        await self._stop()
+        libraries = _library_path()
+        try:
+            self._process = process = await start(libraries)
+        except OSError:
+            raise _Died(out_of_time=False) from None
         setup = {
-            "path": _library_path(),
+            "path": libraries,
             "today": self._today,
             "template": self.template,
             "output_chars": limits.TEMPLATE_OUTPUT_CHARS,
@@ -174,29 +171,30 @@ class TemplateWorker:
             _text(answer)
         return process
 
-    async def _ask(
-        self, process: asyncio.subprocess.Process, line: bytes, seconds: float
-    ) -> dict[str, Any]:
-        """One line there (or none), one line back.
+    async def _ask(self, process: Process, line: bytes, seconds: float) -> dict[str, Any]:
+        """One line there (or none), one answer back.
 
         Raises:
             _Died: It ended, or was out of time and is to be ended.
         """
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
             async with asyncio.timeout(seconds):
                 process.stdin.write(line)
                 await process.stdin.drain()
-                answer = json.loads(await process.stdout.readuntil(b"\n"))
+                length = int(await process.stdout.readuntil(b"\n"))
+                if not 0 <= length <= _ANSWER_BYTES:
+                    raise ValueError(length)
+                answer = json.loads(await process.stdout.readexactly(length))
         except TimeoutError:
             raise _Died(out_of_time=True) from None
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-            code = await process.wait()
-            raise _Died(out_of_time=code == -signal.SIGXCPU) from None
+            # What it was ended by tells more than that nothing came: give it time to be told.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.JAIL_KILL_SECONDS):
+                    if process.stdout.at_eof():
+                        code = await process.wait()
+                        raise _Died(out_of_time=code == 128 + signal.SIGXCPU) from None
+            raise _Died(out_of_time=False) from None
         if not isinstance(answer, dict):
             raise _Died(out_of_time=False)
         return answer
@@ -205,12 +203,8 @@ class TemplateWorker:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if process.stdin is not None:
-            process.stdin.close()
-        await asyncio.shield(process.wait())
+        process.stdin.close()
+        await asyncio.shield(process.kill())
 
 
 class _Died(Exception):

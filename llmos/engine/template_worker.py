@@ -1,11 +1,12 @@
-"""The process in which a model's chat template runs. Started by ``template.py``; never imported.
+"""The process in which a model's chat template runs. Started by ``template.py``, in a jail.
 
 It knows jinja2 and nothing of llmos: the file is run by its path, isolated from the environment
 and from site customisation. The first line it reads is a JSON object with ``path`` (where jinja2
 lies), limits and the template. It answers once when it is ready and once when the template is
-compiled; then each line in gives one line out, until standard input ends. A template is code from
-a file: Jinja's sandbox keeps it from Python's attributes, the limits of this process keep it from
-time and memory; the parent keeps the clock.
+compiled; then each line in gives one answer, until standard input ends. An answer is its length
+in bytes on a line, and then so many bytes of JSON. A template is code from a file: Jinja's sandbox
+keeps it from Python's attributes, the limits of this process keep it from time and memory; the
+parent keeps the clock.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ def main() -> None:
             return {"error": where + (said or type(error).__name__)}
 
     def answer(value: dict[str, Any]) -> None:
-        output.write(json.dumps(value).encode() + b"\n")
+        line = json.dumps(value).encode()
+        output.write(b"%d\n" % len(line))
+        output.write(line)
         output.flush()
 
     template: Any = None

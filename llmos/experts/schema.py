@@ -42,13 +42,14 @@ _SHOWN = 60  # characters of a wrong value that a sentence repeats
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument: its name, hint (without ``Annotated``), constraints and schema."""
+    """One argument: its name, hint (without ``Annotated``), constraints, schema and default."""
 
     name: str
     hint: Any
     constraints: tuple[Any, ...]
     schema: dict[str, Any]
     required: bool
+    default: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Signature:
     verbatim: dict[str, sdk.Verbatim]
     context: str
     summary: str
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """By name, what an argument is where it is not given."""
+        return {each.name: _plain(each.default) for each in self.parameters if not each.required}
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Check arguments against the schema and turn enum values into their members.
@@ -127,7 +133,8 @@ def read(function: Callable[..., Any]) -> Signature:
         if parameter.name in about:
             schema = {**schema, "description": about[parameter.name]}
         required = parameter.default is parameter.empty
-        parameters.append(Parameter(parameter.name, hint, constraints, schema, required))
+        default = None if required else parameter.default
+        parameters.append(Parameter(parameter.name, hint, constraints, schema, required, default))
     stray = set(about) - {parameter.name for parameter in parameters} - {context}
     if stray:
         raise TypeError(f"The docstring of {name} describes {sorted(stray)[0]}, which it lacks.")
@@ -138,6 +145,10 @@ def read(function: Callable[..., Any]) -> Signature:
         "additionalProperties": False,
     }
     return Signature(schema, tuple(parameters), verbatim, context, summary)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 # --- hints ----------------------------------------------------------------------------------

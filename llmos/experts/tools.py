@@ -81,6 +81,11 @@ class Call:
     _preview: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """By name, what an argument is where it is not given."""
+        return self._signature.defaults
+
+    @property
     def previews(self) -> bool:
         """Whether it can show what it would change."""
         return self._preview is not None
@@ -108,7 +113,7 @@ class Call:
             names = re.findall(r"{(\w+)}", template)
             if all(values.get(name) not in (None, "") for name in names):
                 said = re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), template)
-                filled.append(said[:1].upper() + said[1:])
+                filled.append((said[:1].upper() + said[1:]).rstrip().removesuffix("."))
         return tuple(dict.fromkeys(filled))
 
     async def run(

@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from llmos import limits
 from llmos.config import AgentConfig
@@ -37,14 +38,16 @@ from llmos.events import (
 from llmos.kernel.callformat import CallFormat
 from llmos.kernel.calling import Caller
 from llmos.kernel.callscan import CallScanner
+from llmos.kernel.citations import Checked
+from llmos.kernel.directory import Directory, opened
 from llmos.kernel.guide import Guide, Steps
 from llmos.kernel.history import TOO_LONG
-from llmos.kernel.monitor import Monitor
 from llmos.kernel.process import LiveTurn, Process, State
+from llmos.kernel.results import Results
+from llmos.kernel.speakers import Speakers
 from llmos.kernel.syscalls import Syscall, SyscallTable
 from llmos.kernel.transcript import Shaped, Transcript
 from llmos.kernel.turn import Reply, Turn, TurnOver, repeats
-from llmos.labels import Label
 from llmos.memory.journal import Journal, new_id
 
 __all__ = ["Agent"]
@@ -64,34 +67,41 @@ class Agent:
     Args:
         backend: The processor.
         calls: The syscall table.
-        monitor: Decides what may be done.
-        journal: Where calls are kept.
+        caller: Makes calls.
+        journal: Where turns are kept.
         transcript: Keeps what is said, and knows what the model is shown.
+        results: Keeps what calls gave.
         publish: Takes events.
         config: What a turn may use up.
         guide: Helps a small model to its calls; None leaves them to the model.
+        speakers: Find the expert that answers a message; None where there are no experts.
     """
 
     def __init__(
         self,
         backend: Backend,
         calls: SyscallTable,
-        monitor: Monitor,
+        caller: Caller,
         journal: Journal,
         transcript: Transcript,
+        results: Results,
         publish: Callable[[Event], None],
         config: AgentConfig,
         guide: Guide | None = None,
+        speakers: Speakers | None = None,
     ) -> None:
         self._backend = backend
         self._calls = calls
-        self._caller = Caller(calls, monitor, journal, publish)
+        self.caller = caller
+        self._speakers = speakers
         self._journal = journal
         self._transcript = transcript
+        self._results = results
         self._publish = publish
         self._config = config
         self._guide = guide
         self._format = CallFormat.of(backend.info)
+        self._directories: dict[SyscallTable, Directory] = {}
         transcript.shape = self._shape
 
     async def turn(self, process: Process, message: StoredMessage) -> str:
@@ -100,7 +110,7 @@ class Agent:
         Returns:
             Why the turn ended, as in ``TurnFinished.reason``.
         """
-        turn = Turn(process, message.turn)
+        turn = Turn(process, message.turn, self._calls)
         process.interrupted = process.out_of_time = False
         process.live = live = LiveTurn(message.turn)
         self._publish(
@@ -116,7 +126,10 @@ class Agent:
         try:
             await self._transcript.open(process, message.turn)
             await self._transcript.begin(process, message)
-            self._plan(process)  # beside the search: each asks the embedder
+            if self._speakers is not None:
+                speaker = await self._speakers.of(process, message)
+                turn.calls = speaker.calls if speaker is not None else self._calls
+            self._plan(turn)  # beside the search: each asks the embedder
             await self._transcript.bring_back(process, message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)
@@ -191,15 +204,16 @@ class Agent:
 
     async def _rounds(self, turn: Turn) -> None:
         process = turn.process
-        rows = self._calls.rows()
+        rows = turn.calls.rows()
         steps = await self._planned(process) if self._guide else None
+        turn.settled = steps.settled if steps is not None else None
         done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()
             if steps is not None:
                 await self._guided(turn, steps)
             else:
-                await self._free(turn, rows)
+                await self._free(turn)
             if not reply.calls:
                 self._own_up(turn, rows, done)
             text, reply.text = reply.text, ""  # from here on it is kept as a whole, or not at all
@@ -216,13 +230,22 @@ class Agent:
         """What is rendered of a window before the model replies."""
         if self._guide is not None:
             return self._guide.shown(shown), ()
-        return self._format.adapt(shown, [row.function_schema for row in self._calls.rows()])
+        return self._format.adapt(shown, self._directory(self._calls).schemas())
 
-    def _plan(self, process: Process) -> None:
+    def _directory(self, calls: SyscallTable) -> Directory:
+        """What a model is offered of a table of calls."""
+        if calls not in self._directories:
+            if len(self._directories) >= limits.DIRECTORIES_KEPT:
+                del self._directories[next(iter(self._directories))]
+            self._directories[calls] = Directory(calls.rows(), self._backend.count)
+        return self._directories[calls]
+
+    def _plan(self, turn: Turn) -> None:
         """Have the guide, where there is one, think about what the turn is to do."""
+        process = turn.process
         if self._guide is not None:
             assert process.window is not None
-            plan = self._guide.plan(process.window.conversation(), self._calls.rows())
+            plan = self._guide.plan(process.window.conversation(), turn.calls.rows())
             process.planning = asyncio.ensure_future(plan)
 
     async def _planned(self, process: Process) -> Steps | None:
@@ -240,12 +263,14 @@ class Agent:
             log.exception("the guide failed: the model is left to itself")
             return None
 
-    async def _free(self, turn: Turn, rows: Sequence[Syscall]) -> None:
+    async def _free(self, turn: Turn) -> None:
         """A reply in which the model itself decides about calls."""
-        tools = [row.function_schema for row in rows]
+        directory = self._directory(turn.calls)
+        offered = directory.schemas()
         prompt = await self._transcript.prompt(
-            turn.process, lambda shown: self._format.adapt(shown, tools)
+            turn.process, lambda shown: self._format.adapt(shown, offered)
         )
+        tools = [row.function_schema for row in directory.callable(_opened(turn.process))]
         native = self._backend.info.native_calls
         bound = bool(tools) and not native  # a server that parses calls binds them itself
         grammar = self._format.grammar(tools, lazy=True, parallel=True) if bound else ""
@@ -430,18 +455,16 @@ class Agent:
             the guide has the reply say.
         """
         process = turn.process
-        answers = await self._caller.make(turn, calls)
+        answers = await self.caller.make(turn, calls)
         for call, answer in zip(calls, answers, strict=True):
-            message = Message("tool", answer.outcome.text, call_id=call.id, name=call.name)
-            label = answer.outcome.label
-            await self._keep(turn, message, label, error=answer.error, seconds=answer.seconds)
+            await self._results.keep(turn, call, answer)
             if steps is not None:
                 steps.answered(call, answer.outcome, answer.error)
         if process.out_of_time:
             raise TimeoutError
         if process.interrupted:
             raise TurnOver("interrupted")
-        effects = {row.name: row.effect for row in self._calls.rows()}
+        effects = {row.name: row.effect for row in turn.calls}
         told = zip(calls, answers, strict=True)
         return {effects.get(c.name, "") for c, a in told if steps is not None or not a.error}
 
@@ -455,37 +478,31 @@ class Agent:
 
     # --- keeping ----------------------------------------------------------------------------
 
-    async def _keep(
-        self,
-        turn: Turn,
-        message: Message,
-        label: Label | None = None,
-        *,
-        partial: bool = False,
-        error: str = "",
-        seconds: float = 0.0,
-    ) -> None:
-        """Keep a message of this turn, and tell of it."""
-        stored = await self._transcript.keep(
-            turn.process,
-            turn.number,
-            message,
-            label=label,
-            partial=partial,
-            error=error,
-            seconds=seconds,
-        )
-        if message.role == "assistant":
-            self._publish(
-                ReplyFinished(
-                    pid=turn.process.pid,
-                    seq=stored.seq,
-                    turn=turn.number,
-                    message_id=stored.id,
-                    text=message.content,
-                    calls=message.calls,
-                )
+    async def _keep(self, turn: Turn, message: Message, *, partial: bool = False) -> None:
+        """Keep what the model wrote in this turn, with the citations that hold, and tell of it."""
+        checked = Checked(message.content)
+        if not message.calls:
+            checked = await self._results.checked(turn, message.content)
+            message = replace(message, content=checked.text)
+        stored = await self._transcript.keep(turn.process, turn.number, message, partial=partial)
+        self._publish(
+            ReplyFinished(
+                pid=turn.process.pid,
+                seq=stored.seq,
+                turn=turn.number,
+                message_id=stored.id,
+                text=message.content,
+                calls=message.calls,
             )
+        )
+        await self._results.cite(turn, stored.id, checked)
+
+
+def _opened(process: Process) -> list[str]:
+    """Names of the calls whose manual was read in this conversation."""
+    assert process.window is not None
+    messages = (held.record.stored.message for held in process.window.held)
+    return opened([(call.name, call.arguments) for said in messages for call in said.calls])
 
 
 def _sentence(error: Exception) -> LlmosError:

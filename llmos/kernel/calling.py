@@ -9,21 +9,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from llmos.errors import CallTimeout, LlmosError
-from llmos.events import CallFinished, CallStarted, Event, ToolCall
+from llmos import limits
+from llmos.errors import CallFailed, CallTimeout, LlmosError
+from llmos.events import CallFinished, CallProgress, CallStarted, Event, ToolCall
 from llmos.failpoints import failpoint
-from llmos.kernel.monitor import Monitor
+from llmos.kernel.evidence import Exhibit, Exhibits, numbered
+from llmos.kernel.gate import Gate
 from llmos.kernel.process import Process, State
-from llmos.kernel.syscalls import Outcome, SyscallTable
+from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.turn import Turn
-from llmos.memory.journal import Journal
+from llmos.labels import join
+from llmos.memory.journal import Journal, new_id
+from llmos.visible import encodable
 
 __all__ = ["Answer", "Caller"]
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+#: The call by which code reads a file's bytes, and that by which a model reads its text.
+CONTENT, READ = "files.bytes", "files.read"
+
+_CODE = frozenset({"python", "shell", "process"})  # tools that code itself may not use
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,13 @@ class Answer:
         outcome: What the model and the person are told.
         error: A stable code; empty when it succeeded.
         seconds: How long it took.
+        exhibits: What it found that an answer may cite, with the numbers its text has.
     """
 
     outcome: Outcome
     error: str = ""
     seconds: float = 0.0
+    exhibits: tuple[Exhibit, ...] = ()
 
 
 class _Stopped(Exception):
@@ -49,23 +63,26 @@ class Caller:
     """Makes calls.
 
     Args:
-        calls: The syscall table.
-        monitor: Decides what may be done.
+        gate: Lets calls pass.
         journal: Where calls are kept.
+        exhibits: Numbers what can be cited.
         publish: Takes events.
     """
 
     def __init__(
         self,
-        calls: SyscallTable,
-        monitor: Monitor,
+        gate: Gate,
         journal: Journal,
+        exhibits: Exhibits,
         publish: Callable[[Event], None],
     ) -> None:
-        self._calls = calls
-        self._monitor = monitor
+        self._gate = gate
         self._journal = journal
+        self._exhibits = exhibits
         self._publish = publish
+        #: Reads a file's bytes, for code alone: no model is shown it.
+        self.content: Syscall | None = None
+        self._turns: dict[int, Turn] = {}  # by process, those whose calls are being made
 
     async def make(self, turn: Turn, calls: Sequence[ToolCall]) -> list[Answer]:
         """Make ``calls`` side by side.
@@ -81,6 +98,7 @@ class Caller:
         process = turn.process
         assert process.live is not None
         process.live.calls = tuple(calls)
+        self._turns[process.pid] = turn
         if process.state is State.RUNNING:
             process.state = State.WAITING
         tasks = [asyncio.create_task(self._make(turn, call)) for call in calls]
@@ -92,6 +110,7 @@ class Caller:
                 running.cancel()
             await asyncio.wait(tasks)
         finally:
+            del self._turns[process.pid]
             process.live.calls = ()
             if process.state is State.WAITING:
                 process.state = State.RUNNING
@@ -100,16 +119,45 @@ class Caller:
             raise failures[0]
         return [task.result() for task in tasks]
 
+    async def nested(self, process: Process, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Make a call that code in a process's session asks for, within the turn under way.
+
+        It passes the gate and is journalled as any other; its result goes to the code, which
+        decides what the model sees of it, so that the turn counts as having been shown it.
+
+        Returns:
+            The result's text, or its bytes where it is a file's.
+
+        Raises:
+            CallFailed: No turn is under way, the call is one that runs code, or it failed.
+        """
+        turn = self._turns.get(process.pid)
+        if turn is None:
+            raise CallFailed("Calls can be made only while the code's own call is running.")
+        if name.partition(".")[0] in _CODE:
+            raise CallFailed(f"Code cannot call {name}.")
+        if turn.nested >= limits.NESTED_CALLS:
+            raise CallFailed("The code made too many calls.")
+        turn.nested += 1
+        answer = await self._make(turn, ToolCall(new_id(), name, dict(arguments)))
+        if answer.outcome.label is not None:
+            turn.tainted = join(turn.tainted, answer.outcome.label)
+        if answer.error:
+            raise CallFailed(answer.outcome.text.removeprefix("Error: "))
+        payload = answer.outcome.payload
+        return answer.outcome.text if payload is None else payload
+
     async def _make(self, turn: Turn, call: ToolCall) -> Answer:
         process, refused = turn.process, turn.reply.refused.get(call.id)
         self._publish(CallStarted(pid=process.pid, turn=turn.number, call=call))
         number = await self._journal.start_call(process.pid, turn.number, call)
         failpoint("kernel.before_call")
+        found: tuple[Exhibit, ...] = ()
         began, code = time.monotonic(), ""
         try:
             if refused is not None:
                 raise refused
-            outcome = await self._run(process, call)
+            outcome = await self._run(turn, call)
         except _Stopped:
             why = "the turn's time was up" if process.out_of_time else "the person stopped it"
             outcome, code = Outcome(f"Error: {call.name} did not finish: {why}."), "interrupted"
@@ -118,6 +166,13 @@ class Caller:
         except Exception:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
+        if turn.nested and outcome.label is not None:  # it may say what its code was shown
+            outcome = replace(outcome, label=join(outcome.label, turn.tainted))
+        if outcome.evidence:
+            found = tuple(
+                await self._exhibits.number(process.pid, turn.number, call.id, outcome.evidence)
+            )
+            outcome = replace(outcome, text=numbered(outcome.text, found))
         seconds = time.monotonic() - began
         failpoint("kernel.after_call")
         await self._journal.finish_call(number, result=outcome.text, seconds=seconds, error=code)
@@ -131,24 +186,60 @@ class Caller:
                 error=code,
             )
         )
-        return Answer(outcome, code, seconds)
+        return Answer(outcome, code, seconds, found)
 
-    async def _run(self, process: Process, call: ToolCall) -> Outcome:
-        """The call itself, as a task of its own that an interrupt can stop."""
-        row = self._calls.get(call.name)
-        self._monitor.check(process, row)
+    async def _run(self, turn: Turn, call: ToolCall) -> Outcome:
+        """The question whether it may be made, then the call itself."""
+        process, row = turn.process, self._row(turn, call.name)
+        row.check(call.arguments)
+        # A person may take their time, and may stop the turn instead.
+        passed = await self._stoppable(process, self._gate.admit(turn, row, call))
         if process.interrupted or process.out_of_time:
             raise _Stopped
         process.charge(calls=1)
-        running = asyncio.ensure_future(row.run(process, call.arguments))
+        invocation = Invocation(process, self._teller(turn, call), passed.seen)
+        running = row.run(invocation, call.arguments)
+        return await self._stoppable(process, running, row.timeout, call.name)
+
+    def _row(self, turn: Turn, name: str) -> Syscall:
+        """What is called; the bytes of a file may be read where its text may be."""
+        if name == CONTENT and self.content is not None and READ in turn.calls:
+            return self.content
+        return turn.calls.get(name)
+
+    async def _stoppable(
+        self, process: Process, work: Awaitable[T], seconds: float = 0.0, name: str = ""
+    ) -> T:
+        """The result of ``work``, as a task of its own that an interrupt can stop."""
+        running = asyncio.ensure_future(work)
         process.call_tasks.add(running)
         try:
-            await asyncio.wait({running}, timeout=row.timeout or None)
+            await asyncio.wait({running}, timeout=seconds or None)
             if not running.done():
                 running.cancel()
-                raise CallTimeout(f"{call.name} took too long.")
+                raise CallTimeout(f"{name} took too long.")
             if running.cancelled():
                 raise _Stopped
             return running.result()
         finally:
             process.call_tasks.discard(running)
+
+    def _teller(self, turn: Turn, call: ToolCall) -> Callable[[str, float | None], None]:
+        """What a call reports its progress to, from any thread; told now and then."""
+        loop, last = asyncio.get_running_loop(), [0.0]
+
+        def tell(text: str, done: float | None = None) -> None:
+            now = time.monotonic()
+            if now - last[0] < limits.PROGRESS_S and done != 1:
+                return
+            last[0] = now
+            event = CallProgress(
+                pid=turn.process.pid,
+                turn=turn.number,
+                call_id=call.id,
+                text=encodable(text[: limits.PROGRESS_CHARS]),
+                done=None if done is None else min(max(float(done), 0.0), 1.0),
+            )
+            loop.call_soon_threadsafe(self._publish, event)
+
+        return tell

@@ -1,20 +1,31 @@
 """What a task may do: calls it was given, how often, with which arguments, and for how long.
 
-A capability is made from a person's own words, before anything by somebody else is read, or from
-their answer to a question. It is spent by use, ends with what it was given for, and only shrinks
-when it is handed to a child. Knows names and values, not processes; decides nothing.
+A capability is settled from a person's own words, before anything by somebody else is read, or it
+is a grant: their answer to a question. It is spent by use, ends with what it was given for, and
+only shrinks when it is handed to a child. It speaks for the arguments it names and for no other.
+Knows names and values, not processes; decides nothing.
 """
 
 from __future__ import annotations
 
-import fnmatch
+import json
 import math
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["Capabilities", "Capability", "Scope"]
+from llmos.kernel.addresses import INVISIBLE
+
+__all__ = ["Capabilities", "Capability", "Scope", "matches", "same"]
+
+#: What leads elsewhere than it seems, and so is never part of what a pattern leaves open.
+_ELSEWHERE = re.compile(
+    rf"(?:^|[/\\])\.\.(?:[/\\]|$)|\\|%(?:2e|2f|5c)|[{INVISIBLE}]", re.IGNORECASE
+)
 
 
 class Scope(StrEnum):
@@ -30,29 +41,42 @@ class Capability:
     """That a call may be made.
 
     Args:
-        call: Its name, or a pattern of names as a shell has (``files.*``).
-        arguments: What these arguments must be: the very value, or for a text a pattern. Others
-            may be anything.
+        call: Its name, or a pattern of names (``files.*``).
+        arguments: What these arguments must be: the very values, whatever is in them.
+        patterns: What these arguments must look like, as ``matches`` reads it.
         uses: How often; None is without bound.
         until: Seconds since the epoch; None never.
         scope: What it ends with.
+        whole: Whether it names all that the person named for this call, so that other words of
+            theirs were not meant for it.
         why: Where it comes from, in words for a person.
     """
 
     call: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
     uses: int | None = None
     until: float | None = None
     scope: Scope = Scope.TURN
+    whole: bool = False
     why: str = ""
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The arguments it speaks for."""
+        return frozenset((*self.arguments, *self.patterns))
+
+    def lives(self, now: float) -> bool:
+        """Whether it can still be used."""
+        return self.uses != 0 and (self.until is None or now < self.until)
 
     def covers(self, call: str, arguments: Mapping[str, Any], now: float) -> bool:
         """Whether it allows this call now."""
         return (
-            fnmatch.fnmatchcase(call, self.call)
-            and (self.uses is None or self.uses > 0)
-            and (self.until is None or now < self.until)
-            and all(_fits(arguments.get(name), wanted) for name, wanted in self.arguments.items())
+            self.lives(now)
+            and _called(call, self.call)
+            and all(same(arguments.get(name), value) for name, value in self.arguments.items())
+            and all(matches(arguments.get(name), like) for name, like in self.patterns.items())
         )
 
 
@@ -104,21 +128,59 @@ class Capabilities:
         child = Capabilities()
         for call in dict.fromkeys(wanted):
             for at, each in enumerate(self._given):
-                live = each.uses != 0 and (each.until is None or now < each.until)
-                if live and fnmatch.fnmatchcase(call, each.call):
+                if each.lives(now) and _called(call, each.call):
                     child.give(replace(each, call=call, scope=Scope.TURN))
                     if each.uses is not None:
                         self._given[at] = replace(each, uses=0)
         return child
 
 
-def _fits(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, str) and isinstance(value, str):
-        return fnmatch.fnmatchcase(value, wanted)
-    return type(value) is type(wanted) and bool(value == wanted)
+def same(value: Any, wanted: Any) -> bool:
+    """Whether two JSON values are one: 50 is 50.0, but 1 is not true, and nothing is a pattern."""
+    if _is_number(value) and _is_number(wanted):
+        return bool(value == wanted)
+    try:
+        return json.dumps(value, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
-def _width(capability: Capability) -> tuple[int, int, float]:
+def matches(value: Any, pattern: str) -> bool:
+    """Whether a text is like a pattern: ``*`` is anything but a slash, ``**`` anything.
+
+    What would lead elsewhere than it reads (a step to the parent folder, a backslash, a hidden or
+    an encoded mark, an ``@`` that the pattern does not have) is like no pattern, and a pattern of
+    an address is that of a single one.
+    """
+    if not isinstance(value, str) or _ELSEWHERE.search(value) or not value.isprintable():
+        return False
+    if unicodedata.normalize("NFKC", value) != value or value.count("@") != pattern.count("@"):
+        return False
+    return _compiled(pattern).fullmatch(value) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*+|\*)", pattern)
+    some = r"[^/\s,;<>]*" if "@" in pattern else "[^/]*"
+    return re.compile(
+        "".join(
+            ".*" if part.startswith("**") else some if part == "*" else re.escape(part)
+            for part in parts
+        )
+    )
+
+
+def _called(call: str, wanted: str) -> bool:
+    return call == wanted or ("*" in wanted and _compiled(wanted).fullmatch(call) is not None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _width(capability: Capability) -> tuple[bool, int, int, float]:
     """The more it says, the narrower it is; of two alike the one that is sooner used up."""
     uses = math.inf if capability.uses is None else capability.uses
-    return ("*" in capability.call, -len(capability.arguments), uses)
+    patterns = len(capability.patterns)
+    return ("*" in capability.call, -len(capability.arguments) - patterns, patterns, uses)

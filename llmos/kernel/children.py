@@ -16,7 +16,7 @@ from llmos.events import ProcessInfo
 from llmos.kernel.history import in_turns
 from llmos.kernel.process import Process, State, priority_named, titled
 from llmos.kernel.table import Table
-from llmos.labels import Label, join
+from llmos.labels import PRIVATE, Label, join
 from llmos.memory.journal import Journal
 from llmos.memory.whole import whole
 
@@ -111,7 +111,8 @@ class Children:
         records = [r for r in in_turns(self._journal.records(pid)) if r.pid == pid]
         said = [r.stored.message for r in records]
         answer = next((m.content for m in reversed(said) if m.role == "assistant"), "")
-        label = Label(join(*(r.label for r in records)).origin)
+        joined = join(*(r.label for r in records))
+        label = Label(joined.origin, (PRIVATE,) if joined.private else ())
         if process.employer is caller and process.state is State.READY:
             await whole(self._end(process, "done"))
         return answer, label

@@ -2,8 +2,10 @@
 
 A small language model that is shown several tools picks the wrong one. So the choice is made
 here, by a probe (``probe.py``) fitted to the questions the tools' manifests give and to a bank of
-ordinary turns that need no tool. A message is cut into clauses in every way, and the most probable
-reading wins; a call whose arguments cannot be filled from the words is no reading.
+ordinary turns that need no tool. A message is cut into clauses in every way (``clauses.py``), and
+the most probable reading wins. A call whose arguments cannot be filled from the words is no reading
+and takes no probability from the others, so that a choice is about as sure among two calls as among
+fifty.
 
 Nothing here names a tool, a subject or a kind of question.
 """
@@ -11,8 +13,7 @@ Nothing here names a tool, a subject or a kind of question.
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,30 +21,25 @@ from typing import Any
 
 import numpy as np
 
-from llmos.kernel.probe import Embed, Features, Probe
-from llmos.kernel.spans import candidates, maximal
+from llmos.kernel.clauses import apart, closed, grouped, split, wants_answer
+from llmos.kernel.probe import Array, Embed, Features, Probe
+from llmos.kernel.spans import NUMBER, Span, candidates, maximal
 from llmos.kernel.syscalls import Example, Syscall
 
-__all__ = ["Choice", "Chooser", "Reading", "split"]
+__all__ = ["Choice", "Chooser", "Reading"]
 
 _THRESHOLD = 0.5  # least probability of a call
+_UNBOUND = 0.6  # and of one that takes no value from the words: only their meaning speaks for it
+_CHANGES = 0.7  # and of one that does more than look
+_LOOKS = ("pure", "read")  # effects that change and send nothing
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
 _IGNORED = 1.0  # and this for each value that stands before its clause
+_PART = 0.5  # and this for each part of a composed value that is cut off behind its clause
+_CUT = 0.03  # and this for each cut: of two that say the same, the simpler
 _TESTS_KEPT = 16384  # results of a tool's test that are remembered
+_TEXTS_KEPT = 1024  # clauses whose values are remembered
 _FITTING = 0.06  # how much less near than the nearest a sentence may be, as a cosine
-_PIECES = 6  # most pieces a message is cut into
 _MESSAGE_WORDS = 120  # a longer message is no question for a tool
-_REQUEST_WORDS = 3  # from so many words on, a clause without a call may want an answer
-# Where a message may fall into clauses; with the number words in spans.py the part that is English.
-_BREAK = re.compile(r"(?<=[.?!;])\s+|,\s+|\s+(?=(?:and|then|also|but)\s)", re.I)
-_JOINED = re.compile(r"\b(?:and|then|also|but)$", re.I)
-_LEAD = re.compile(r"^(?:(?:and|then|also|but|first)\b[, ]*)+", re.I)
-# What a clause that only tells something begins with.
-_TELLS = re.compile(
-    r"(?:i|i'm|i've|we|my|our|you|he|she|it|it's|they|his|her|their|the|a|an|this|that|there|these"
-    r"|thanks|thank|please|hi|hello|hey|good|ok|okay|yes|no|sorry|if|when|after|before|now)\b",
-    re.I,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,8 @@ class Choice:
     Args:
         call: The row.
         clause: The person's words.
-        probability: How sure the choice is.
+        probability: How sure the choice is: where it only looks and takes a value from the words,
+            that they ask for a call at all; else that they ask for this one.
         ways: The only arguments there are to pick from; empty leaves them to the words.
     """
 
@@ -111,6 +108,9 @@ class Chooser:
         classes += [len(self.calls)] * len(chat)
         features = Features(embed, self._tests, self._stand_ins())
         self._probe = Probe(features, texts, classes, cache) if self.calls else None
+        # One clause stands in many ways to cut a message.
+        self._able = lru_cache(_TEXTS_KEPT)(self._all_able)
+        self._found = lru_cache(_TEXTS_KEPT)(self._all_found)
 
     def choose(self, message: str) -> list[Choice]:
         """The calls a message asks for, in order; none for an ordinary turn."""
@@ -123,12 +123,12 @@ class Chooser:
         best: tuple[float, Reading] = (-np.inf, Reading())
         pieces = split(message, self._tests.values())
         for cuts in itertools.product((False, True), repeat=len(pieces) - 1):
-            clauses = _group(pieces, cuts)
+            clauses = grouped(pieces, cuts)
             score, reading = self._read(clauses, message)
             # Whatever is cut off would look ordinary: to cut is worth it only for a call.
             if (reading.choices or len(clauses) == 1) and score > best[0]:
                 best = score, reading
-        sure = tuple(c for c in best[1].choices if c.probability >= _THRESHOLD)
+        sure = tuple(c for c in best[1].choices if c.probability >= self._least(c))
         return Reading(sure, best[1].rest if sure else "")
 
     def nearest(self, call: Syscall, clause: str, count: int) -> list[Example]:
@@ -154,46 +154,83 @@ class Chooser:
 
     def _read(self, clauses: Sequence[str], message: str) -> tuple[float, Reading]:
         """Mean log probability of a way to cut the message, and its calls."""
-        assert self._probe is not None
         none = len(self.calls)
         logs, choices, rest, context = [], list[Choice](), list[str](), list[str]()
         for clause in clauses:
-            probability = self._probe(clause)
             whole = " ".join([*context, clause])
-            picked = next(
-                int(index)
-                for index in np.argsort(-probability)
-                if index == none or self._fillable(self.calls[index], whole)
-            )
+            probability = self._possible(clause, whole)
+            asks = 1 - float(probability[none])
+            picked = int(np.argmax(probability[:none])) if asks >= _THRESHOLD else none
             score = float(np.log(probability[picked] + 1e-9))
+            by_itself = picked != none and self._whole(self.calls[picked], clause, context)
+            if len(clauses) > 1 and not by_itself and not closed(message, clause):
+                score -= _IGNORED * self._bare(clause)
             if picked == none:
                 context.append(clause)  # may hold the values of what comes next
+                if choices and not closed(message, clause):
+                    score -= _PART * self._parts(choices[-1].call, clause)
             else:
                 call = self.calls[picked]
                 score -= _UNUSED * self._unused(call, clause)
                 score -= _IGNORED * self._unused(call, " ".join(context))
-                said = clause if self._whole(call, clause) else whole
-                choices.append(Choice(call, said, float(probability[picked])))
+                said = clause if by_itself else whole
+                looks = call.effect in _LOOKS and self._values(call, said)
+                choices.append(Choice(call, said, asks if looks else float(probability[picked])))
                 if self._fillable(call, clause):
                     rest += [c for c in context if not self._values(call, c)]
                 context = []
             logs.append(score)
         rest += context
-        said = " ".join(clause for clause in rest if _wants_answer(clause))
-        if choices and context and not _apart(message, context[0]):
+        said = " ".join(clause for clause in rest if wants_answer(clause))
+        if choices and context and not apart(message, context[0]):
             said = ""  # after a mere comma it belongs to the call before it
-        return sum(logs) / len(logs), Reading(tuple(choices), said)
+        return sum(logs) / len(logs) - _CUT * (len(clauses) - 1), Reading(tuple(choices), said)
+
+    def _possible(self, clause: str, whole: str) -> Array:
+        """Probabilities of the calls and of none, given which of them the words can fill.
+
+        A call without its values is out of the question, so what it would take goes to the
+        others: how sure a choice is does not depend on how many calls there are besides.
+        """
+        assert self._probe is not None
+        left = self._probe(clause) * self._able(whole)
+        return np.asarray(left / left.sum())
+
+    def _least(self, choice: Choice) -> float:
+        """How probable a choice must be: the more, the less speaks for it and the more it does."""
+        if choice.call.effect not in _LOOKS:
+            return _CHANGES
+        return _THRESHOLD if self._values(choice.call, choice.clause) else _UNBOUND
+
+    def _all_able(self, text: str) -> Array:
+        """For each call, 1 where its copied arguments could be filled; and 1 for none."""
+        return np.array([*(self._fillable(call, text) for call in self.calls), True], np.float64)
 
     def _fillable(self, call: Syscall, text: str) -> bool:
         """Whether every copied argument could be filled from these words."""
         return all(candidates(copied, text) for copied in call.copied.values())
 
-    def _whole(self, call: Syscall, text: str) -> bool:
-        """Whether these words by themselves hold a whole value for each argument."""
-        return bool(call.copied) and all(
-            copied.joins and copied.accepts and len(maximal(text, copied.accepts)) == 1
-            for copied in call.copied.values()
-        )
+    def _whole(self, call: Syscall, text: str, context: Sequence[str]) -> bool:
+        """Whether these words by themselves hold a whole value for each argument.
+
+        A value of one number is a part of what the words before it begin, where they hold
+        numbers too: "the rent is 840 and goes up by 4%".
+        """
+        before = any(NUMBER.search(said) for said in context)
+        for copied in call.copied.values():
+            if not (copied.joins and copied.accepts):
+                return False
+            found = maximal(text, copied.accepts)
+            if len(found) != 1 or (before and len(NUMBER.findall(found[0].text)) < 2):
+                return False
+        return bool(call.copied)
+
+    def _bare(self, clause: str) -> int:
+        """How many values a clause consists of; 0 where it says anything besides."""
+        words = clause.split()
+        found = self._found(clause)
+        covered = {word for span in found for word in range(span.start, span.end)}
+        return len(found) if len(covered) == len(words) else 0
 
     def _values(self, call: Syscall, text: str) -> bool:
         """Whether these words hold a value for the call, or a part of one."""
@@ -203,24 +240,29 @@ class Chooser:
             for value in candidates(copied, text, parts=1)
         )
 
+    def _parts(self, call: Syscall, text: str) -> int:
+        """How many parts of a composed value of ``call`` these words hold."""
+        return sum(len(candidates(c, text, parts=1)) for c in call.copied.values() if c.joins)
+
     def _unused(self, call: Syscall, text: str) -> int:
         """How many values in the words the call has no argument for."""
         arguments = [c for c in call.copied.values() if c.accepts]
-        mine = {
-            word
-            for copied in arguments
-            for span in maximal(text, self._tests[copied.format])
-            for word in range(span.start, span.end)
-        }
-        left = 0
-        for name, test in self._tests.items():
-            found = maximal(text, test)
-            room = sum(copied.format == name for copied in arguments)
-            if room:
-                left += max(0, len(found) - room)
-            else:
-                left += sum(mine.isdisjoint(range(s.start, s.end)) for s in found)
-        return left
+        mine, left = set[int](), 0
+        for name in dict.fromkeys(copied.format for copied in arguments):
+            found = maximal(text, self._tests[name])
+            left += max(0, len(found) - sum(copied.format == name for copied in arguments))
+            mine.update(word for span in found for word in range(span.start, span.end))
+        return left + sum(mine.isdisjoint(range(s.start, s.end)) for s in self._found(text))
+
+    def _all_found(self, text: str) -> tuple[Span, ...]:
+        """The values of all tests; words that several tests accept are one value."""
+        found = {span for test in self._tests.values() for span in maximal(text, test)}
+        kept, used = list[Span](), set[int]()
+        for span in sorted(found, key=lambda s: (s.start - s.end, s.start)):
+            if used.isdisjoint(range(span.start, span.end)):
+                used.update(range(span.start, span.end))
+                kept.append(span)
+        return tuple(kept)
 
     # --- values -----------------------------------------------------------------------------
 
@@ -243,40 +285,3 @@ class Chooser:
                     if copied.accepts and said:
                         picked.setdefault(copied.format, value)
         return picked
-
-
-def _apart(message: str, clause: str) -> bool:
-    """Whether a clause begins a sentence of its own or follows a conjunction."""
-    before = message[: message.find(clause)].rstrip()
-    return before[-1:] in (".", "?", "!", ";") or _JOINED.search(before) is not None
-
-
-def _wants_answer(clause: str) -> bool:
-    """Whether a clause without a call is a question or a request, not just a remark."""
-    asks = clause.rstrip().endswith("?") or not _TELLS.match(clause)
-    return asks and len(clause.split()) >= _REQUEST_WORDS
-
-
-def split(message: str, tests: Iterable[Callable[[str], bool]]) -> list[str]:
-    """Cut at clause marks, but never inside a value that some test accepts."""
-    words = list(re.finditer(r"\S+", message))
-    inside = [
-        (words[s.start].start(), words[s.end - 1].end())
-        for test in tests
-        for s in maximal(message, test)
-    ]
-    cuts = [
-        m.end() for m in _BREAK.finditer(message) if not any(a < m.end() < b for a, b in inside)
-    ][: _PIECES - 1]
-    pieces = [message[a:b] for a, b in itertools.pairwise([0, *cuts, len(message)])]
-    return [p for p in pieces if p.strip()] or [message]
-
-
-def _group(pieces: Sequence[str], cuts: Sequence[bool]) -> list[str]:
-    """Pieces joined to clauses; a cut after the n-th piece ends a clause there."""
-    groups, start = [], 0
-    for at, cut in enumerate([*cuts, True], 1):
-        if cut:
-            groups.append(_LEAD.sub("", "".join(pieces[start:at]).strip()))
-            start = at
-    return groups

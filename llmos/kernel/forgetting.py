@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from llmos import limits
 from llmos.errors import LlmosError, NotStored
@@ -52,6 +52,8 @@ class Forgetting:
         derived: Derived,
     ) -> None:
         self.doomed: set[str] = set()  # names of what is to be forgotten at rest
+        #: Forget texts that are kept elsewhere than in the journal, and files that nobody names.
+        self.elsewhere: list[Callable[[Sequence[str]], Awaitable[None]]] = []
         self._journal = journal
         self._index = index
         self._feed = feed
@@ -105,8 +107,10 @@ class Forgetting:
         chore = _FORGET + written.strip().lower()
         async with self._facts.changing:
             try:
-                seqs = await self._meant(written)
+                seqs, texts = await self._meant(written)
                 await self._journal.ask(chore)
+                for forget in self.elsewhere:  # first: once it is erased here, nobody knows it
+                    await forget(texts)
             except NotStored:
                 if chore not in await asyncio.to_thread(self._journal.asked):
                     raise
@@ -127,7 +131,8 @@ class Forgetting:
         Raises:
             NotStored: There is nothing of that name.
         """
-        seqs = await reach(self._journal, await self._meant(written))
+        meant, _ = await self._meant(written)
+        seqs = await reach(self._journal, meant)
 
         def read() -> list[Record]:
             found = (self._journal.record(seq) for seq in seqs)
@@ -173,8 +178,12 @@ class Forgetting:
         failpoint("memory.forgotten")
         return erased.seqs
 
-    async def _meant(self, written: str) -> set[int]:
-        """Places of the records that a name means, and of those that say the same to the letter."""
+    async def _meant(self, written: str) -> tuple[set[int], list[str]]:
+        """Places of the records that a name means, and of those that say the same to the letter.
+
+        Returns:
+            Them, and the texts that are long enough to be looked for elsewhere.
+        """
         if parse_id(written):
             pages = await self._recall.pages(written)
             seqs, texts = {page.seq for page in pages}, ["".join(page.text for page in pages)]
@@ -182,11 +191,13 @@ class Forgetting:
             fact = self._facts.get(written)
             seqs = set(fact.records)
             texts = [fact.text, *fact.merged, *(text for _, text in fact.history)]
-        for text in texts:
-            text = text.rstrip(".!? ")  # who names it once more leaves out the full stop
-            if len(text) >= limits.FORGET_CHARS:  # shorter, it would take others along
-                seqs |= set(await holding(self._journal, text))
-        return seqs
+        bare = [text.rstrip(".!? ") for text in texts]  # who names it again leaves out the stop
+        bare = [
+            text for text in bare if len(text) >= limits.FORGET_CHARS
+        ]  # shorter, it takes others
+        for text in bare:
+            seqs |= set(await holding(self._journal, text))
+        return seqs, bare
 
     async def _pages_at(self, seq: int) -> Sequence[Page]:
         record = await asyncio.to_thread(self._journal.record, seq)

@@ -13,6 +13,7 @@ Models that choose well by themselves need none of this (``engine.tool_help``).
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
@@ -26,6 +27,7 @@ from typing import Any
 from llmos.engine.gbnf import Expr, Grammar, alt, seq
 from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
+from llmos.kernel.capabilities import Capabilities, Capability
 from llmos.kernel.choose import Choice, Chooser, Reading
 from llmos.kernel.fill import OPENING, Blank, readings
 from llmos.kernel.followup import earlier, follow_up
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
+_FITTED = 8  # tables of calls whose chooser is kept, one an expert
 _TRIES = 3  # ways to fill in a call that are tried before the error is the answer
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
@@ -145,6 +148,12 @@ class Steps:
                 planned.blank, planned.tries = left, planned.tries + 1
                 planned.call, planned.outcome, planned.error = None, None, ""
 
+    @property
+    def settled(self) -> Capabilities:
+        """The calls that the person's own words ask for, and how often each may be tried."""
+        names = (planned.choice.call.name for planned in self._planned)
+        return Capabilities(Capability(name, uses=_TRIES) for name in names)
+
     def call_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation with the card of the next call at its tail."""
         planned = next(p for p in self._planned if p.open)
@@ -210,17 +219,19 @@ class Guide:
         self._cache = cache
         self._render = render
         self._folds: bool | None = None if render else False
-        self._fitting: asyncio.Task[Chooser] | None = None
-        self._names: tuple[str, ...] = ()
+        self._fittings: dict[tuple[str, ...], asyncio.Task[Chooser]] = {}  # used last at the end
 
     def prepare(self, calls: Sequence[Syscall]) -> asyncio.Task[Chooser]:
         """Fit the chooser to ``calls`` in the background: once, and again where that failed."""
         names = tuple(call.name for call in calls)
-        fitting = self._fitting
-        if fitting is None or names != self._names or (fitting.done() and _failed(fitting)):
-            self._names = names
-            work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), self._cache)
-            self._fitting = fitting = asyncio.create_task(work, name="fit chooser")
+        fitting = self._fittings.pop(names, None)
+        if fitting is None or (fitting.done() and _failed(fitting)):
+            cache = self._cache and self._cache.with_stem(f"{self._cache.stem}-{_digest(names)}")
+            work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), cache)
+            fitting = asyncio.create_task(work, name="fit chooser")
+        self._fittings[names] = fitting
+        while len(self._fittings) > _FITTED:
+            del self._fittings[next(iter(self._fittings))]
         return fitting
 
     async def plan(self, history: Sequence[Message], calls: Sequence[Syscall]) -> Steps:
@@ -259,6 +270,11 @@ class Guide:
             if at < 0:
                 return bool(prompt.text)  # a processor that takes messages renders no text
         return False
+
+
+def _digest(names: Sequence[str]) -> str:
+    """What tells the fit for one table of calls from that for another."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
 def _failed(fitting: asyncio.Task[Chooser]) -> bool:

@@ -7,11 +7,13 @@ person is told the same afterwards as when it happened. Knows records, decides n
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence, Set
 
 from llmos.errors import StoreCorrupt
-from llmos.events import Recalled, WindowChanged
+from llmos.events import ArtifactsMade, Cited, Recalled, Source, WindowChanged
+from llmos.kernel.artifacts import infos
 from llmos.memory.pages import Kind
 from llmos.memory.recall import places_of
 from llmos.memory.records import Record
@@ -68,9 +70,19 @@ def before(
     return [*said, *sorted(done, key=lambda record: record.stored.seq)]
 
 
-def note(record: Record) -> Recalled | WindowChanged | None:
+def note(record: Record) -> Recalled | WindowChanged | ArtifactsMade | Cited | None:
     """What terminals were told when ``record`` was kept; None where they were told nothing."""
     stored = record.stored
+    if stored.message.role == Kind.ARTIFACT:
+        made = infos(record)
+        if not made:
+            return None
+        call_id, turn = stored.message.call_id, stored.turn
+        return ArtifactsMade(
+            pid=record.pid, seq=stored.seq, turn=turn, call_id=call_id, artifacts=made
+        )
+    if stored.message.role == Kind.CITED:
+        return _cited(record)
     if stored.message.role == Kind.WINDOW:
         try:
             evicted = Change.of(record).evicted
@@ -87,4 +99,23 @@ def note(record: Record) -> Recalled | WindowChanged | None:
         turn=stored.turn,
         pages=tuple(stored.message.name.split()),
         places=places_of(record),
+    )
+
+
+def _cited(record: Record) -> Cited | None:
+    """The sources of an answer; None where they were erased."""
+    stored = record.stored
+    try:
+        kept = json.loads(stored.message.content)
+        sources = tuple(Source(**each) for each in kept["sources"])
+        dropped = tuple(int(number) for number in kept["dropped"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return Cited(
+        pid=record.pid,
+        seq=stored.seq,
+        turn=stored.turn,
+        message_id=stored.message.name,
+        sources=sources,
+        dropped=dropped,
     )

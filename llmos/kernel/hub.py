@@ -18,10 +18,11 @@ __all__ = ["Hub"]
 
 
 class _Listener:
-    __slots__ = ("broken", "lost", "pid", "queue")
+    __slots__ = ("answers", "broken", "lost", "pid", "queue")
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, answers: bool) -> None:
         self.pid = pid
+        self.answers = answers
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self.lost = False
         self.broken = ""  # why the kernel ended, where nobody stopped it
@@ -87,13 +88,20 @@ class Hub:
             self._left.clear()
             await self._left.wait()
 
+    def answered(self, pid: int) -> bool:
+        """Whether somebody listens to a process who can answer questions about it."""
+        return any(each.answers and each.pid in (0, pid) for each in self._listeners)
+
     @contextmanager
-    def subscribe(self, pid: int) -> Iterator[AsyncIterator[Event]]:
+    def subscribe(self, pid: int, *, answers: bool = False) -> Iterator[AsyncIterator[Event]]:
         """Listen to one process, or (0) to all.
+
+        Args:
+            answers: Whether a person is there who can answer questions.
 
         The iterator raises ``KernelError`` once it has lost events, or when the kernel breaks down.
         """
-        listener = _Listener(pid)
+        listener = _Listener(pid, answers)
         for event in self._state(pid):
             listener.queue.put_nowait(event)
         if self._closed:

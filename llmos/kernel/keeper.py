@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmos.engine.backend import Backend
 from llmos.engine.swapfile import erase
@@ -48,6 +49,7 @@ class Keeper:
         backend: Forgets what it computed of what is forgotten.
         wake: Has the messages of a process answered that wait.
         swap: The folder of snapshots, which a processor may have left there that runs no more.
+        sweep: Takes away files that no record names any more; blocks.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Keeper:
         backend: Backend,
         wake: Callable[[Process], None],
         swap: Path,
+        sweep: Callable[[], Any] = lambda: None,
     ) -> None:
         self._kept = memory
         self._dreams = idle
@@ -69,6 +72,7 @@ class Keeper:
         self._backend = backend
         self._wake = wake
         self._swap = swap
+        self._sweep = sweep
         self._closing = False
         self._task: asyncio.Task[int] | None = None  # no turn begins meanwhile
 
@@ -269,6 +273,7 @@ class Keeper:
             for process in self._table:
                 process.title = self._journal.process(process.pid).title
             await self._backend.forget()
+        await asyncio.to_thread(self._sweep)
         try:
             await asyncio.to_thread(erase, self._swap)
         except OSError as error:

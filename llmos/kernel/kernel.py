@@ -13,34 +13,59 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from llmos import __version__, limits
 from llmos.config import Config
 from llmos.engine.backend import Backend
-from llmos.errors import KernelError, LlmosError, ProcessEnded
-from llmos.events import Event, Message, ProcessInfo, Recalled, StoredMessage, WindowChanged
+from llmos.errors import ExpertError, KernelError, LlmosError, ProcessEnded
+from llmos.events import (
+    ArtifactsMade,
+    Cited,
+    Event,
+    Message,
+    ProcessInfo,
+    Recalled,
+    StoredMessage,
+    WindowChanged,
+)
 from llmos.kernel.agent import Agent
+from llmos.kernel.artifacts import Artifacts
+from llmos.kernel.calling import Caller
 from llmos.kernel.children import Children
 from llmos.kernel.dream import Dream
+from llmos.kernel.evidence import Exhibits
+from llmos.kernel.gate import Gate
 from llmos.kernel.guide import Guide
 from llmos.kernel.history import note, settled
 from llmos.kernel.hub import Hub
 from llmos.kernel.idle import Idle
 from llmos.kernel.keeper import Keeper
+from llmos.kernel.lending import Lender
 from llmos.kernel.memory import Memory
-from llmos.kernel.monitor import Monitor
+from llmos.kernel.permissions import Permissions
 from llmos.kernel.process import Budget, Process, State, priority_named, titled
+from llmos.kernel.questions import Questions
+from llmos.kernel.replay import Replay
+from llmos.kernel.results import Results
+from llmos.kernel.settling import Settler
+from llmos.kernel.speakers import Speakers
+from llmos.kernel.specialist import Staff
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
+from llmos.kernel.tracer import Tracer
 from llmos.kernel.transcript import Transcript
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation, spoken
 from llmos.memory.embed import ModelEmbedder
+from llmos.memory.facts import Facts
+from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
-from llmos.memory.pages import CONVERSATION
+from llmos.memory.pages import CONVERSATION, Kind
 from llmos.memory.whole import whole
+from llmos.services import Timer
 
 __all__ = ["SIGNALS", "Kernel"]
 
@@ -60,6 +85,9 @@ class Kernel:
         guide: Helps small models to their calls.
         memory: What is remembered beyond the windows, started; None for none.
         embedder: What clients may have their texts embedded by; None for nothing.
+        grants: What is allowed for longer; those of the journal where not given.
+        lender: What calls are lent of the world outside, opened; None for nothing.
+        staff: The experts there are; None for none.
         hint: A sentence for the person, such as that a better model fits this machine.
         broken: A sentence for each tool that could not be loaded.
     """
@@ -74,6 +102,9 @@ class Kernel:
         guide: Guide | None = None,
         memory: Memory | None = None,
         embedder: ModelEmbedder | None = None,
+        grants: Grants | None = None,
+        lender: Lender | None = None,
+        staff: Staff | None = None,
         hint: str = "",
         broken: Sequence[str] = (),
     ) -> None:
@@ -82,7 +113,7 @@ class Kernel:
         self.journal = journal
         self.calls = calls
         self.embedder = embedder
-        self.hub = Hub(lambda pid: self.table.turn_states(pid))
+        self.hub = Hub(lambda pid: [*self.table.turn_states(pid), *self.permissions.waiting(pid)])
         self.table = Table(journal, self._tell)
         self.stopping = asyncio.Event()
         self.last_active = time.monotonic()
@@ -93,9 +124,35 @@ class Kernel:
         publish = self.hub.publish
         self.memory = memory
         self._transcript = Transcript(backend, journal, publish, config.agent, memory)
+        facts = memory.facts if memory is not None else Facts(journal)
+        grants = grants or Grants(journal, facts.home)
+        questions = Questions(publish, self.hub.answered)
+        self.permissions = Permissions(questions, grants, calls, self.table)
+        self.artifacts = Artifacts(config.state / "artifacts")
+        gate = Gate(journal, grants, questions, Settler(backend).settle, self._told)
+        exhibits = Exhibits(journal)
+        results = Results(journal, self._transcript, self.artifacts, exhibits, publish)
         self._agent = Agent(
-            backend, calls, Monitor(), journal, self._transcript, publish, config.agent, guide
+            backend,
+            calls,
+            Caller(gate, journal, exhibits, publish),
+            journal,
+            self._transcript,
+            results,
+            publish,
+            config.agent,
+            guide,
+            Speakers(staff, journal, self._transcript, exhibits) if staff is not None else None,
         )
+        self.staff = staff
+        self._lender = lender
+        if lender is not None:
+            lender.nested = self._agent.caller.nested
+            self._agent.caller.content = lender.content()
+            if memory is not None:
+                memory.forgetting.elsewhere.append(lender.forget)
+        replay = Replay(backend, calls, journal, config.agent, config.state / "replay", guide)
+        self.tracer = Tracer(journal, calls, replay)
         self.idle: Idle | None = None
         if memory is not None:
             dream = Dream(
@@ -122,8 +179,10 @@ class Kernel:
             backend,
             self._wake,
             config.state / "swap",
+            partial(self.artifacts.sweep, journal),
         )
-        self.children = Children(self.table, journal, self._create, self.send, self._end, self.wait)
+        hand = partial(self.send, origin=Origin.MODEL)  # a task in a model's words
+        self.children = Children(self.table, journal, self._create, hand, self._end, self.wait)
 
     async def restore(self) -> None:
         """Take up the living processes of the journal, and the messages nobody answered.
@@ -143,6 +202,7 @@ class Kernel:
         for record in await asyncio.to_thread(self.journal.unanswered):
             await self.journal.finish_turn(record.pid, record.stored.turn, "taken up")
             self.table[record.pid].mailbox.append(record.stored)
+        await asyncio.to_thread(self.artifacts.sweep, self.journal)  # of what a kill came before
         self.keeper.forget_at_rest()  # what a kill came before; turns wait for it
         for process in self.table.all_living():
             self._wake(process)
@@ -175,14 +235,28 @@ class Kernel:
         priority: str = "interactive",
         parent: int = 0,
         budget: Mapping[str, float] | None = None,
+        expert: str = "",
     ) -> ProcessInfo:
         """A new process.
 
+        Args:
+            expert: Who speaks in it; its prompt stands in the place of ``system``.
+
         Raises:
+            ExpertError: There is no such expert, or it is broken.
             KernelError: The priority or the budget is not one.
             NoSuchProcess: There is no ``parent``.
         """
-        return self._info(await whole(self._create(title, system, priority, parent, budget)))
+        if expert:
+            if self.staff is None:
+                raise ExpertError("There are no experts here.")
+            system = (await self.staff.named(expert)).prompt
+        made = await whole(self._create(title, system, priority, parent, budget))
+        if expert:
+            made.expert = expert
+            role = Message(Kind.ROLE, "", name=expert)
+            await whole(self.journal.append(made.pid, role, label=Label(Origin.USER)))
+        return self._info(made)
 
     async def _create(
         self,
@@ -277,6 +351,8 @@ class Kernel:
                 await self._end(child, reason)
         if process.task is not None:
             await asyncio.wait([process.task])
+        if self._lender is not None:
+            await self._lender.ended(process.pid)
         try:
             await self.journal.end_process(process.pid, reason)
         finally:
@@ -297,8 +373,11 @@ class Kernel:
 
     # --- messages ---------------------------------------------------------------------------
 
-    async def send(self, pid: int, text: str) -> str:
+    async def send(self, pid: int, text: str, *, origin: Origin = Origin.USER) -> str:
         """Journal a message and have it answered in turn.
+
+        Args:
+            origin: Whose words they are; only a person's own can ask for an effect.
 
         Returns:
             Its id, once it is on the disk.
@@ -315,14 +394,27 @@ class Kernel:
             raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
         if len(process.mailbox) >= limits.MAILBOX_MAX:
             raise KernelError(f"Process {pid} has too many unanswered messages.")
-        return await whole(self._send(process, text))
+        return await whole(self._send(process, text, origin))
 
-    async def _send(self, process: Process, text: str) -> str:
+    async def experts(self) -> Sequence[dict[str, Any]]:
+        """The experts there are, and why one is broken."""
+        return await self.staff.listed() if self.staff is not None else []
+
+    async def remind(self, pid: int, timer: Timer) -> None:
+        """Wake a process with a reminder.
+
+        Raises:
+            NoSuchProcess: There is none any more.
+            ProcessEnded: It has ended.
+        """
+        await self.send(pid, f"(Reminder) {timer.text}", origin=Origin.MODEL)
+
+    async def _send(self, process: Process, text: str, origin: Origin) -> str:
         pid = process.pid
         process.turns += 1
         turn = process.turns
         stored = await self.journal.append(
-            pid, Message("user", text), turn=turn, label=Label(Origin.USER)
+            pid, Message("user", text), turn=turn, label=Label(origin)
         )
         if process.state is State.ENDED:
             raise ProcessEnded(f"Process {pid} has ended.")
@@ -343,17 +435,28 @@ class Kernel:
 
     async def history(
         self, pid: int, after: int = 0
-    ) -> list[StoredMessage | Recalled | WindowChanged]:
+    ) -> list[StoredMessage | Recalled | WindowChanged | ArtifactsMade | Cited]:
         """As ``messages``, with what was brought back and what left the window between them."""
         records = await asyncio.to_thread(self.journal.records, pid, after)
         told = (r.stored if r.stored.message.role in CONVERSATION else note(r) for r in records)
         return [entry for entry in told if entry is not None]
 
-    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
-        """Events of one process or (0) of all, from the moment this is entered."""
+    def subscribe(
+        self, pid: int = 0, *, answers: bool = False
+    ) -> AbstractContextManager[AsyncIterator[Event]]:
+        """Events of one process or (0) of all, from the moment this is entered.
+
+        Args:
+            answers: Whether a person is there who can answer questions about calls.
+        """
         if pid:
             self.table.find(pid)
-        return self.hub.subscribe(pid)
+        return self.hub.subscribe(pid, answers=answers)
+
+    def _told(self, process: Process) -> list[str]:
+        """What the system itself says in a process: its prompt, and what is remembered."""
+        core = self.memory.facts.core() if self.memory is not None else ""
+        return [process.system or self.config.agent.system, core]
 
     async def import_messages(
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False

@@ -20,7 +20,7 @@ from llmos.errors import CallDenied, CallFailed, LlmosError
 from llmos.kernel.likeness import beside, like, meant, quoted, standing
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
-from llmos.kernel.syscalls import Outcome, Syscall
+from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.wishes import (
     FORGET,
     REMEMBER,
@@ -41,13 +41,15 @@ log = logging.getLogger(__name__)
 def memory_calls(memory: Memory) -> list[Syscall]:
     """The rows over ``memory``."""
 
-    async def recall(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def recall(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        caller = by.process
         pages, label = await memory.page(caller, str(arguments["id"]))
         # A long record comes back whole all the same: what is too long for the window is shown
         # with its beginning and its end, and names its parts.
         return Outcome("".join(page.text for page in pages), label=label)
 
-    async def search(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def search(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        caller = by.process
         hits = await memory.search(str(arguments["query"]), k=limits.SEARCH_SHOWN, pid=caller.pid)
         if not hits:
             raise CallFailed("Nothing like that is stored.")
@@ -55,7 +57,8 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         sources = await memory.record_ids(hit.passage.id for hit in hits)
         return Outcome("\n".join(lines), label=Label(Origin.UNTRUSTED, sources))
 
-    async def remember(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def remember(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        caller = by.process
         _require_wish(caller, remembering, arguments)
         text = _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
@@ -72,7 +75,8 @@ def memory_calls(memory: Memory) -> list[Syscall]:
             f"Remembered as {fact.id}. {near}", (f"Remembered as {fact.id}. {near.rstrip('.')}",)
         )
 
-    async def update(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def update(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        caller = by.process
         _require_wish(caller, updating, arguments)
         id, text = _named(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
@@ -80,7 +84,8 @@ def memory_calls(memory: Memory) -> list[Syscall]:
         await _merge_twins(memory, fact)
         return Outcome(f"{fact.id} is changed.", (f"I have changed {fact.id}",))
 
-    async def forget(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def forget(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        caller = by.process
         about = str(arguments.get("about") or "")
         _require_wish(caller, forgetting, arguments, literally=bool(about))
         if about:

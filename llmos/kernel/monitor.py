@@ -1,44 +1,63 @@
-"""The reference monitor: every system call passes it before it is made.
+"""The reference monitor's rules: what becomes of a system call.
 
 Plain code, no model. What a call does (its effect) and where its arguments may come from stand in
 its declaration; the person's words, the labels of what the process was shown, and what was granted
-tell the rest. The rules, in their order:
+tell the rest. The rules:
 
 1. What only computes, or reads what is the caller's own, is made.
-2. A call that was granted for these very arguments is made: the person said so.
-3. While a process has been shown nothing by strangers, what it does is the person's task: a call is
-   made whose arguments come from where its declaration says they may.
-4. From then on the calls of the turn are those that were settled before, as often as was settled,
-   and an argument must still come from where it may. Text by strangers can inform what is written
-   in a message; it chooses no recipient, no file, no amount, and no further call.
-5. Everything else is asked, with the literal arguments and where each comes from; where nobody is
+2. An argument must come from where its declaration says it may: from the person's own words, from
+   those or a trusted result, from a list of the call's own, or from anywhere.
+3. While a process has been shown nothing by strangers, what it does is the person's task, and a
+   call that keeps rule 2 is made. From then on it must be one of the calls that were settled from
+   the person's words, as often as was settled, with the arguments that were settled.
+4. From then on also, wherever a text that others will read would lead them (links, accounts,
+   addresses within a message) must be something the person or a trusted result named. So text by
+   strangers can inform what is written; it chooses no recipient, no file, no amount, no link, and
+   no further call.
+5. A process that was shown both strangers' text and what is the person's own makes a call only
+   where every argument was named by the person: a free one could carry the one to the other.
+6. What a person granted holds for the arguments that the grant names, against all of these; the
+   others are judged as if there were no grant.
+7. Everything else is asked, with the literal arguments and where each comes from; where nobody is
    there to answer, it is denied, and the model can read why.
 
-A declaration that is missing gets the strictest reading: an unknown effect is a change of the
-world, an argument without a word about it must be named by the person, a result without one is by
-strangers.
+What is missing gets the strictest reading: an unknown effect is a change of the world, an argument
+without a word about it must be named by the person, a process of which nothing is known was shown
+everything. A truth value cannot be named: it is taken where it is the call's default, or declared.
+
+What the rules do not promise: of values that are trusted, or that the person named for something
+else, a stranger may bring about the choice, unless the arguments were settled, too; and a text that
+is free may say anything but where to go. What a person pastes, they said.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llmos.errors import BudgetExceeded, CallDenied
-from llmos.kernel.capabilities import Capabilities, Capability
-from llmos.kernel.provenance import Words
+from llmos.kernel import addresses
+from llmos.kernel.capabilities import Capabilities, Capability, same
+from llmos.kernel.provenance import Words, leaves
 
-if TYPE_CHECKING:
-    from llmos.kernel.process import Process
-    from llmos.kernel.syscalls import Syscall
-
-__all__ = ["Declared", "From", "Judged", "Monitor", "Reason", "Seen", "judge"]
+__all__ = [
+    "HARMLESS",
+    "Declared",
+    "From",
+    "Judged",
+    "Judgement",
+    "Seen",
+    "Shown",
+    "Value",
+    "judge",
+    "settle",
+]
 
 #: Effects that concern nobody but the caller.
-_HARMLESS = frozenset({"pure", "read", "process", "memory"})
+HARMLESS = frozenset({"pure", "read", "process", "memory"})
+#: Effects that stay on the machine: what is written there nobody else reads.
+_WITHIN = frozenset({"write", "execute"})
 
 
 class From(StrEnum):
@@ -57,11 +76,26 @@ class Declared:
         effect: ``pure``, ``read``, ``process``, ``memory``, ``write``, ``execute`` or ``egress``.
         arguments: By name; those that are missing must be named.
         among: By name, the only values that are taken wherever they come from.
+        defaults: By name, what the call takes where nothing is said; to say it changes nothing.
     """
 
     effect: str = "write"
     arguments: Mapping[str, From] = field(default_factory=dict)
     among: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A text by strangers that a process was shown.
+
+    Args:
+        name: Of the page, for a person: an address, a file.
+        words: Its text.
+    """
+
+    name: str
+    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +104,23 @@ class Seen:
 
     Args:
         said: What the person said.
-        trusted: That, and what trusted calls and the system said.
+        trusted: What trusted calls and the system said; that of the person may be with it.
         foreign: Whether it was shown anything by strangers.
-        settled: The calls of this turn that were settled before that, and how often; None where
-            nothing was.
+        private: Whether it was shown what is the person's own and not to be told to others.
+        settled: The calls of this turn that were settled before it was shown anything by
+            strangers and are not made yet: how often, or also with which arguments; None where
+            nothing was settled.
         granted: What the person allowed.
+        shown: The texts by strangers, so that a question can say where a value comes from.
     """
 
     said: Words
     trusted: Words
     foreign: bool = True
-    settled: Counter[str] | None = None
+    private: bool = True
+    settled: Mapping[str, int] | Capabilities | None = None
     granted: Capabilities = field(default_factory=Capabilities)
+    shown: Sequence[Shown] = ()
 
 
 class Judged(StrEnum):
@@ -92,73 +131,200 @@ class Judged(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a call is asked, for a person and for the model.
+class Value:
+    """An argument of a call that is asked, as a person is shown it.
 
     Args:
-        arguments: Those that come from somewhere they may not.
-        unsettled: It is none of the calls that the turn was to make, or one too many.
+        name: Of the argument.
+        value: Literally.
+        source: ``person``, ``trusted``, ``declared`` (a default, or on the call's own list),
+            ``granted``, ``shown`` (it, or some of it, stands in a text by strangers) or
+            ``unknown`` (the model wrote it).
+        pages: Names of the texts by strangers in which it, or some of it, stands.
+        wrong: Whether it is why the call is asked.
     """
 
-    arguments: tuple[str, ...] = ()
-    unsettled: bool = False
+    name: str
+    value: Any
+    source: str
+    pages: tuple[str, ...] = ()
+    wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of a call, and why.
+
+    Args:
+        judged: Made or asked.
+        capability: The grant that it is made by; to be spent.
+        slot: What was settled that it is; to be spent whenever the call is made, also after it was
+            asked.
+        reasons: Why it is asked, in sentences for a person and for the model.
+        arguments: Every argument of a call that is asked.
+    """
+
+    judged: Judged
+    capability: Capability | None = None
+    slot: Capability | None = None
+    reasons: tuple[str, ...] = ()
+    arguments: tuple[Value, ...] = ()
 
 
 def judge(
     call: str, declared: Declared, arguments: Mapping[str, Any], seen: Seen, now: float
-) -> tuple[Judged, Reason, Capability | None]:
-    """What becomes of one call.
+) -> Judgement:
+    """What becomes of one call. Changes nothing: who makes the call spends what it used.
 
     Args:
         call: Its name.
         declared: What its declaration says.
-        arguments: As it is to be made, all of them: defaults filled in by the tool are its own.
+        arguments: As it is to be made; defaults filled in by the tool are its own.
         seen: What is known of the caller.
         now: Seconds since the epoch.
-
-    Returns:
-        The judgement; why it is asked; the capability that was used up by it.
     """
-    if declared.effect in _HARMLESS:
-        return Judged.MADE, Reason(), None
-    if (capability := seen.granted.find(call, arguments, now)) is not None:
-        return Judged.MADE, Reason(), capability
-    wrong = tuple(
-        name for name, value in arguments.items() if not _may(name, value, declared, seen)
-    )
-    unsettled = seen.foreign and not (seen.settled and seen.settled[call] > 0)
-    if wrong or unsettled:
-        return Judged.ASKED, Reason(wrong, unsettled), None
-    return Judged.MADE, Reason(), None
+    if declared.effect in HARMLESS:
+        return Judgement(Judged.MADE)
+    slot, settled = _slot(call, arguments, seen, now)
+    case = _Case(declared, arguments, seen, slot, frozenset())
+    reasons = tuple(case.reasons(settled))
+    if not reasons:
+        return Judgement(Judged.MADE, slot=slot)
+    grant = seen.granted.find(call, arguments, now)
+    if grant is not None:
+        case = _Case(declared, arguments, seen, slot, grant.named)
+        reasons = tuple(case.reasons(True))
+        if not reasons:
+            return Judgement(Judged.MADE, grant, slot)
+    return Judgement(Judged.ASKED, None, slot, reasons, tuple(case.values()))
 
 
-def _may(name: str, value: Any, declared: Declared, seen: Seen) -> bool:
-    if name in declared.among:
-        return any(type(value) is type(each) and value == each for each in declared.among[name])
-    match declared.arguments.get(name, From.NAMED):
-        case From.ANY:
+def settle(call: str, arguments: Mapping[str, Any], said: Words) -> Capability:
+    """That the turn is to make a call once, with those of its arguments that the person named.
+
+    Args:
+        call: Its name.
+        arguments: As somebody planned them who was shown the person's words alone; those that do
+            not stand there are left open.
+        said: What the person said.
+    """
+    named = {name: value for name, value in arguments.items() if _chosen(value, said)}
+    return Capability(call, named, uses=1, whole=True)
+
+
+def _chosen(value: Any, said: Words) -> bool:
+    return not _blank(value) and said.hold(value)
+
+
+def _slot(
+    call: str, arguments: Mapping[str, Any], seen: Seen, now: float
+) -> tuple[Capability | None, bool]:
+    """What was settled that the call is, and whether it may be made as far as that goes."""
+    if isinstance(seen.settled, Capabilities):
+        slot = seen.settled.find(call, arguments, now)
+        return slot, slot is not None or not seen.foreign
+    return None, not seen.foreign or bool(seen.settled and seen.settled.get(call, 0) > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One call and all that is known of it; ``granted`` are the arguments a grant speaks for."""
+
+    declared: Declared
+    arguments: Mapping[str, Any]
+    seen: Seen
+    slot: Capability | None
+    granted: frozenset[str]
+
+    def reasons(self, settled: bool) -> Iterator[str]:
+        """Why it cannot simply be made."""
+        wrong = [name for name in self.arguments if not self._may(name)]
+        if wrong:
+            yield f"{_listed(wrong)} did not come from you."
+        if not settled:
+            yield "Your words did not ask for this call, or not once more."
+        strange = [name for name in self.arguments if self._leads_away(name)]
+        if strange:
+            yield f"A link, an address or an account in {_listed(strange)} was not named by you."
+        if self.seen.foreign and self.seen.private and any(map(self._free, self.arguments)):
+            yield "It could tell others what is yours, for texts by strangers were read, too."
+
+    def values(self) -> Iterator[Value]:
+        """Every argument, and where it comes from."""
+        for name, value in self.arguments.items():
+            source = self._source(name)
+            pages: tuple[str, ...] = ()
+            if source == "unknown":
+                pages = tuple(each.name for each in self.seen.shown if each.words.echo(value))
+                source = "shown" if pages else source
+            yield Value(name, value, source, pages, not self._may(name) or self._leads_away(name))
+
+    def _source(self, name: str) -> str:
+        value = self.arguments[name]
+        if name in self.granted:
+            return "granted"
+        if self._declared(name):
+            return "declared"
+        if self.seen.said.hold(value):
+            return "person"
+        return "trusted" if self._trusted(value) else "unknown"
+
+    def _trusted(self, value: Any) -> bool:
+        return all(self.seen.said.hold(x) or self.seen.trusted.hold(x) for x in leaves(value))
+
+    def _declared(self, name: str) -> bool:
+        """Whether the call itself gives the value, so that nobody chose it."""
+        value, defaults = self.arguments[name], self.declared.defaults
+        if name in defaults:
+            default = defaults[name]
+            if same(value, default) or (_blank(value) and _blank(default)):
+                return True
+        elif _blank(value) and value != "":
             return True
-        case From.TRUSTED:
-            return seen.trusted.hold(value)
-        case _:
-            return seen.said.hold(value)
+        return any(same(value, each) for each in self.declared.among.get(name, ()))
+
+    def _may(self, name: str) -> bool:
+        """Whether it comes from where it may."""
+        if name in self.granted or self._declared(name):
+            return True
+        if name in self.declared.among:
+            return False
+        value, said = self.arguments[name], self.seen.said
+        source = self.declared.arguments.get(name, From.NAMED)
+        if source is From.ANY:
+            return True
+        if _blank(value):
+            return False
+        if self.slot is not None and self.slot.whole and name not in self.slot.named:
+            # What the person named for this call is known: what else they named was not for it.
+            return source is From.TRUSTED and not said.hold(value) and self._trusted(value)
+        return said.hold(value) or (source is From.TRUSTED and self._trusted(value))
+
+    def _leads_away(self, name: str) -> bool:
+        """Whether a text in it leads others somewhere that nobody trusted named."""
+        if not self.seen.foreign or name in self.granted or self.declared.effect in _WITHIN:
+            return False
+        said, trusted = self.seen.said, self.seen.trusted
+        return any(
+            not (said.leads(each) or trusted.leads(each))
+            for leaf in leaves(self.arguments[name])
+            if isinstance(leaf, str)
+            for each in addresses.found(leaf)
+        )
+
+    def _free(self, name: str) -> bool:
+        """Whether it could carry something that was read."""
+        return not (
+            name in self.granted
+            or self._declared(name)
+            or self.seen.said.hold(self.arguments[name])
+        )
 
 
-class Monitor:
-    """Decides whether a process may make a call."""
+def _blank(value: Any) -> bool:
+    return value is None or value == "" or value == [] or value == {} or value == ()
 
-    def check(self, process: Process, call: Syscall) -> None:
-        """Return when the call may be made.
 
-        Raises:
-            CallDenied: Its effect is not allowed.
-            BudgetExceeded: The process has no calls left.
-        """
-        left = process.remaining().calls
-        if left is not None and left < 1:
-            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
-        if call.effect not in _HARMLESS:
-            raise CallDenied(
-                f"{call.name} was not made: nothing has been granted that allows its effect"
-                f" ({call.effect})."
-            )
+def _listed(names: Sequence[str]) -> str:
+    *most, last = (f"“{name}”" for name in names)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -111,6 +111,7 @@ class LiveTurn:
     calls: tuple[ToolCall, ...] = ()
     clock: asyncio.Timeout | None = None
     _began: float = field(default_factory=time.monotonic)
+    _holds: int = 0  # why it stands still: the process is stopped, a person is asked
     _paused: float | None = None
     _deadline: float | None = None
 
@@ -127,15 +128,19 @@ class LiveTurn:
             clock.reschedule(None)
 
     def pause(self) -> None:
-        """The process is stopped: its time stands still."""
+        """The process is stopped, or a person is asked: its time stands still."""
+        self._holds += 1
+        if self._paused is not None:
+            return
         self._paused = time.monotonic()
         if self.clock is not None and not self.clock.expired():
             self._deadline = self.clock.when()
             self.clock.reschedule(None)
 
     def go_on(self) -> None:
-        """The process goes on: shift what is measured by the time it stood still."""
-        if self._paused is None:
+        """It goes on: once nothing holds it, shift what is measured by the time it stood still."""
+        self._holds = max(self._holds - 1, 0)
+        if self._paused is None or self._holds:
             return
         stood, self._paused = time.monotonic() - self._paused, None
         self._began += stood
@@ -170,6 +175,7 @@ class Process:
     call_tasks: set[asyncio.Future[Any]] = field(default_factory=set)
     interrupted: bool = False  # the turn under way is to end
     out_of_time: bool = False  # the same, because its time is up
+    expert: str | None = None  # whom it was begun with; empty for nobody, None: not read yet
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
     ahead: asyncio.Task[None] | None = None  # computes what its next turn will need
     planning: asyncio.Future[Any] | None = None  # what its turn is to do is being worked out

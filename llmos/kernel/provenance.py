@@ -1,11 +1,14 @@
 """Whether a value stands in texts: how the monitor tells what a person named from what was read.
 
-Plain comparison, no model. A text stands there letter for letter, but for case, spacing and forms
-of the same letters; a number as the same number, however it is written ("1,200.50"); a date or a
-time of day as the same day or minute ("15 May 2024", "May 15th", "2pm"). A part of a word, of a
-number or of an address is not that word, number or address: "ann@x.org" does not name "n@x.org".
+Plain comparison, no model. A text stands there letter for letter, but for case and spacing; a
+number as the same number, however it is written ("1,200.50"); a date or a time of day as the same
+day or minute ("15 May 2024", "May 15th", "2pm"); a host with ``https://`` or without; an account in
+groups or not. A part of a word, of a number or of an address is not that word, number or address:
+"ann@x.org" does not name "n@x.org". A path and what follows a host have case.
 
-It does not know what is meant: "tomorrow", "my landlord" and "the usual amount" name nothing.
+It forgives how the *texts* are written, never how the value is: a value with letters of another
+form or with invisible marks is another value. It does not know what is meant: "tomorrow", "my
+landlord" and "the usual amount" name nothing, and what was named for one purpose is named for all.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-__all__ = ["Words"]
+from llmos import limits
+from llmos.kernel import addresses
 
-_NUMBER = re.compile(r"(?<![\w.,])[-−]?\d+(?:[,'’]\d{3})*(?:\.\d+)?(?!\w|[.,]\d)")
+__all__ = ["Words", "leaves"]
+
+_NUMBER = re.compile(r"(?<![\w.,:/])(?<!\d[-−])[-−]?\d+(?:[,'’]\d{3})*(?:\.\d+)?(?!\w|[-−.,:/]\d)")
 #: What may stand within a word, a number or an address, so that neither side of it is a border.
-_JOINS = r"[\w@+\-/%&=#~]"
-_BEFORE = rf"(?<!{_JOINS})(?<!{_JOINS}[.:])(?<!\d,)"
-_BEHIND = rf"(?!{_JOINS})(?![.:]{_JOINS})(?!,\d)"
+_JOINS = rf"[\w@+\-/\\%&=#~\u0300-\u036f{addresses.INVISIBLE}]"
+_BEFORE = re.compile(rf"(?<!{_JOINS})(?<!{_JOINS}[.:])(?<!\d,)(?<!\w['’])")
+_BEHIND = re.compile(rf"(?!{_JOINS})(?![.:]{_JOINS})(?!,\d)(?!['’]\w+@)")
 _MONTHS = {
     name: number
     for number, names in enumerate(
@@ -58,21 +65,43 @@ _TIMES = (
     ),
     re.compile(r"(?<![\d:])(?P<hour>1[0-2]|0?[1-9])\s?(?P<half>[ap])\.?m\b"),
 )
+#: The number of an item in a list is not something that is named.
+_ITEM = re.compile(r"(?:^|(?<=[.:;!?\n]\s)|(?<=\n))[ \t]{0,8}\d{1,2}[.)]\s")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?")
+_ENDS_OF_DAY = (time(0, 0), time(23, 59))
+_FIELD = re.compile(r"[a-z_][a-z0-9_]{0,31}")
+_ECHO = 4  # words in a row that are hardly there by chance
 
 
 class Words:
     """Texts that are asked whether a value stands in them.
 
     Args:
-        texts: For instance everything a person said in a conversation.
+        said: For instance everything a person said in a conversation.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._text = "\n".join(_plain(text) for text in texts)
-        self._numbers = set(_numbers(self._text))
-        self._dates = set(_dates(self._text))
-        self._times = set(_times(self._text))
+    __slots__ = ("_addresses", "_cased", "_dates", "_numbers", "_raw", "_text", "_times")
+
+    def __init__(self, said: Iterable[str] = ()) -> None:
+        parts = [_ITEM.sub(" ", part) for part in said]
+        # A text a line, so that nothing stands across two of them.
+        self._raw = "\n".join(" ".join(part.split()) for part in parts)
+        self._cased = "\n".join(_plain(part) for part in parts)
+        self._text = self._cased.lower()
+        self._numbers = frozenset(_numbers(self._text))
+        self._dates = frozenset(_dates(self._text))
+        self._times = frozenset(_times(self._text))
+        self._addresses = frozenset(each for part in parts for each in addresses.found(part))
+
+    def and_also(self, said: Iterable[str]) -> Words:
+        """These texts and more; what was read of these is not read again."""
+        more, both = Words(said), Words()
+        both._raw = f"{self._raw}\n{more._raw}"
+        both._cased, both._text = f"{self._cased}\n{more._cased}", f"{self._text}\n{more._text}"
+        both._numbers = self._numbers | more._numbers
+        both._dates, both._times = self._dates | more._dates, self._times | more._times
+        both._addresses = self._addresses | more._addresses
+        return both
 
     def hold(self, value: Any) -> bool:
         """Whether ``value`` stands in the texts: all of it, where it is a list or an object.
@@ -81,53 +110,119 @@ class Words:
             value: Of an argument, JSON-able. Nothing (None, or an empty list) stands everywhere;
                 an empty text does not, nor does a truth value, which nobody writes down.
         """
+        return all(self._holds(leaf) for leaf in leaves(value))
+
+    def leads(self, address: str) -> bool:
+        """Whether an address that ``addresses.found`` found in content stands in the texts."""
+        return address in self._addresses or self._holds(address)
+
+    def echo(self, value: Any) -> bool:
+        """Whether something of ``value`` stands in the texts: it, or a few words of it in a row.
+
+        For a question only, so that it can say where a text may come from: no proof of either.
+        """
+        for leaf in leaves(value):
+            if leaf is None or self._holds(leaf):
+                return leaf is not None
+            if not isinstance(leaf, str):
+                continue
+            words = _plain(leaf[: limits.QUESTION_VALUE_CHARS]).lower().split()
+            if any(
+                " ".join(words[at : at + _ECHO]) in self._text
+                for at in range(len(words) - _ECHO + 1)
+            ) or any(each in self._addresses for each in addresses.found(leaf)):
+                return True
+        return False
+
+    def _holds(self, value: Any) -> bool:
         if value is None:
             return True
         if isinstance(value, bool):
             return False
         if isinstance(value, int | float):
-            return float(value) in self._numbers
-        if isinstance(value, str):
-            return self._holds_text(value)
-        if isinstance(value, Mapping):
-            return all(self.hold(part) for part in value.values())
-        if isinstance(value, list | tuple):
-            return all(self.hold(part) for part in value)
-        return False
+            try:
+                return Decimal(str(value)) in self._numbers
+            except ValueError:  # more digits than Python prints
+                return False
+        return isinstance(value, str) and self._holds_text(value)
 
     def _holds_text(self, value: str) -> bool:
-        wanted = _plain(value).strip()
-        if not wanted:
+        wanted = " ".join(value.split())
+        if not re.search(r"\w", wanted):
             return False
-        if re.search(f"{_BEFORE}{re.escape(wanted)}{_BEHIND}", self._text):
+        if wanted != _plain(wanted):
+            return _bordered(wanted, self._raw)
+        if "/" in wanted or "\\" in wanted:
+            if _bordered(wanted, self._cased):
+                return True
+        elif _bordered(wanted.lower(), self._text):
             return True
-        if _MOMENT.fullmatch(value.strip()):
-            return self._holds_moment(value.strip())
+        if list(addresses.found(wanted)) == [address := addresses.normal(wanted)]:
+            return address in self._addresses
+        if _MOMENT.fullmatch(wanted):
+            return self._holds_moment(wanted)
         return _NUMBER.fullmatch(wanted) is not None and _number(wanted) in self._numbers
 
     def _holds_moment(self, value: str) -> bool:
-        """A date is named with its year or without; a time of day with it must be named, too."""
+        """A date is named with its year or without.
+
+        A time of day with it must be named, too; the first and the last minute are the day itself.
+        """
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return False
         day = moment.date()
-        named = bool({(day.year, day.month, day.day), (0, day.month, day.day)} & self._dates)
-        return named and (len(value) <= len("2024-05-15") or moment.time() in self._times)
+        if not {(day.year, day.month, day.day), (0, day.month, day.day)} & self._dates:
+            return False
+        return len(value) <= len("2024-05-15") or moment.time() in {*self._times, *_ENDS_OF_DAY}
+
+
+def leaves(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The single values within a value.
+
+    Names of fields are the schema's; a key that is not written like one is a value itself. What is
+    nested too deeply is one value that stands nowhere.
+    """
+    if depth > limits.CALL_DEPTH:
+        yield False
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            if not (isinstance(key, str) and _FIELD.fullmatch(key)):
+                yield key if isinstance(key, str) else False
+            yield from leaves(part, depth + 1)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part, depth + 1)
+    else:
+        yield value
+
+
+def _bordered(wanted: str, text: str) -> bool:
+    """Whether it stands there as a whole."""
+    at = text.find(wanted)
+    while at >= 0:
+        if _BEFORE.match(text, at) and _BEHIND.match(text, at + len(wanted)):
+            return True
+        at = text.find(wanted, at + 1)
+    return False
 
 
 def _plain(text: str) -> str:
-    """A text as it is compared: compatible letters, no case, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """A text in compatible letters and single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
-def _number(written: str) -> float:
-    return float(re.sub(r"[,'’]", "", written).replace("−", "-"))
+def _number(written: str) -> Decimal:
+    return Decimal(re.sub(r"[,'’]", "", written).replace("−", "-"))
 
 
-def _numbers(text: str) -> Iterator[float]:
+def _numbers(text: str) -> Iterator[Decimal]:
     for found in _NUMBER.finditer(text):
-        yield _number(found[0])
+        try:
+            yield _number(found[0])
+        except InvalidOperation:  # digits of no number
+            continue
 
 
 def _dates(text: str) -> Iterator[tuple[int, int, int]]:

@@ -14,14 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from llmos import limits
 from llmos.errors import CallFailed, KernelError, UnknownCall
+from llmos.kernel.monitor import Declared, From
 from llmos.kernel.spans import Copied
 from llmos.labels import Label
+from llmos.services import Artifact, Evidence
 
 if TYPE_CHECKING:
     from llmos.kernel.kernel import Kernel
     from llmos.kernel.process import Process
 
-__all__ = ["Example", "Outcome", "Syscall", "SyscallTable", "process_calls"]
+__all__ = [
+    "Example",
+    "Invocation",
+    "Outcome",
+    "Previewed",
+    "Syscall",
+    "SyscallTable",
+    "process_calls",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +51,51 @@ class Outcome:
         text: For the model.
         said: Ways to say the same to a person, each a sentence without its full stop.
         label: Where it came from; without one, from the call itself.
+        vouched: Values in it that are trusted whoever wrote the rest.
+        artifacts: Files it made.
+        evidence: Texts that an answer may cite.
+        payload: What code that made the call gets in the place of the text.
     """
 
     text: str
     said: tuple[str, ...] = ()
     label: Label | None = None
+    vouched: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    payload: bytes | None = None
 
 
-Run = Callable[["Process", Mapping[str, Any]], Awaitable[Outcome]]
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What a call would change.
+
+    Args:
+        text: For the person; empty where there is nothing to show.
+        seen: Identifies the state that was shown.
+    """
+
+    text: str
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call as it is made: by whom, and how it reports.
+
+    Args:
+        process: Whose turn it is.
+        tell: Takes how far it is: a few words, and the part that is done or None.
+        seen: Of the preview that the person agreed to.
+    """
+
+    process: Process
+    tell: Callable[[str, float | None], None] = lambda _text, _done: None
+    seen: str = ""
+
+
+Run = Callable[[Invocation, Mapping[str, Any]], Awaitable[Outcome]]
+Preview = Callable[[Invocation, Mapping[str, Any]], Awaitable[Previewed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +116,11 @@ class Syscall:
             named groups are its arguments; those that are missing are empty.
         wished: Regular expressions of how messages begin that seem to ask for it.
         undone: What a person is told, in a sentence, where one of those was followed by no call.
+        sources: Where its arguments may come from, for the monitor.
+        among: The only values that arguments may have wherever they come from.
+        defaults: What arguments are where they are not given.
+        preview: Shows what it would change; None where it cannot.
+        check: Checks arguments without making the call; raises ``InvalidArguments``.
     """
 
     name: str
@@ -83,6 +135,16 @@ class Syscall:
     asked: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     undone: str = ""
+    sources: Mapping[str, From] = field(default_factory=dict)
+    among: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    preview: Preview | None = None
+    check: Callable[[Mapping[str, Any]], None] = lambda _arguments: None
+
+    @property
+    def declared(self) -> Declared:
+        """What it says of itself to the monitor."""
+        return Declared(self.effect, self.sources, self.among, self.defaults)
 
     def literally(self, message: str) -> dict[str, str] | None:
         """The arguments of a message that asks for this call in so many words, or None."""
@@ -132,6 +194,9 @@ class SyscallTable:
     def __iter__(self) -> Iterator[Syscall]:
         return iter(self._rows.values())
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -155,13 +220,13 @@ class SyscallTable:
 def process_calls(kernel: Callable[[], Kernel]) -> list[Syscall]:
     """The kernel's own calls: a child process for a part of the work."""
 
-    async def spawn(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
-        pid = await kernel().children.spawn(caller, str(arguments["task"]))
+    async def spawn(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        pid = await kernel().children.spawn(by.process, str(arguments["task"]))
         return Outcome(f"Process {pid} is working on it. Use process.wait to read its answer.")
 
-    async def wait(caller: Process, arguments: Mapping[str, Any]) -> Outcome:
+    async def wait(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
         pid = int(arguments["pid"])
-        answer, label = await kernel().children.answer(caller, pid)
+        answer, label = await kernel().children.answer(by.process, pid)
         if not answer:
             raise CallFailed(f"Process {pid} ended without an answer.")
         return Outcome(answer, label=label)

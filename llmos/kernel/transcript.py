@@ -36,6 +36,9 @@ __all__ = ["SYSTEM", "Shape", "Shaped", "Transcript"]
 
 log = logging.getLogger(__name__)
 
+#: What is shown with a message, and begun anew with it.
+_SHOWN_WITH = (Kind.NOTE, Kind.RECALLED, Kind.EXPERT)
+
 SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 
 #: What is rendered: messages, and the tools offered with them.
@@ -132,7 +135,9 @@ class Transcript:
         await self._begin_anew(process, message)
         if self._memory is not None:
             await self._tell_core(process, message.turn, self._memory.facts)
-        await self._show(process, Record(process.pid, message, Label(Origin.USER)))
+        record = await asyncio.to_thread(self._journal.record, message.seq)
+        label = record.label if record is not None else Label()
+        await self._show(process, Record(process.pid, message, label))
 
     async def bring_back(self, process: Process, message: StoredMessage) -> None:
         """Show the model what belongs to a message that it was shown, of what is out of view."""
@@ -158,11 +163,11 @@ class Transcript:
 
         def read() -> list[str]:
             ids: list[str] = []
-            found = self._journal.following(message.seq, (Kind.NOTE, Kind.RECALLED))
+            found = self._journal.following(message.seq, _SHOWN_WITH)
             while found is not None:
                 if found.stored.turn == message.turn:
                     ids += (page.id for page in pages_of(found))
-                found = self._journal.following(found.stored.seq, (Kind.NOTE, Kind.RECALLED))
+                found = self._journal.following(found.stored.seq, _SHOWN_WITH)
             return ids
 
         left = await asyncio.to_thread(read)

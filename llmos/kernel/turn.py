@@ -5,13 +5,18 @@ Plain state, shared by the agent (which generates) and the caller (which makes c
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmos.errors import LlmosError
 from llmos.events import ToolCall, Usage
+from llmos.kernel.capabilities import Capabilities
 from llmos.kernel.process import Process
+from llmos.kernel.syscalls import SyscallTable
+from llmos.labels import Label, Origin
 
 __all__ = ["Reply", "Turn", "TurnOver", "repeats"]
 
@@ -66,6 +71,12 @@ class Turn:
 
     process: Process
     number: int
+    calls: SyscallTable  # what may be called in it
     usage: Usage = field(default_factory=Usage)
     reply: Reply = field(default_factory=Reply)
     seen: Counter[str] = field(default_factory=Counter)  # calls, to notice a loop
+    nested: int = 0  # calls that code asked for
+    tainted: Label = field(default_factory=lambda: Label(Origin.SYSTEM))  # what code was shown
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # one call after the other
+    made: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # calls with an effect
+    settled: Capabilities | None = None  # what the person's words ask for; None until it matters

@@ -316,18 +316,21 @@ class Journal:
         """
         return [record.stored for record in self.records(pid, after)]
 
-    def records(self, pid: int = 0, after: int = 0, limit: int = -1) -> list[Record]:
+    def records(
+        self, pid: int = 0, after: int = 0, limit: int = -1, *, role: str = ""
+    ) -> list[Record]:
         """As ``messages``, with labels.
 
         Args:
             pid: A process, or 0 for the messages of all (each once, forks or not).
             limit: The most to read, -1 for all.
+            role: Only those of this role, where given.
 
         Raises:
             NoSuchProcess: There is no such ``pid``.
         """
-        values = {"pid": pid, "after": after, "limit": limit}
-        tail = "m.seq > :after ORDER BY m.seq LIMIT :limit"
+        values = {"pid": pid, "after": after, "limit": limit, "role": str(role)}
+        tail = "m.seq > :after AND :role IN ('', m.role) ORDER BY m.seq LIMIT :limit"
         if pid == 0:
             return self._read(rows.record, f"{_MESSAGES} WHERE {tail}", values)
         join = "JOIN lineage l ON m.pid = l.pid AND m.seq <= l.upto"

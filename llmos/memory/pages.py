@@ -43,13 +43,27 @@ class Kind(StrEnum):
     SUMMARY = "summary"  # what turns that left it were about, written while nobody was there
     PIN = "pin"  # that pages stay in view, or no longer; their ids are its name
     LINK = "link"  # pages of other conversations that a page is about the same as
+    GRANT = "grant"  # what a person allowed for longer than once, or took back
+    VERDICT = "verdict"  # what a person was asked about a call, and what they said
+    CITED = "cited"  # what the sentences of an answer rest on
+    ROLE = "role"  # the expert that a conversation was begun with: the record's name
+    EXPERT = "expert"  # who speaks in a turn, what it is told and knows; shown with the message
+    ARTIFACT = "artifact"  # which files a call made
+    EVIDENCE = "evidence"  # a text that answers may cite; its number is the record's name
+    VOUCHED = "vouched"  # values of a result that are trusted whoever wrote the rest of it
 
 
 #: Records that people and the model wrote or a call answered; the others are the kernel's own.
 CONVERSATION = frozenset({Kind.USER, Kind.ASSISTANT, Kind.TOOL})
 
 #: Records that say something about others; they mean nothing in another journal.
-APART = frozenset({Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN})
+APART = frozenset(
+    {
+        *(Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN),
+        *(Kind.GRANT, Kind.VERDICT, Kind.VOUCHED, Kind.ARTIFACT, Kind.CITED, Kind.EVIDENCE),
+        Kind.ROLE,
+    }
+)
 
 #: Where a long text is cut, best first: between paragraphs, lines, sentences, words.
 _BORDERS = tuple(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from llmos import limits
 from llmos.errors import NotStored
 from llmos.events import Message
-from llmos.labels import Label, Origin, join
+from llmos.labels import PRIVATE, Label, Origin, join
 from llmos.memory.facts import Facts
 from llmos.memory.feed import Feed
 from llmos.memory.index import Index
@@ -231,7 +231,7 @@ class Recall:
             return block, Label(fact.label.origin, sources)
         if hit.passage.source == "file":
             passage = hit.passage
-            label = Label(Origin.UNTRUSTED, (f"{_FILE}{passage.place}",))
+            label = Label(Origin.UNTRUSTED, (f"{_FILE}{passage.place}", PRIVATE))
             return _context(passage.place, about(passage.text)), label
         [page] = await self.pages(hit.passage.id)
         record = await asyncio.to_thread(self._journal.record, page.seq)

@@ -136,7 +136,8 @@ class Window:
     def words(self, turn: Turn) -> str:
         """What the person said in a turn, whole, in view or not."""
         said = [held.record for held in self._turns.get(turn, ()) if held.kind == Kind.USER]
-        return "\n".join(record.stored.message.content for record in said)
+        own = (record for record in said if record.label.origin is Origin.USER)  # not a reminder
+        return "\n".join(record.stored.message.content for record in own)
 
     def brought_from(self, turn: Turn) -> tuple[str, ...]:
         """Ids of the records that what was brought back into a turn was made of."""
@@ -148,6 +149,11 @@ class Window:
     def foreign(self) -> bool:
         """Whether anything in the conversation, in view or not, is by nobody who is vouched for."""
         return any(held.record.label.origin is Origin.UNTRUSTED for held in self.held)
+
+    @property
+    def private(self) -> bool:
+        """Whether anything in the conversation is the person's own, not to be told to others."""
+        return any(held.record.label.private for held in self.held)
 
     def said_in(self, turn: Turn) -> tuple[str, ...]:
         """Ids of the records that hold a person's words of a turn."""

@@ -17,9 +17,11 @@ from llmos.server import (
     errors,
     fact_routes,
     forget_routes,
+    grant_routes,
     kernel_routes,
     mount_routes,
     page_routes,
+    trace_routes,
 )
 from llmos.server.auth import BodyLimit
 from llmos.server.body import JsonRoute
@@ -109,11 +111,13 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
+    app.include_router(grant_routes.router(kernel))
     app.include_router(page_routes.router(kernel))
     app.include_router(fact_routes.router(kernel))
     app.include_router(forget_routes.router(kernel))
     app.include_router(mount_routes.router(kernel))
     app.include_router(dream_routes.router(kernel))
+    app.include_router(trace_routes.router(kernel))
     described: list[dict[str, Any]] = []
 
     def openapi() -> dict[str, Any]:

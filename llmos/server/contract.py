@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmos.engine.backend import Backend
-from llmos.events import Event, ProcessInfo, Recalled, StoredMessage, WindowChanged
+from llmos.events import (
+    ArtifactsMade,
+    Cited,
+    Event,
+    ProcessInfo,
+    Recalled,
+    StoredMessage,
+    WindowChanged,
+)
+from llmos.kernel.artifacts import Artifacts
 from llmos.kernel.dreaming import DreamState
+from llmos.kernel.permissions import Permissions
+from llmos.kernel.tracer import Tracer
 from llmos.memory.derived import Made
 from llmos.memory.embed import ModelEmbedder
 from llmos.memory.facts import Block, Fact
@@ -161,6 +172,21 @@ class ServedKernel(Protocol):
     @property
     def keeper(self) -> ServedKeeper: ...
 
+    async def experts(self) -> Sequence[dict[str, Any]]:
+        """The experts there are: name, summary, version, starters, and why one is broken."""
+        ...
+
+    @property
+    def permissions(self) -> Permissions: ...
+
+    @property
+    def artifacts(self) -> Artifacts: ...
+
+    @property
+    def tracer(self) -> Tracer:
+        """What was called, and conversations run again."""
+        ...
+
     def status(self) -> dict[str, Any]: ...
 
     def stats(self) -> dict[str, Any]: ...
@@ -177,6 +203,7 @@ class ServedKernel(Protocol):
         priority: str = "interactive",
         parent: int = 0,
         budget: Mapping[str, float] | None = None,
+        expert: str = "",
     ) -> ProcessInfo: ...
 
     async def rename(self, pid: int, title: str) -> ProcessInfo: ...
@@ -199,14 +226,19 @@ class ServedKernel(Protocol):
 
     async def history(
         self, pid: int, after: int = 0
-    ) -> list[StoredMessage | Recalled | WindowChanged]:
+    ) -> list[StoredMessage | Recalled | WindowChanged | ArtifactsMade | Cited]:
         """As ``messages``, with what was brought back and what left the window between them."""
         ...
 
-    def subscribe(self, pid: int = 0) -> AbstractContextManager[AsyncIterator[Event]]:
+    def subscribe(
+        self, pid: int = 0, *, answers: bool = False
+    ) -> AbstractContextManager[AsyncIterator[Event]]:
         """Events of one process or (0) of all, from the moment this is entered.
 
         The iterator raises a ``KernelError`` when its reader was too slow and lost events.
+
+        Args:
+            answers: Whether a person is there who can answer questions about calls.
         """
         ...
 

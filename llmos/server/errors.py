@@ -43,6 +43,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.GrammarError, 400),
     (errors.TemplateError, 400),
     (errors.EngineStopped, 503),
+    (errors.SandboxMissing, 503),
     (errors.RemoteError, 502),
     (errors.ModelMissing, 404),
     (errors.ModelError, 503),
@@ -53,6 +54,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.NotStored, 404),
     (errors.NotRemembered, 400),
     (errors.MountError, 409),
+    (errors.ExpertError, 404),
     (errors.CallDenied, 403),
     (errors.SyscallError, 400),
 )
@@ -69,7 +71,7 @@ _MEANING = {
     429: "The process's budget is used up.",
     500: "A defect in llmos; the log has the traceback.",
     502: "The remote model server failed.",
-    503: "The engine is stopped or the model cannot be used.",
+    503: "The engine is stopped, or the model or a sandbox cannot be used.",
     507: "The disk is nearly full.",
 }
 

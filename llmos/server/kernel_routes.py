@@ -25,7 +25,7 @@ from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response, responses
 from llmos.visible import encodable
 
-__all__ = ["DROPPED", "STOPPED", "router"]
+__all__ = ["DROPPED", "STOPPED", "Pid", "router", "while_connected"]
 
 #: WebSocket close code when somebody stops the kernel: the server goes away (RFC 6455, 7.4.1).
 STOPPED = 1001
@@ -52,6 +52,9 @@ class CreateBody(Body):
     system: str = ""
     priority: Literal["realtime", "interactive", "normal", "idle"] = "interactive"
     parent: Annotated[Integer, Field(ge=0, le=_PID_MAX, description="0 for none.")] = 0
+    expert: Annotated[
+        str, Field(max_length=limits.CALL_NAME_CHARS, description="Who speaks in it.")
+    ] = ""
     budget: Budget | None = None
 
 
@@ -93,7 +96,7 @@ class Stopping(BaseModel):
     stopping: Literal[True] = True
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
     """The result of ``work``, or None (and ``work`` cancelled) when the client goes first."""
 
     async def gone() -> None:
@@ -151,6 +154,7 @@ def router(kernel: ServedKernel) -> APIRouter:
             priority=body.priority,
             parent=body.parent,
             budget=budget,
+            expert=body.expert,
         )
 
     @routes.get("/processes/{pid}", responses=responses(400, 404))
@@ -183,7 +187,7 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.post("/processes/{pid}/wait", responses=with_body)
     async def wait(pid: Pid, body: WaitBody, request: Request) -> ProcessInfo:
         """Wait until it has nothing to do (``ready``) or has ended, or the time is up."""
-        info = await _while_connected(request, kernel.wait(pid, body.seconds))
+        info = await while_connected(request, kernel.wait(pid, body.seconds))
         return info or kernel.process(pid)
 
     @routes.get("/processes/{pid}/messages", responses=responses(400, 404))
@@ -222,7 +226,8 @@ def router(kernel: ServedKernel) -> APIRouter:
             status, body = error_of(error)
             await socket.send_denial_response(JSONResponse(body, status))
             return
-        await _send_events(socket, kernel, int(text))
+        answers = socket.query_params.get("answers", "") == "true"
+        await _send_events(socket, kernel, int(text), answers=answers)
 
     return routes
 
@@ -233,13 +238,13 @@ def _encodable(stored: StoredMessage) -> StoredMessage:
     return dataclasses.replace(stored, message=message)
 
 
-async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int) -> None:
+async def _send_events(socket: WebSocket, kernel: ServedKernel, pid: int, *, answers: bool) -> None:
     """Send until the terminal goes, is too slow and is dropped, or the kernel stops.
 
     It listens until it was told why: the kernel waits for that before it closes connections.
     """
     await socket.accept()
-    with kernel.subscribe(pid) as events:
+    with kernel.subscribe(pid, answers=answers) as events:
         await _send_until_gone(socket, events)
 
 

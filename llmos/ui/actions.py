@@ -17,11 +17,12 @@ from textual.widgets import Markdown
 
 from llmos.errors import LlmosError
 from llmos.events import ProcessInfo, Recalled
-from llmos.ui.asking import AskingScreen
 from llmos.ui.blocks import RecallNotice
 from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
 from llmos.ui.dialogs import Choose, Confirm, Help, Prompt
+from llmos.ui.file_actions import FileActions
+from llmos.ui.grants import GrantsScreen
 from llmos.ui.memory import MemoryScreen
 from llmos.ui.processes import ProcessPanel, by_use
 from llmos.ui.status import StatusLine
@@ -32,7 +33,7 @@ __all__ = ["ChatActions"]
 TITLE_CHARS = 40
 
 
-class ChatActions(AskingScreen[None]):
+class ChatActions(FileActions):
     """Actions on one chat. The subclass composes the widgets and opens processes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,6 +41,7 @@ class ChatActions(AskingScreen[None]):
         Binding("ctrl+o,f2", "toggle_panel", "Chats", priority=True),
         Binding("ctrl+t", "fork", "Fork", priority=True),
         Binding("ctrl+r,f3", "memory", "Memory", priority=True),
+        Binding("f5", "grants", "What is allowed", priority=True),
         Binding("f4", "rename", "Rename", priority=True),
         Binding("ctrl+y", "copy_answer", "Copy the answer", priority=True),
         Binding("ctrl+g", "copy_code", "Copy code", priority=True),
@@ -68,6 +70,7 @@ class ChatActions(AskingScreen[None]):
         yield SystemCommand("New chat", "Ctrl+N", self.action_new_chat)
         yield SystemCommand("Chats", "Show or hide the list (Ctrl+O)", self.action_toggle_panel)
         yield SystemCommand("Memory", "What is remembered (Ctrl+R)", self.action_memory)
+        yield SystemCommand("What is allowed", "Grants, and folders (F5)", self.action_grants)
         yield SystemCommand("Continue the last chat", "", self.action_resume)
         yield SystemCommand("Stop the reply", "Esc", self.action_stop)
         yield SystemCommand("Fork this chat", "Ctrl+T", self.action_fork)
@@ -237,6 +240,9 @@ class ChatActions(AskingScreen[None]):
             if pid == self.pid:
                 self.open(0)
             self.refresh_panel()
+
+    def action_grants(self) -> None:
+        self.app.push_screen(GrantsScreen(self.link))
 
     # --- memory -----------------------------------------------------------------------------
 

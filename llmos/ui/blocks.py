@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from llmos.events import Recalled, WindowChanged
+from llmos.events import ArtifactsMade, Cited, Recalled, WindowChanged
 from llmos.ui.call_card import SPINNER, SPINNER_S
 from llmos.ui.markdown import StreamedMarkdown
 from llmos.ui.text import MUTED, duration, visible
@@ -124,7 +124,7 @@ class RecallNotice(Static, can_focus=True):
             self.action_open()
 
 
-def note_id(note: Recalled | WindowChanged) -> str:
+def note_id(note: Recalled | WindowChanged | ArtifactsMade | Cited) -> str:
     """What tells one remark of the journal from all others."""
     return f"{note.type} {note.seq}"
 

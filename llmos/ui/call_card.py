@@ -19,7 +19,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from llmos.events import ToolCall
-from llmos.ui.text import MUTED, arguments, duration, plural, value, visible
+from llmos.ui.text import MUTED, arguments, bar, duration, plural, value, visible
 
 __all__ = ["SPINNER", "SPINNER_S", "CallCard"]
 
@@ -60,6 +60,7 @@ class CallCard(Vertical, can_focus=True):
         self.running = True
         self._since = time.monotonic()
         self._timer: Timer | None = None
+        self._progress = ""
         self._head = Static("", classes="call-head")
         self._state = Static("", classes="call-state")
         self._body = Static("", classes="call-body")
@@ -83,6 +84,13 @@ class CallCard(Vertical, can_focus=True):
             self._timer.stop()
         if self.is_attached:
             self._draw()
+
+    def tell(self, text: str, done: float | None) -> None:
+        """How far it is: a few words, and the part that is done, 0 to 1, or None."""
+        share = "" if done is None else f"{bar(done)} {done:.0%} "
+        self._progress = f"{share}{visible(text)}"
+        if self.is_attached and self.running:
+            self._draw_head()
 
     def action_fold(self) -> None:
         self.folded = not self.folded
@@ -112,6 +120,7 @@ class CallCard(Vertical, can_focus=True):
         if self.running:
             mark = (SPINNER[int(elapsed / SPINNER_S) % len(SPINNER)], "$accent")
             state = duration(elapsed) if elapsed >= 1 else ""
+            state = f"{self._progress}  {state}".strip()
         elif self.error:
             mark = ("✗", "$error")
             state = _ERRORS.get(self.error, visible(self.error))

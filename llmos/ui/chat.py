@@ -19,8 +19,13 @@ from textual.widgets import Static
 
 from llmos.errors import KernelUnreachable, LlmosError
 from llmos.events import (
+    ArtifactsMade,
+    CallAnswered,
+    CallAsked,
     CallFinished,
+    CallProgress,
     CallStarted,
+    Cited,
     Event,
     ProcessChanged,
     Recalled,
@@ -37,8 +42,10 @@ from llmos.ui.blocks import UserBlock
 from llmos.ui.call_card import SPINNER
 from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
+from llmos.ui.experts import Completion, addressed, starters
 from llmos.ui.link import ClientFactory, KernelLink, LinkState
 from llmos.ui.memory import MemoryScreen
+from llmos.ui.permit import Permit
 from llmos.ui.processes import ProcessPanel, by_use
 from llmos.ui.status import RateMeter, StatusLine
 from llmos.ui.text import one_line, visible
@@ -71,11 +78,14 @@ class ChatScreen(ChatActions):
         self._resume = resume
         self.link = KernelLink(factory, self._link_changed)
         self._sending = asyncio.Lock()
+        self._asking = asyncio.Lock()  # one question about a call at a time
+        self._asked: list[CallAsked] = []  # those that wait
         self._seen = 0  # the last place in the journal that is shown
         self._drafts: dict[int, str] = {}
         self._rate = RateMeter()
         self._since = time.monotonic()  # of the link's state
         self._trouble = ""
+        self._sent = ""  # the last message
         self._given_back = ""  # a text whose sending was cut off: it may have arrived after all
 
     def compose(self) -> ComposeResult:
@@ -85,6 +95,7 @@ class ChatScreen(ChatActions):
                 yield Welcome(id="welcome")
                 yield Conversation(id="conversation")
                 yield Static("", id="banner")
+                yield Completion(id="completion")
                 with Vertical(id="composer-box"):
                     yield Composer(id="composer")
         yield StatusLine(id="status")
@@ -92,6 +103,7 @@ class ChatScreen(ChatActions):
     def on_mount(self) -> None:
         self.conversation = self.query_one(Conversation)
         self.composer = self.query_one(Composer)
+        self.completion = self.composer.completion = self.query_one(Completion)
         self.status = self.query_one(StatusLine)
         self.panel = self.query_one(ProcessPanel)
         self.show_panel(False)
@@ -103,6 +115,7 @@ class ChatScreen(ChatActions):
 
     async def on_unmount(self) -> None:
         await self.link.close()
+        self.drop_copies()
 
     # --- the link ---------------------------------------------------------------------------
 
@@ -122,6 +135,8 @@ class ChatScreen(ChatActions):
         status = await client.status()
         self.status.model, window, hint = _describe(status)
         self.query_one(Welcome).hint = hint
+        await self.completion.learn(client)
+        await self.query_one(Welcome).offer_experts(starters(self.completion.experts, 3))
         if not self.pid:
             processes = by_use(await client.processes())
             self.query_one(Welcome).offer(processes[0] if processes else None)
@@ -145,6 +160,7 @@ class ChatScreen(ChatActions):
             self._given_back = ""
         self.status.window_tokens = window
         self.refresh_panel()
+        self.refill()
         for memory in self._memories:
             memory.refresh_all()
 
@@ -216,6 +232,12 @@ class ChatScreen(ChatActions):
             case CallStarted():
                 self._rate.clear()
                 await show.call_started(event)
+            case CallProgress():
+                show.call_progress(event)
+            case CallAsked():
+                self._permit(event)
+            case CallAnswered():
+                self._permitted(event)
             case CallFinished():
                 await show.call_finished(event)
             case ReplyFinished():
@@ -227,10 +249,37 @@ class ChatScreen(ChatActions):
                     self.status.window_tokens = event.window_tokens
                     self.status.context_tokens = event.context_tokens
                 await show.turn_finished(event)
+                self._name_expert()
             case WindowChanged() if event.evicted:
-                await show.left(event)
-            case Recalled():
-                await show.recalled(event)
+                await show.noted(event)
+            case Recalled() | ArtifactsMade() | Cited():
+                await show.noted(event)
+
+    @work(group="permit")
+    async def _permit(self, asked: CallAsked) -> None:
+        """Ask the person about a call; several wait for each other."""
+        if any(asked.call.id == other.call.id for other in self._asked):
+            return  # told again after the connection was lost
+        self._asked.append(asked)
+        async with self._asking:
+            if asked not in self._asked:
+                return  # answered elsewhere meanwhile
+            answer = await self.app.push_screen_wait(Permit(asked))
+        if asked in self._asked:
+            self._asked.remove(asked)
+        if not answer:
+            return
+        try:
+            await self.link.client.answer(asked.pid, asked.call.id, answer)
+        except LlmosError as error:
+            self.notify(visible(str(error)), severity="warning", markup=False)
+
+    def _permitted(self, event: CallAnswered) -> None:
+        """A question is settled: here, in another terminal, or by the end of its turn."""
+        self._asked = [asked for asked in self._asked if asked.call.id != event.call_id]
+        for screen in self.app.screen_stack:
+            if isinstance(screen, Permit) and screen.asked.call.id == event.call_id:
+                screen.dismiss("")
 
     def _show_rate(self, rate: float) -> None:
         self.status.rate = float(round(rate))
@@ -251,6 +300,19 @@ class ChatScreen(ChatActions):
         """Start a kernel that was stopped: the person wants it."""
         if self.link.state == "stopped":
             self.link.retry_now()
+
+    @on(Composer.Changed)
+    def _typed(self) -> None:
+        self.completion.type(self.composer.text)
+        self._name_expert()
+
+    def _name_expert(self) -> None:
+        """Say in the title of the input whom the message being typed, or answered, is for."""
+        text = self.composer.text
+        if not text and self.status.running:
+            text = self._sent
+        name = addressed(text, self.completion.experts)
+        self.query_one("#composer-box").border_title = f"@{name}" if name else ""
 
     @on(Composer.Changed)
     @work(group="draft", exclusive=True)
@@ -300,6 +362,8 @@ class ChatScreen(ChatActions):
             self._follow()
             client = await self.link.wait_for(self.pid)
         self.status.running = True
+        self._sent = text
+        self._name_expert()
         message_id = await client.send(self.pid, text)
         if block.pending:
             block.message_id = message_id
@@ -313,6 +377,7 @@ class ChatScreen(ChatActions):
             return
         self._drafts[self.pid] = self.composer.text
         self.pid = pid
+        self._asked.clear()
         self.process_title = ""
         self._seen = 0
         self.status.running = False

@@ -16,6 +16,8 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
+from llmos.ui.experts import Completion
+
 __all__ = ["Composer"]
 
 # A terminal without the kitty keyboard protocol sends Alt+Enter as escape and return; Textual
@@ -61,6 +63,7 @@ class Composer(TextArea):
         self._history: list[str] = []
         self._place = 0  # in the history; its length means the draft
         self._draft = ""
+        self.completion: Completion | None = None
 
     def take(self) -> str:
         """Remove and return the draft, and remember it in the history."""
@@ -84,7 +87,10 @@ class Composer(TextArea):
         self._place = len(self._history)
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
+        if self.completion is not None and self.completion.is_open and self._complete(event.key):
+            event.stop()
+            event.prevent_default()
+        elif event.key == "enter":
             event.stop()
             event.prevent_default()
             if self.text.strip():
@@ -97,6 +103,20 @@ class Composer(TextArea):
             self._replace_via_keyboard("\n", *self.selection)
         else:
             await super()._on_key(event)
+
+    def _complete(self, key: str) -> bool:
+        """Whether a key was for the names that are offered."""
+        assert self.completion is not None
+        if key in ("up", "down"):
+            self.completion.move(-1 if key == "up" else 1)
+        elif key in ("tab", "enter"):
+            self.text = self.completion.chosen
+            self.move_cursor(self.document.end)
+        elif key == "escape":
+            self.completion.close()
+        else:
+            return False
+        return True
 
     async def _on_paste(self, event: events.Paste) -> None:
         # Some terminals send a pasted line end as a return.

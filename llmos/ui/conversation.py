@@ -18,8 +18,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llmos.events import (
+    ArtifactsMade,
     CallFinished,
+    CallProgress,
     CallStarted,
+    Cited,
     Recalled,
     ReplyDelta,
     ReplyFinished,
@@ -32,6 +35,8 @@ from llmos.events import (
 )
 from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock, left, note_id
 from llmos.ui.call_card import CallCard
+from llmos.ui.cards import cards
+from llmos.ui.sources import Sources
 from llmos.ui.status import usage_line
 
 __all__ = ["Conversation"]
@@ -50,7 +55,7 @@ _REASONS = {
 
 
 #: What the journal has of a conversation: what was said, and what is told of memory between it.
-Told: TypeAlias = StoredMessage | Recalled | WindowChanged
+Told: TypeAlias = StoredMessage | Recalled | WindowChanged | ArtifactsMade | Cited
 
 
 class Conversation(VerticalScroll, can_focus=True):
@@ -113,19 +118,18 @@ class Conversation(VerticalScroll, can_focus=True):
         """Show a remark."""
         await self._add(Notice(line, kind))
 
-    async def recalled(self, event: Recalled) -> None:
-        """Show what was brought back for a turn."""
-        await self._note(event)
-
-    async def left(self, event: WindowChanged) -> None:
-        """Tell which pages left the window."""
-        await self._note(event)
-
-    async def _note(self, event: Recalled | WindowChanged) -> None:
+    async def noted(self, event: Recalled | WindowChanged | ArtifactsMade | Cited) -> None:
+        """Show what was brought back, left the window, was made by a call, or is a source."""
         id = note_id(event)
         if not event.seq or id not in self._known:
             self._known.add(id)
-            await self._add(_noted(event))
+            cited = event.message_id if isinstance(event, Cited) else ""
+            answer = next((b for b in self.answers if cited and b.message_id == cited), None)
+            if answer is None:
+                await self._add(*_noted(event))
+            else:
+                await self.turns.mount_all(_noted(event), after=answer)
+                self.post_message(self.Moved())
 
     @property
     def pending(self) -> list[UserBlock]:
@@ -217,7 +221,7 @@ class Conversation(VerticalScroll, can_focus=True):
         for record in stored:
             self._known.add(_id(record))
             if not isinstance(record, StoredMessage):
-                fresh.append(_noted(record))
+                fresh += _noted(record)
                 continue
             message = record.message
             if message.role == "user":
@@ -292,6 +296,10 @@ class Conversation(VerticalScroll, can_focus=True):
         await self.stop_thinking()
         if event.call.id not in self._cards:
             await self._add(self._card(event.call))
+
+    def call_progress(self, event: CallProgress) -> None:
+        if (card := self._cards.get(event.call_id)) is not None:
+            card.tell(event.text, event.done)
 
     async def call_finished(self, event: CallFinished) -> None:
         if event.call.id not in self._cards:
@@ -395,8 +403,12 @@ def _id(record: Told) -> str:
     return record.id if isinstance(record, StoredMessage) else note_id(record)
 
 
-def _noted(note: Recalled | WindowChanged) -> Widget:
-    return RecallNotice(note) if isinstance(note, Recalled) else left(note)
+def _noted(note: Recalled | WindowChanged | ArtifactsMade | Cited) -> list[Widget]:
+    if isinstance(note, ArtifactsMade):
+        return list(cards(note))
+    if isinstance(note, Cited):
+        return [Sources(note, note_id(note))] if note.sources or note.dropped else []
+    return [RecallNotice(note) if isinstance(note, Recalled) else left(note)]
 
 
 def _in_turns(stored: Iterable[Told]) -> list[Told]:

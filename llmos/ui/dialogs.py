@@ -24,6 +24,7 @@ KEYS: dict[str, list[tuple[str, str]]] = {
         ("Enter", "send"),
         ("Ctrl+J, Shift+Enter, Alt+Enter", "new line"),
         ("Up, Down", "what you wrote before"),
+        ("@name first", "ask an expert; Tab completes the name"),
         ("Esc, Ctrl+C", "stop the reply"),
     ],
     "Chats": [
@@ -42,6 +43,15 @@ KEYS: dict[str, list[tuple[str, str]]] = {
         ("PgUp, PgDn, mouse wheel", "scroll"),
         ("Ctrl+Home, Ctrl+End", "first and last message"),
         ("Tab, Shift+Tab", "to a call or what was brought back; Enter opens it"),
+    ],
+    "Files that calls made": [
+        ("Enter", "a picture or a table large; else save it"),
+        ("s, o", "save it; open a picture in another program"),
+    ],
+    "Permissions": [
+        ("y, c, a, n", "a question: once, in this chat, always, deny"),
+        ("arrows, PgUp, PgDn", "read all of the question"),
+        ("F5", "what is allowed: x takes back, n allows a folder"),
     ],
     "Copy": [
         ("Ctrl+Y", "the last answer"),

@@ -84,7 +84,7 @@ class KernelLink:
             try:
                 if self._client is None:
                     self._client = await self._factory()
-                async with self._client.subscribe(pid) as events:
+                async with self._client.subscribe(pid, answers=bool(pid)) as events:
                     await attached(self._client)
                     self._subscribed = pid
                     self._set("ready")

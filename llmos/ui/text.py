@@ -12,6 +12,7 @@ __all__ = [
     "MUTED",
     "age",
     "arguments",
+    "bar",
     "count",
     "duration",
     "one_line",
@@ -76,3 +77,9 @@ def arguments(values: dict[str, Any]) -> str:
     """The arguments of a call on one line: ``key=value, key=value``."""
     pairs = (f"{visible(str(key))}={value(item)}" for key, item in values.items())
     return _SPACE.sub(" ", ", ".join(pairs))
+
+
+def bar(share: float, width: int = 10) -> str:
+    """A part of a whole, 0 to 1, as a bar of ``width`` cells."""
+    full = round(min(max(share, 0.0), 1.0) * width)
+    return "━" * full + "─" * (width - full)

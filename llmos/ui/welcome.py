@@ -6,6 +6,7 @@ The starters are questions that a small local model and its tools answer rightly
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,8 +43,10 @@ class Starter(Static, can_focus=True):
         text: str
         pid: int = 0
 
-    def __init__(self, text: str, *, pid: int = 0, id: str | None = None) -> None:
-        super().__init__(Content(text), id=id)
+    def __init__(
+        self, text: str, *, pid: int = 0, id: str | None = None, classes: str = ""
+    ) -> None:
+        super().__init__(Content(visible(text)), id=id, classes=classes)
         self.text = text
         self.pid = pid
 
@@ -77,6 +80,14 @@ class Welcome(Vertical):
         for line in self.query("#welcome-hint").results(Static):
             line.update(Content(visible(hint)))
             line.display = bool(hint)
+
+    async def offer_experts(self, questions: Sequence[str]) -> None:
+        """Offer a question to each of some experts."""
+        shown = list(self.query(".-expert").results(Starter))
+        if [starter.text for starter in shown] != list(questions):
+            await self.remove_children(shown)
+            fresh = [Starter(question, classes="-expert") for question in questions]
+            await self.mount_all(fresh, before="#welcome-resume")
 
     def offer(self, last: ProcessInfo | None) -> None:
         """Offer to go on with the process that was used last."""

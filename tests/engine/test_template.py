@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -192,7 +191,7 @@ async def test_a_crashed_worker_is_replaced_without_a_word(make: Make) -> None:
     assert await worker.render(HELLO, (), True) == "Hello"
     first = worker._process
     assert first is not None
-    os.kill(first.pid, signal.SIGKILL)
+    await first.kill()
     assert await worker.render(HELLO, (), True) == "Hello"
     assert worker._process is not None
     assert worker._process.pid != first.pid
@@ -236,7 +235,7 @@ async def test_the_date_is_the_same_for_the_life_of_the_worker(make: Make) -> No
     first = await worker.render(HELLO, (), True)
     assert first == time.strftime("%Y-%m-%d", worker._today) + " 00:00:00"
     assert worker._process is not None
-    worker._process.kill()
+    await worker._process.kill()
     assert await worker.render(HELLO, (), True) == first
 
 

@@ -83,7 +83,9 @@ def test_bundled_calls_say_enough_to_be_chosen_by_meaning():
         assert call.description
         assert len(call.examples) >= 3, call.name
         assert call.worked, call.name
-        assert call.timeout <= limits.CALL_SECONDS
+        # Code and commands have a clock of their own, which stands still while a person is asked.
+        longest = limits.TOOL_SECONDS_MAX if call.name in ("python.run", "shell.run") else 0
+        assert call.timeout <= max(longest, limits.CALL_SECONDS), call.name
         assert len(call.schema["properties"]) <= 3, call.name
 
 

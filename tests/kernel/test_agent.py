@@ -77,7 +77,11 @@ async def hangs(_process, _arguments) -> Outcome:
     [
         (call("t.fails"), "Error: t.fails failed.", "call_failed"),
         (call("t.hangs"), "Error: t.hangs took too long.", "call_timeout"),
-        (call("t.egress"), "Error: t.egress was not made: nothing has been granted", "denied"),
+        (
+            call("t.egress", n=7),
+            "Error: t.egress was not made: nobody was there to allow",
+            "denied",
+        ),
         (call("no.such"), "Error: There is no call 'no.such'. There are:", "unknown_call"),
         ('<tool_call>\n{"name": "t.fails", "argu', "", ""),
         (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmos.kernel.choose import Chooser, split
+from llmos.kernel.choose import Chooser
 from llmos.kernel.guide import chat_bank
 from llmos.kernel.probe import Features
 from llmos.kernel.spans import Copied
@@ -136,14 +136,30 @@ def test_without_calls_nothing_is_chosen(embed: Any) -> None:
     assert Chooser([BARE], embed, chat_bank()).choose("turn on the light") == []
 
 
-def test_a_message_is_not_cut_inside_a_value() -> None:
-    def is_pair(text: str) -> bool:
-        return text == "salt, and pepper"
-
-    assert split("I want salt, and pepper, and tea", [is_pair]) == [
-        "I want salt, and pepper, ",
-        "and tea",
+def others(count: int) -> list[Syscall]:
+    """Calls on lamps and books in other words, each with a value that is hardly ever said."""
+    return [
+        row(
+            f"other{n}.do",
+            "Does something with lights and books.",
+            "code",
+            Copied(lambda text, n=n: text == f"code-{n}", f"code{n}"),
+            {
+                f"light up the shelf with code-{n}": f"code-{n}",
+                f"turn the book in the hall by code-{n}": f"code-{n}",
+                f"switch my novels to code-{n}": f"code-{n}",
+            },
+        )
+        for n in range(count)
     ]
+
+
+@pytest.mark.parametrize("message", ["Light on in the hall!", "anything by Jane Austen here?"])
+def test_calls_that_cannot_be_filled_make_a_choice_no_less_sure(embed: Any, message: str) -> None:
+    few = Chooser([LAMP, SHELF], embed, chat_bank()).choose(message)
+    many = Chooser([LAMP, SHELF, *others(12)], embed, chat_bank()).choose(message)
+    assert [c.call.name for c in many] == [c.call.name for c in few] != []
+    assert many[0].probability > few[0].probability - 0.1
 
 
 def test_values_are_hidden_behind_one_stand_in() -> None:

@@ -33,6 +33,7 @@ from llmos.engine.backend import (
 from llmos.errors import (
     BudgetExceeded,
     EngineError,
+    ExpertError,
     KernelError,
     LlmosError,
     MountError,
@@ -42,6 +43,7 @@ from llmos.errors import (
     TextTooLong,
 )
 from llmos.events import (
+    CallAsked,
     Event,
     Message,
     ProcessInfo,
@@ -51,14 +53,17 @@ from llmos.events import (
     WindowChanged,
 )
 from llmos.kernel.dreaming import DreamState
+from llmos.kernel.replay import Replayed
 from llmos.labels import Label, Origin
 from llmos.memory.derived import Made
 from llmos.memory.embed import Embedded, Vectors, unit
 from llmos.memory.facts import Block, Fact
 from llmos.memory.files.mounts import Mount, Progress, State
+from llmos.memory.grants import Grant
 from llmos.memory.pages import Page, page_id, pages_of
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
+from llmos.memory.trail import Traced
 from llmos.server import create_app, serve
 
 CHATML = (
@@ -241,12 +246,19 @@ class Kernel:
         self.known: dict[str, Fact] = {}
         self.damaged: list[Path] = []
         self.keeper = self  # one double for both
+        self.permissions, self.artifacts = Permitting(self), Files()
+        self.tracer = Tracing(self)
+        self.answering: list[bool] = []
+        self.known_experts: list[dict[str, Any]] = []
         self.touched = 0
         self.dreams = False
         self.made = [Made("d3", "summary", "A dog.", 1.0, 1)]
         self.mounted: dict[int, Mount] = {}
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
+
+    async def experts(self) -> list[dict[str, Any]]:
+        return self.known_experts
 
     def status(self) -> dict[str, Any]:
         return {"version": "0", "model": {"name": self.backend.info.name}}
@@ -271,7 +283,10 @@ class Kernel:
         priority: str = "interactive",
         parent: int = 0,
         budget: Mapping[str, float] | None = None,
+        expert: str = "",
     ) -> ProcessInfo:
+        if expert and expert not in [row["name"] for row in self.known_experts]:
+            raise ExpertError(f"There is no expert {expert!r}.")
         if parent:
             self.process(parent)
         pid = next(self._pids)
@@ -477,7 +492,9 @@ class Kernel:
         ]
 
     @contextmanager
-    def subscribe(self, pid: int = 0) -> Iterator[AsyncIterator[Event]]:
+    def subscribe(self, pid: int = 0, *, answers: bool = False) -> Iterator[AsyncIterator[Event]]:
+        self.answering.append(answers)
+
         async def read() -> AsyncIterator[Event]:
             while True:
                 item = await self.events.get()
@@ -495,6 +512,68 @@ class Kernel:
 
     async def shutdown(self) -> None:
         self.stopped.set()
+
+
+class Tracing:
+    """The calls and replays of a kernel in which nothing is called."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+
+    async def trail(self, pid: int = 0, after: int = 0) -> list[Traced]:
+        if pid:
+            self._kernel.process(pid)
+        return []
+
+    async def replay(self, pid: int) -> Replayed:
+        self._kernel.process(pid)
+        return Replayed(pid, "starter", ())
+
+
+class Permitting:
+    """Questions and grants of a kernel without a monitor."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self.asked: list[CallAsked] = []
+        self.answers: list[tuple[int, str, str]] = []
+        self.given: dict[str, Grant] = {}
+
+    def waiting(self, pid: int = 0) -> list[CallAsked]:
+        return [asked for asked in self.asked if pid in (0, asked.pid)]
+
+    def answer(self, pid: int, call_id: str, said: str) -> None:
+        self._kernel.process(pid)
+        if call_id not in [asked.call.id for asked in self.asked]:
+            raise KernelError("This question was answered already, or its turn is over.")
+        self.answers.append((pid, call_id, said))
+
+    async def grants(self) -> list[Grant]:
+        return list(self.given.values())
+
+    async def grant(self, **about: Any) -> Grant:
+        if bool(about["call"]) == bool(about["folder"]):
+            raise KernelError("Allow either a call or a folder.")
+        grant = Grant(id=f"g{len(self.given) + 1}", time=1.0, **about)
+        self.given[grant.id] = grant
+        return grant
+
+    async def revoke(self, id: str) -> Grant:
+        if id not in self.given:
+            raise NotStored(f"There is no grant {id!r}.")
+        return self.given.pop(id)
+
+
+class Files:
+    """Files that calls made."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def read(self, id: str) -> bytes:
+        if id not in self.kept:
+            raise NotStored("This file is not kept any more.")
+        return self.kept[id]
 
 
 class Served:

@@ -56,6 +56,12 @@ class FakeKernel:
         self.live: dict[int, TurnState] = {}
         self.arrived = asyncio.Condition()
         self.memory = FakeMemory()
+        self.answers: list[tuple[int, str, str]] = []
+        self.experts: list[dict[str, Any]] | LlmosError = []
+        self.grants: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        self.pictures: dict[str, bytes | LlmosError] = {}  # a pixel, or why there is none
+        self.previews: list[tuple[str, int, int]] = []  # asked for
 
     async def connect(self) -> FakeClient:
         self.connections += 1
@@ -241,6 +247,52 @@ class FakeClient:
         told = [*(await self.messages(pid, after=after)), *notes]
         return sorted(told, key=lambda entry: entry.seq)
 
+    async def answer(self, pid: int, call_id: str, answer: str) -> None:
+        self._check(pid)
+        self.kernel.answers.append((pid, call_id, answer))
+
+    async def experts(self) -> list[dict[str, Any]]:
+        self._check()
+        if isinstance(self.kernel.experts, LlmosError):
+            raise self.kernel.experts
+        return self.kernel.experts
+
+    async def grants(self) -> list[dict[str, Any]]:
+        self._check()
+        return list(reversed(self.kernel.grants))
+
+    async def grant(self, **about: Any) -> dict[str, Any]:
+        self._check()
+        if self.kernel.refusal:
+            raise self.kernel.refusal
+        bare = {"call": "", "arguments": {}, "patterns": {}, "folder": "", "write": False}
+        made = {"id": f"g{len(self.kernel.grants) + 1}", "time": time.time(), **bare, "pid": 0}
+        self.kernel.grants.append({**made, "why": "", **about})
+        return self.kernel.grants[-1]
+
+    async def revoke(self, id: str) -> dict[str, Any]:
+        self._check()
+        [taken] = [grant for grant in self.kernel.grants if grant["id"] == id]
+        self.kernel.grants.remove(taken)
+        return taken
+
+    async def artifact(self, id: str) -> bytes:
+        self._check()
+        return self.kernel.files[id]
+
+    async def artifact_preview(self, id: str, width: int, height: int) -> tuple[int, int, bytes]:
+        """A picture of one colour that fills half of the room, or the error that is there."""
+        self._check()
+        self.kernel.previews.append((id, width, height))
+        made = self.kernel.pictures[id]
+        if isinstance(made, LlmosError):
+            raise made
+        return width, height // 2, made * (width * (height // 2))
+
+    async def artifact_picture(self, id: str) -> bytes:
+        self._check()
+        return b"made anew: " + self.kernel.files[id]
+
     # --- memory -----------------------------------------------------------------------------
 
     async def stats(self) -> dict[str, Any]:
@@ -273,7 +325,9 @@ class FakeClient:
         return ask
 
     @asynccontextmanager
-    async def subscribe(self, pid: int = 0) -> AsyncIterator[AsyncIterator[Event]]:
+    async def subscribe(
+        self, pid: int = 0, *, answers: bool = False
+    ) -> AsyncIterator[AsyncIterator[Event]]:
         self._check()
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         entry = (pid, queue)

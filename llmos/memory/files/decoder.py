@@ -1,14 +1,14 @@
-"""Files that need a decoder, read in a worker process: PDF, Word, spreadsheets, HTML.
+"""Files that need a decoder, read in a jail: PDF, Word, spreadsheets, HTML.
 
-Bytes go to ``read_worker.py``, blocks come back. The worker decodes each file in a child of its
-own, with limits on memory, processor time and files; here the clock is kept. What a child says is
-not believed, and whatever it does is one sentence about one file. macOS has no limit on memory.
+Bytes go to ``read_worker.py``, blocks come back. The worker sees the decoders and nothing else of
+the machine, and decodes each file in a child of its own, with limits on memory, processor time
+and files; here the clock is kept. What a child says is not believed, and whatever it does is one
+sentence about one file. Where this machine has no jail that holds, no such file is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import io
 import json
@@ -21,14 +21,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmos import limits
-from llmos.errors import FileNotRead
+from llmos.errors import CallFailed, FileNotRead, SandboxMissing
 from llmos.memory.files.text import Block
 from llmos.memory.files.threads import in_thread
+from llmos.sandbox import tiers
+from llmos.sandbox.jail import Bounds, Jailed, Task
 
 __all__ = ["Broken", "Decoder"]
 
 T = TypeVar("T")
 
+_PROCESSES = 4  # the worker, the child of one file, and room for what a library starts
 _TOO_LONG = "It takes too long to decode."
 
 
@@ -40,7 +43,7 @@ class Decoder:
     """The worker: one file at a time. Close it in the end."""
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Jailed | None = None
         self._lock = asyncio.Lock()
 
     async def close(self) -> None:
@@ -82,22 +85,30 @@ class Decoder:
                 if not whole:  # what it still says is about this file: nobody may read it later
                     await self._stop()
 
-    async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
+    async def _started(self) -> Jailed:
+        if self._process is not None and not self._process.stdout.at_eof():
             return self._process
+        await self._stop()
         worker = Path(__file__).with_name("read_worker.py")
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-X", "utf8", str(worker),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            start_new_session=True,  # so that its children end with it
-        )  # fmt: skip
-        assert process.stdin is not None
+        libraries = _library_path()
+        task = Task(
+            argv=(sys.executable, "-I", "-S", "-X", "utf8", str(worker)),
+            readable=(worker, *map(Path, libraries)),
+            bounds=Bounds(
+                memory_bytes=(limits.FILE_MEMORY_MB + limits.WORKER_SPARE_MB) << 20,
+                cpu_seconds=limits.WORKER_CPU_SECONDS,
+                processes=_PROCESSES,
+                file_bytes=1,
+                disk_bytes=1,
+            ),
+        )
+        try:
+            jail = await tiers.best()
+            self._process = process = await jail.start(task)
+        except (CallFailed, SandboxMissing) as error:
+            raise Broken(f"It needs a sandbox. {error}") from error
         setup = {
-            "path": _library_path(),
+            "path": libraries,
             "block_chars": limits.FILE_BLOCK_CHARS,
             "cpu_seconds": limits.FILE_CPU_SECONDS,
             "members": limits.FILE_MEMBERS,
@@ -115,11 +126,8 @@ class Decoder:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # its own session: it and its child
-        if process.stdin is not None:
-            process.stdin.close()
-        await asyncio.shield(process.wait())
+        process.stdin.close()
+        await asyncio.shield(process.kill())  # its child, too
 
 
 class _Died(Exception):
@@ -153,10 +161,7 @@ class _Clock:
             self._left -= time.monotonic() - start
 
 
-async def _send(
-    process: asyncio.subprocess.Process, file: io.FileIO, kind: str, size: int, clock: _Clock
-) -> None:
-    assert process.stdin is not None
+async def _send(process: Jailed, file: io.FileIO, kind: str, size: int, clock: _Clock) -> None:
     process.stdin.write(json.dumps({"kind": kind, "bytes": size}).encode() + b"\n")
     at = 0
     while at < size:
@@ -168,16 +173,12 @@ async def _send(
         await clock.wait(process.stdin.drain())
 
 
-async def _asked(process: asyncio.subprocess.Process, clock: _Clock) -> bytes:
-    assert process.stdout is not None
+async def _asked(process: Jailed, clock: _Clock) -> bytes:
     return await clock.wait(process.stdout.readline())
 
 
-async def _answer(
-    process: asyncio.subprocess.Process, clock: _Clock
-) -> AsyncGenerator[Block | str, None]:
+async def _answer(process: Jailed, clock: _Clock) -> AsyncGenerator[Block | str, None]:
     """What the child of one file says until it ends: blocks, or sentences why no more come."""
-    assert process.stdout is not None
     rest = b""
     while length := int(await _asked(process, clock)):
         *whole, rest = (rest + await clock.wait(process.stdout.readexactly(length))).split(b"\n")

@@ -1,4 +1,5 @@
-"""The process in which PDF, Word, spreadsheet and HTML files are decoded. Started by ``read.py``.
+"""The process in which PDF, Word, spreadsheet and HTML files are decoded. Started by
+``decoder.py``, in a jail.
 
 It knows the decoders and nothing of llmos: the file is run by its path, isolated from the
 environment, and gets a file's bytes, never its name. The decoders load once; for every file a
@@ -17,6 +18,7 @@ pictures.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import json
 import os
@@ -278,7 +280,8 @@ def child(pipe: int, data: bytes, kind: str, setup: dict[str, Any]) -> None:
     try:
         os.close(0)
         os.close(1)
-        os.nice(10)  # a person who waits for an answer comes first
+        with contextlib.suppress(OSError):  # a jail may forbid it
+            os.nice(10)  # a person who waits for an answer comes first
         limit(resource.RLIMIT_CORE, 0)
         limit(resource.RLIMIT_FSIZE, 0)
         limit(resource.RLIMIT_NOFILE, 32)
@@ -316,8 +319,18 @@ def serve(data: bytes, kind: str, setup: dict[str, Any]) -> None:
     out.flush()
 
 
+def keep_apart() -> None:
+    """Bar a child, which may be taken over by its file, from this process's memory (Linux)."""
+    set_dumpable = 4
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(set_dumpable, 0, 0, 0, 0)
+
+
 def main() -> None:
     setup = json.loads(sys.stdin.buffer.readline())
+    keep_apart()
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)  # nobody reads what a decoder grumbles
     sys.path[:0] = setup["path"]
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # openpyxl loads numpy; a fork copies no threads
     import docx

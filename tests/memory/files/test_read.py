@@ -19,9 +19,10 @@ import pytest
 import pytest_asyncio
 
 from llmos import limits
-from llmos.errors import FileNotRead
+from llmos.errors import FileNotRead, SandboxMissing
 from llmos.memory.files.decoder import Broken
 from llmos.memory.files.read import Reader, Section
+from llmos.sandbox import tiers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -341,13 +342,54 @@ async def test_a_file_that_takes_too_long_is_one_sentence(tmp_path: Path, monkey
         await reader.close()
 
 
+async def test_where_no_jail_holds_no_decoder_is_started_and_the_remedy_is_told(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def none() -> None:
+        raise SandboxMissing("Nothing here holds.", remedy="Install bubblewrap.")
+
+    await reader.close()  # the next file would start the decoders
+    monkeypatch.setattr(tiers, "best", none)
+    word(tmp_path / "a.docx", "fine")
+    sections, why = await read(reader, tmp_path / "a.docx")
+    assert sections == []
+    assert why == "It needs a sandbox. Nothing here holds. Install bubblewrap."
+    (tmp_path / "a.txt").write_text("fine")  # a text needs no decoder
+    assert (await read(reader, tmp_path / "a.txt"))[0]
+
+
+async def test_a_pdf_whose_pages_contain_each_other_is_one_sentence(reader: Reader, tmp_path: Path):
+    objects = (
+        b"1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n",
+        b"2 0 obj<</Type/Pages/Kids[3 0 R 2 0 R]/Count 9>>endobj\n",
+        b"3 0 obj<</Type/Pages/Parent 2 0 R/Kids[2 0 R 3 0 R]/Count 9>>endobj\n",
+    )
+    data, places = b"%PDF-1.4\n", []
+    for one in objects:
+        places.append(len(data))
+        data += one
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"trailer<</Root 1 0 R/Size 4>>\nstartxref\n%d\n%%%%EOF\n" % len(data)
+    (tmp_path / "a.pdf").write_bytes(data + b"xref\n0 4\n0000000000 65535 f \n" + table + end)
+    sections, why = await read(reader, tmp_path / "a.pdf")
+    assert sections == [] and why.startswith("It") and why.endswith(".")
+
+
+async def test_an_archive_within_an_archive_is_not_opened(reader: Reader, tmp_path: Path):
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as deep:
+        deep.writestr("bomb", b"\0" * (4 << 20))
+    archive(tmp_path / "a.docx", {"word/document.xml": inner.getvalue()})
+    sections, why = await read(reader, tmp_path / "a.docx")
+    assert sections == [] and why.startswith("It is damaged")
+
+
 async def test_a_decoder_that_is_killed_fails_one_file(reader: Reader, tmp_path: Path):
     word(tmp_path / "a.docx", "fine")
     await read(reader, tmp_path / "a.docx")
     process = reader._decoder._process
     assert process is not None
-    process.kill()
-    await process.wait()
+    await process.kill()
     assert (await read(reader, tmp_path / "a.docx"))[1] == ""
 
 
@@ -358,7 +400,7 @@ async def test_a_decoder_killed_while_it_reads_is_not_the_files_fault(reader, tm
         with io.FileIO(tmp_path / "long.docx") as file:
             async for _ in reader.read(file, "long.docx"):
                 if process := reader._decoder._process:
-                    process.kill()
+                    await process.kill()
 
     with pytest.raises(Broken, match="failed"):
         await killing()
@@ -366,14 +408,17 @@ async def test_a_decoder_killed_while_it_reads_is_not_the_files_fault(reader, tm
     assert await read(reader, tmp_path / "a.docx") == ([Section("fine", "paragraph 1")], "")
 
 
-async def test_a_decoder_has_no_environment_and_may_write_nothing(reader: Reader, tmp_path: Path):
+async def test_a_decoder_has_nothing_of_the_environment(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("API_TOKEN", "secret")
     word(tmp_path / "a.docx", "fine")
     await read(reader, tmp_path / "a.docx")
     process = reader._decoder._process
     assert process is not None
     environ = Path(f"/proc/{process.pid}/environ")
     if environ.exists():  # Linux
-        assert environ.read_bytes() == b""
+        assert b"secret" not in environ.read_bytes()
 
 
 async def test_a_reading_that_is_left_disturbs_no_other(reader: Reader, tmp_path: Path):

@@ -1,0 +1,123 @@
+"""What an expert declares that it needs, and how that is told to a person before the yes.
+
+The sentences are made from the declarations alone, never from an expert's own prose. It says what
+is declared; that nothing else can be had is the work of ``lending.py`` and of the jail.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from llmos import limits
+from llmos.errors import ExpertError
+
+__all__ = ["Permissions", "host_pattern"]
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+#: A name with a dot whose last label is not a number: no address of a machine, no ``localhost``.
+_HOST = re.compile(rf"(\*\.)?({_LABEL}\.)+(?!\d+$)[a-z0-9-]{{2,63}}")
+_STRANGE = re.compile(r"[\s\\\x00-\x20\x7f-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What an expert's own tools may use of what the kernel lends.
+
+    Args:
+        web: Hosts they may read: ``docs.python.org``, ``*.example.org`` (whatever stands below it),
+            or ``*`` (any).
+        search: Whether they may search the web.
+        folders: ``read`` or ``write`` in the folders a person granted, or empty.
+        python: Whether they may run code in the conversation's Python.
+        shell: Whether they may run commands.
+        timers: Whether they may set reminders.
+        clipboard: ``read`` or ``write``, or empty.
+        machine: Whether they may see what the machine is doing.
+        memory_mb: What one call may take, in megabytes.
+    """
+
+    web: tuple[str, ...] = ()
+    search: bool = False
+    folders: str = ""
+    python: bool = False
+    shell: bool = False
+    timers: bool = False
+    clipboard: str = ""
+    machine: bool = False
+    memory_mb: int = limits.EXPERT_MEMORY_MB
+
+    def lends(self, service: str) -> bool:
+        """Whether anything of a service, as ``services.SERVICES`` has them, is declared."""
+        declared = {
+            "web": bool(self.web) or self.search,
+            "folders": bool(self.folders),
+            "interpreter": self.python,
+            "shell": self.shell,
+            "timers": self.timers,
+            "clipboard": bool(self.clipboard),
+            "machine": self.machine,
+        }
+        return declared[service]
+
+    def reaches(self, address: str) -> bool:
+        """Whether an address stands on a declared host; one that reads in two ways does not."""
+        if _STRANGE.search(address):
+            return False
+        try:
+            parts = urlsplit(address)
+            host = (parts.hostname or "").removesuffix(".")
+            _ = parts.port  # raises where it is none
+        except ValueError:
+            return False
+        if parts.scheme not in ("http", "https") or "@" in parts.netloc or not host:
+            return False
+        return any(
+            pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+            for pattern in self.web
+        )
+
+    def told(self) -> tuple[str, ...]:
+        """What is declared, a plain sentence each."""
+        lines = []
+        if "*" in self.web:
+            lines.append("read any page of the web, and so send it what an address can hold")
+        elif self.web:
+            lines.append(f"read pages of {', '.join(map(_site, self.web))}, and of no other site")
+        if self.search:
+            lines.append("search the web")
+        if self.folders:
+            change = " and change" if self.folders == "write" else ""
+            lines.append(f"read{change} files in the folders that you granted")
+        if self.python:
+            lines.append("run Python in a jail")
+        if self.shell:
+            lines.append("run commands, jailed to the folders that you granted")
+        if self.timers:
+            lines.append("set, see and cancel reminders")
+        if self.clipboard:
+            change = " and write" if self.clipboard == "write" else ""
+            lines.append(f"read{change} your clipboard")
+        if self.machine:
+            lines.append("see what your machine is doing")
+        return tuple(lines)
+
+
+def _site(pattern: str) -> str:
+    return f"any site below {pattern[2:]}" if pattern.startswith("*.") else pattern
+
+
+def host_pattern(said: str) -> str:
+    """A host as a manifest may name it, in small letters.
+
+    Raises:
+        ExpertError: It is none.
+    """
+    host = said.strip().lower()
+    if host != "*" and not _HOST.fullmatch(host):
+        raise ExpertError(
+            f"“web” of [permissions] has {said[:80]!r}, which is no site.",
+            remedy="Write a name such as docs.python.org, *.example.org, or * for any.",
+        )
+    return host

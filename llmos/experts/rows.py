@@ -1,0 +1,83 @@
+"""From a tool's call to a row of the syscall table.
+
+What the manifest declares becomes what the monitor reads; what a call is lent comes from whoever
+builds the table, process by process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmos.experts.tools import Call
+from llmos.kernel.monitor import From
+from llmos.kernel.process import Process
+from llmos.kernel.spans import Copied
+from llmos.kernel.syscalls import Example, Invocation, Outcome, Previewed, Syscall
+from llmos.kernel.trust import vouched
+from llmos.labels import Label, named
+from llmos.sdk import Context, Result
+
+__all__ = ["Lend", "row"]
+
+#: What a call of a process is lent, by name (``services.SERVICES``).
+Lend = Callable[[Process, str], Mapping[str, Any]]
+
+
+def row(call: Call, surroundings: Context, lend: Lend = lambda _process, _call: {}) -> Syscall:
+    """The row of one call.
+
+    Args:
+        call: As it was loaded.
+        surroundings: What calls are told of the world.
+        lend: What they may use of it.
+    """
+
+    def context(made: Invocation) -> Context:
+        lent = lend(made.process, call.name) if call.uses else {}
+        return surroundings.child(lent=lent, told=made.tell, seen=made.seen)
+
+    async def run(made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+        return _outcome(call, arguments, await call.run(arguments, context(made)))
+
+    async def preview(made: Invocation, arguments: Mapping[str, Any]) -> Previewed:
+        shown = await call.preview(arguments, context(made))
+        return Previewed(shown.text, shown.seen) if shown is not None else Previewed("")
+
+    listed = {name: value for name, value in call.sources.items() if isinstance(value, tuple)}
+    return Syscall(
+        name=call.name,
+        description=call.description,
+        schema=call.schema,
+        effect=call.effect,
+        run=run,
+        examples=call.examples,
+        worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
+        timeout=call.timeout + 1,  # the tool's own limit comes first, and says more
+        copied={
+            name: Copied(v.accepts, _test(call, v.accepts), v.also, v.joins)
+            for name, v in call.verbatim.items()
+        },
+        sources={name: From(said) for name, said in call.sources.items() if isinstance(said, str)},
+        among=listed,
+        defaults=call.defaults,
+        preview=preview if call.previews else None,
+        check=call.check,
+    )
+
+
+def _outcome(call: Call, arguments: Mapping[str, Any], result: Result) -> Outcome:
+    label = Label(named(call.origin))
+    return Outcome(
+        result.text,
+        call.phrases(arguments, result),
+        label=label.kept_private() if call.private else label,
+        vouched=tuple(vouched(call.trusted, result.data)) if call.trusted else (),
+        artifacts=result.artifacts,
+        evidence=result.evidence,
+    )
+
+
+def _test(call: Call, test: Any) -> str:
+    """A name for a tool's test of values, the same for every argument that uses it."""
+    return f"{call.name.partition('.')[0]}.{test.__qualname__}" if test is not None else ""

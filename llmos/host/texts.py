@@ -1,0 +1,68 @@
+"""A text file's bytes as text and back, such that an edit changes what it names and nothing else.
+
+UTF-8, UTF-16 and UTF-32 with a mark; anything else is read as Latin-1, in which every byte stands
+for itself and comes back as it was. Lines that all end in CR LF are given with LF and get it back.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, replace
+
+from llmos.errors import HostError
+
+__all__ = ["Text", "decoded"]
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text, and how it is written in a file."""
+
+    text: str
+    encoding: str = "utf-8"
+    mark: bytes = b""
+    crlf: bool = False
+
+    def encoded(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            HostError: It holds a character that the file's encoding lacks.
+        """
+        text = self.text.replace("\n", "\r\n") if self.crlf else self.text
+        try:
+            return self.mark + text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            wrong = error.object[error.start]
+            named = wrong if wrong.isprintable() else f"U+{ord(wrong):04X}"
+            raise HostError(f"The file's encoding has no “{named}”.") from error
+
+    def with_text(self, text: str) -> Text:
+        """Another text, written in the same way."""
+        return replace(self, text=text.replace("\r\n", "\n") if self.crlf else text)
+
+
+def decoded(raw: bytes) -> Text:
+    """The text of a file.
+
+    Raises:
+        HostError: It is binary.
+    """
+    mark, encoding = next((each for each in _MARKS if raw.startswith(each[0])), (b"", "utf-8"))
+    try:
+        text = raw[len(mark) :].decode(encoding)
+    except UnicodeDecodeError:
+        mark, encoding = b"", "latin-1"
+        text = raw.decode(encoding)
+    if "\0" in text:
+        raise HostError("It is binary, not text.")
+    crlf = "\r\n" in text and text.count("\r\n") == text.count("\n") == text.count("\r")
+    return Text(text.replace("\r\n", "\n") if crlf else text, encoding, mark, crlf)

@@ -1,0 +1,110 @@
+"""Where a message falls into clauses, and which of them want an answer.
+
+A cut is made at the end of a sentence, at a comma and before a conjunction; but never inside a
+value that a test accepts, nor between the items of a list of values, nor behind a condition that
+what follows hangs on. Which of the possible cuts are made is for ``choose.py`` to weigh.
+
+Apart from the number words in ``spans.py`` this is the part that is English.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from llmos.kernel.spans import NUMBER, maximal
+
+__all__ = ["apart", "closed", "grouped", "split", "wants_answer"]
+
+_PIECES = 6  # most pieces a message is cut into
+_REQUEST_WORDS = 3  # from so many words on, a clause without a call may want an answer
+_BREAK = re.compile(r"(?<=[.?!;])\s+|,\s+|\s+(?=(?:and|then|also|but)\s)", re.I)
+_JOINED = re.compile(r"\b(?:and|then|also|but)$", re.I)
+_LEAD = re.compile(r"^(?:(?:and|then|also|but|first)\b[, ]*)+", re.I)
+_CLOSING = (".", "?", "!", ";")
+_CLOSED = re.compile(r"[.?!;]\s")
+_NUMBER_LAST = re.compile(rf"(?:^|[\s$€£])(?:{NUMBER.pattern})%?,?$")
+# "When it is noon in Rome, …" sets a condition; "When is Easter, …" asks.
+_CONDITION = re.compile(
+    r"(?:(?:and|so|but|ok|well)\s)?(?:if|because|once|while"
+    r"|when(?:\s(?:i|we|you|he|she|they|it|it's|the|my|our|a|an)\b|ever))\b[^,]*,\s*$",
+    re.I,
+)
+# What a clause that only tells something begins with.
+_TELLS = re.compile(
+    r"(?:i|i'm|i've|we|my|our|you|he|she|it|it's|they|his|her|their|the|a|an|this|that|there|these"
+    r"|thanks|thank|please|hi|hello|hey|good|ok|okay|yes|no|sorry|if|when|after|before|now)\b",
+    re.I,
+)
+
+
+def split(message: str, tests: Iterable[Callable[[str], bool]]) -> list[str]:
+    """The smallest pieces a message may be cut into; joined they are the message.
+
+    Args:
+        message: The person's words.
+        tests: Tests of values.
+    """
+    words = list(re.finditer(r"\S+", message))
+    values = [
+        [(words[s.start].start(), words[s.end - 1].end()) for s in maximal(message, test)]
+        for test in tests
+    ]
+    cuts = [m.end() for m in _BREAK.finditer(message) if _may_cut(message, m.end(), values)]
+    cuts = cuts[: _PIECES - 1]
+    pieces = [message[a:b] for a, b in itertools.pairwise([0, *cuts, len(message)])]
+    return [p for p in pieces if p.strip()] or [message]
+
+
+def grouped(pieces: Sequence[str], cuts: Sequence[bool]) -> list[str]:
+    """Pieces joined to clauses; a cut after the n-th piece ends a clause there."""
+    groups, start = [], 0
+    for at, cut in enumerate([*cuts, True], 1):
+        if cut:
+            groups.append(_LEAD.sub("", "".join(pieces[start:at]).strip()))
+            start = at
+    return groups
+
+
+def closed(message: str, clause: str) -> bool:
+    """Whether a sentence ends right before a clause."""
+    return message[: message.find(clause)].rstrip().endswith(_CLOSING)
+
+
+def apart(message: str, clause: str) -> bool:
+    """Whether a clause begins a sentence of its own or follows a conjunction."""
+    before = message[: message.find(clause)].rstrip()
+    return before.endswith(_CLOSING) or _JOINED.search(before) is not None
+
+
+def wants_answer(clause: str) -> bool:
+    """Whether a clause without a call is a question or a request, not just a remark."""
+    asks = clause.rstrip().endswith("?") or not _TELLS.match(clause)
+    return asks and len(clause.split()) >= _REQUEST_WORDS
+
+
+def _may_cut(message: str, at: int, values: Sequence[Sequence[tuple[int, int]]]) -> bool:
+    """Whether a cut before ``message[at]`` keeps together what belongs together.
+
+    ``values`` are the places of values, test by test.
+    """
+    if any(start < at < end for found in values for start, end in found):
+        return False
+    before = message[:at].rstrip()
+    if before.endswith(_CLOSING):
+        return True
+    sentence = _CLOSED.split(message[:at])[-1]
+    return not (_CONDITION.match(sentence) or _in_list(message, at, len(before), values))
+
+
+def _in_list(message: str, at: int, end: int, values: Sequence[Sequence[tuple[int, int]]]) -> bool:
+    """Whether a list goes on there: two values of one kind, or two numbers that are no values."""
+    after = _LEAD.sub("", message[at:])
+    start = len(message) - len(after)
+    ending = [any(a < end <= b for a, b in found) for found in values]
+    beginning = [any(a == start for a, _ in found) for found in values]
+    numbers = bool(_NUMBER_LAST.search(message[:end]) and NUMBER.match(after))
+    if numbers:
+        return not any(e and b for e, b in zip(ending, beginning, strict=True))
+    return any(e and b for e, b in zip(ending, beginning, strict=True))

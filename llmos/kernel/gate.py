@@ -1,0 +1,260 @@
+"""The gate: every system call passes it before it is made.
+
+Gathers what the monitor's rules need to know of a caller, has them judge, asks the person where
+they say so, and keeps what was asked and answered. The rules are ``monitor.py``; the words of a
+question are made here, by the kernel, from the literal arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmos import limits
+from llmos.errors import BudgetExceeded, CallDenied, StoreError
+from llmos.events import CallAsked, Message, ToolCall
+from llmos.kernel.asking import always, question
+from llmos.kernel.capabilities import Capabilities, Capability
+from llmos.kernel.monitor import HARMLESS, Judged, Judgement, Seen, judge
+from llmos.kernel.process import Process
+from llmos.kernel.questions import Answered, Questions
+from llmos.kernel.syscalls import Invocation, Previewed, Syscall, SyscallTable
+from llmos.kernel.trust import Trust, trust
+from llmos.kernel.turn import Turn
+from llmos.labels import Label, Origin
+from llmos.memory.grants import Grant, Grants
+from llmos.memory.journal import Journal, new_id
+from llmos.memory.pages import Kind
+
+__all__ = ["Gate", "Passed"]
+
+log = logging.getLogger(__name__)
+
+#: Gives the calls that a person's words ask for, and how often; None where nobody can tell.
+Settle = Callable[[Process, SyscallTable, str], Awaitable[Capabilities | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """That a call may be made.
+
+    Args:
+        verdict: Why, for the record: ``made``, or what the person answered.
+        seen: Of the preview that the person agreed to; empty where there was none.
+    """
+
+    verdict: str = "made"
+    seen: str = ""
+
+
+class Gate:
+    """Lets calls pass, or denies them.
+
+    Args:
+        journal: Knows what was said, and keeps what was asked.
+        grants: What was allowed for longer.
+        questions: Ask the person.
+        settle: Tells what a person's own words ask for.
+        told: Texts of the system's own that stand in every conversation.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        grants: Grants,
+        questions: Questions,
+        settle: Settle,
+        told: Callable[[Process], list[str]] = lambda process: [process.system],
+    ) -> None:
+        self._journal = journal
+        self._grants = grants
+        self._questions = questions
+        self._settle = settle
+        self._told = told
+
+    async def admit(self, turn: Turn, row: Syscall, call: ToolCall) -> Passed:
+        """Return when the call may be made.
+
+        Args:
+            turn: The turn it belongs to.
+            row: What is called.
+            call: As the model wrote it, its arguments checked against the schema.
+
+        Raises:
+            CallDenied: It may not; the sentence is for the model and for the person.
+            BudgetExceeded: The process has no calls left.
+        """
+        process = turn.process
+        left = process.remaining().calls
+        if left is not None and left < 1:
+            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
+        if row.declared.effect in HARMLESS:
+            return Passed()
+        async with turn.judging:  # two at once could each be the one that was settled
+            judgement, verdict = await self._judged(turn, row, call)
+            if judgement.judged is Judged.MADE:
+                _made(turn, call, judgement)
+                made = Message(Kind.VERDICT, "{}", call_id=call.id, name=verdict)
+                await self._keep(turn, made)
+                return Passed(verdict)
+        passed = await self._ask(turn, row, call, judgement)
+        _made(turn, call, judgement)
+        return passed
+
+    async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
+        """What becomes of a call, and by what where it is made."""
+        person = spokesman(turn.process)
+        known = await asyncio.to_thread(self._known, turn, person)
+        granted, lasting = await asyncio.to_thread(self._granted, person)
+        seen = Seen(
+            said=known.said,
+            trusted=known.trusted,
+            foreign=known.foreign,
+            private=known.private,
+            settled=await self._settled(turn, person) if known.foreign else None,
+            granted=granted,
+        )
+        judgement = judge(row.name, row.declared, call.arguments, seen, time.time())
+        if judgement.judged is Judged.ASKED and known.strangers:
+            # So that the question can say where a value comes from.
+            seen = replace(seen, shown=await asyncio.to_thread(known.shown))
+            judgement = judge(row.name, row.declared, call.arguments, seen, time.time())
+        if judgement.capability is not None:
+            return judgement, f"granted {lasting.get(id(judgement.capability), '')}".strip()
+        return judgement, "made"
+
+    # --- what is known ----------------------------------------------------------------------
+
+    def _known(self, turn: Turn, person: Process) -> Trust:
+        process, tainted = turn.process, turn.tainted  # by what its code was shown
+        told = self._told(person)
+        private = any(text.strip() for text in told[1:])  # what is remembered of the person
+        known = trust(self._journal, person.pid, told=told, private=private)
+        known = replace(
+            known,
+            foreign=known.foreign or tainted.origin is Origin.UNTRUSTED,
+            private=known.private or tainted.private,
+        )
+        if person is process:
+            return known
+        own = trust(self._journal, process.pid)  # of a child only what taints it counts
+        return replace(
+            known,
+            foreign=known.foreign or own.foreign,
+            private=known.private or own.private,
+            strangers=(*known.strangers, *own.strangers),
+        )
+
+    def _granted(self, person: Process) -> tuple[Capabilities, dict[int, str]]:
+        """What was allowed for longer, and by the identity of each capability its grant."""
+        capabilities, named = Capabilities(), dict[int, str]()
+        for grant in self._grants.of(self._journal.lineage(person.pid)):
+            if grant.call:
+                capability = Capability(
+                    grant.call, arguments=grant.arguments, patterns=grant.patterns, why=grant.why
+                )
+                capabilities.give(capability)
+                named[id(capability)] = grant.id
+        return capabilities, named
+
+    async def _settled(self, turn: Turn, person: Process) -> Capabilities:
+        """What is left of the calls that the person's words ask for in this turn."""
+        if turn.settled is None:
+            words = ""
+            if person.window is not None and person is turn.process:
+                words = person.window.words((person.pid, turn.number))
+            found = await self._settle(turn.process, turn.calls, words) if words else None
+            turn.settled = found or Capabilities()
+            for name, arguments in turn.made:  # before a stranger was heard
+                slot = turn.settled.find(name, arguments, time.time())
+                if slot is not None:
+                    turn.settled.spend(slot)
+        return turn.settled
+
+    # --- asking -----------------------------------------------------------------------------
+
+    async def _ask(self, turn: Turn, row: Syscall, call: ToolCall, judgement: Judgement) -> Passed:
+        process = turn.process
+        person = spokesman(process)
+        preview = await self._preview(process, row, call.arguments)
+        lasting = always(row, call.arguments, judgement)
+        number = person.live.number if person.live is not None else turn.number
+        asked = question(
+            person.pid, number, row, call, judgement, preview=preview.text, lasting=lasting
+        )
+        for each in {id(p): p for p in (process, person)}.values():
+            if each.live is not None:
+                each.live.pause()
+        try:
+            answer = await self._questions.ask(asked)
+        finally:
+            for each in {id(p): p for p in (process, person)}.values():
+                if each.live is not None:
+                    each.live.go_on()
+        await self._keep(turn, _said(asked, answer))
+        if answer in (Answered.NO, Answered.NOBODY):
+            why = " ".join(asked.reasons)
+            said = "the person said no" if answer is Answered.NO else "nobody was there to allow it"
+            raise CallDenied(f"{row.name} was not made: {said}. {why}".strip())
+        if answer in (Answered.CONVERSATION, Answered.ALWAYS) and lasting is not None:
+            pid = person.pid if answer is Answered.CONVERSATION else 0
+            grant = Grant(
+                call=lasting.call,
+                arguments=lasting.arguments,
+                patterns=lasting.patterns,
+                pid=pid,
+                why=asked.always,
+            )
+            try:
+                await self._grants.give(grant)
+            except StoreError as error:  # it is allowed this once all the same
+                log.warning("the grant is not kept: %s", error)
+        return Passed(answer.value, preview.seen)
+
+    async def _preview(
+        self, process: Process, row: Syscall, arguments: Mapping[str, Any]
+    ) -> Previewed:
+        if row.preview is None:
+            return Previewed("")
+        return await row.preview(Invocation(process), arguments)
+
+    async def _keep(self, turn: Turn, verdict: Message) -> None:
+        label = Label(Origin.SYSTEM)
+        await self._journal.append(
+            turn.process.pid, verdict, turn=turn.number, label=label, id=new_id()
+        )
+
+
+def _said(asked: CallAsked, answer: Answered) -> Message:
+    """What was asked, word for word, and the answer, as it is kept."""
+    content = json.dumps(
+        {
+            "call": asked.call.name,
+            "title": asked.title,
+            "reasons": list(asked.reasons),
+            "arguments": [list(each) for each in asked.arguments],
+            "preview": asked.preview[: limits.QUESTION_VALUE_CHARS],
+            "answer": answer.value,
+        },
+        ensure_ascii=False,
+    )
+    return Message(Kind.VERDICT, content, call_id=asked.call.id, name=answer.value)
+
+
+def _made(turn: Turn, call: ToolCall, judgement: Judgement) -> None:
+    """What was settled and is made now is not left any more."""
+    turn.made.append((call.name, call.arguments))
+    if turn.settled is not None and judgement.slot is not None:
+        turn.settled.spend(judgement.slot)
+
+
+def spokesman(process: Process) -> Process:
+    """The process in which a person speaks: of a child, the one that it works for."""
+    while process.employer is not None:
+        process = process.employer
+    return process

@@ -1,0 +1,123 @@
+"""What a person does about permissions: answers questions, allows for longer, takes it back."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmos.errors import KernelError
+from llmos.events import CallAsked
+from llmos.kernel.questions import Questions
+from llmos.kernel.syscalls import SyscallTable
+from llmos.kernel.table import Table
+from llmos.memory.grants import Grant, Grants
+
+__all__ = ["Permissions"]
+
+
+class Permissions:
+    """Questions and grants, for terminals.
+
+    Args:
+        questions: Those that wait.
+        grants: What is allowed for longer.
+        calls: The syscall table: what can be allowed.
+        table: The processes: where it can be.
+    """
+
+    def __init__(
+        self, questions: Questions, grants: Grants, calls: SyscallTable, table: Table
+    ) -> None:
+        self._questions = questions
+        self._grants = grants
+        self._calls = calls
+        self._table = table
+
+    def waiting(self, pid: int = 0) -> Iterable[CallAsked]:
+        """Questions that wait, of one process or (0) of all."""
+        return self._questions.waiting(pid)
+
+    def answer(self, pid: int, call_id: str, said: str) -> None:
+        """Answer a question: ``once``, ``conversation``, ``always`` or ``no``.
+
+        Raises:
+            NoSuchProcess: There is no process of that number.
+            KernelError: Nothing of that name waits, or that is no answer to it.
+        """
+        self._table.find(pid)
+        self._questions.answer(pid, call_id, said)
+
+    async def grants(self) -> Sequence[Grant]:
+        """What is allowed, newest first."""
+        return await asyncio.to_thread(self._grants.all)
+
+    async def grant(
+        self,
+        *,
+        call: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        patterns: Mapping[str, str] | None = None,
+        folder: str = "",
+        write: bool = False,
+        pid: int = 0,
+    ) -> Grant:
+        """Allow a call or a folder.
+
+        Args:
+            call: A call's name, or a pattern of names.
+            arguments: The values that its arguments must have.
+            patterns: Patterns that texts among them must match.
+            folder: A folder that exists.
+            write: Whether it may be changed.
+            pid: The conversation it holds in; 0 for all.
+
+        Raises:
+            KernelError: It is neither or both, or there is no such call or folder.
+            NoSuchProcess: There is no process of that number.
+        """
+        if bool(call) == bool(folder):
+            raise KernelError("Allow either a call or a folder.")
+        if pid:
+            self._table.find(pid)
+        if folder:
+            grant = await asyncio.to_thread(self._folder, folder, write, pid)
+        else:
+            grant = self._call(call, dict(arguments or {}), dict(patterns or {}), pid)
+        return await self._grants.give(grant)
+
+    async def revoke(self, id: str) -> Grant:
+        """Take a grant back.
+
+        Raises:
+            NotStored: There is none of that id.
+        """
+        return await self._grants.revoke(id)
+
+    def _folder(self, written: str, write: bool, pid: int) -> Grant:
+        folder = Path(written).expanduser()
+        if not folder.is_absolute():
+            raise KernelError("A folder is named by its whole path.")
+        folder = folder.resolve()
+        if not folder.is_dir():
+            raise KernelError(f"There is no folder {folder}.")
+        if folder == Path(folder.anchor):
+            raise KernelError("The whole disk is not granted.", remedy="Name a folder on it.")
+        return Grant(folder=str(folder), write=write, pid=pid, why="you granted it")
+
+    def _call(
+        self, call: str, arguments: dict[str, Any], patterns: dict[str, str], pid: int
+    ) -> Grant:
+        rows = [row for row in self._calls if fnmatch.fnmatchcase(row.name, call)]
+        if not rows:
+            tools = sorted({row.name.partition(".")[0] for row in self._calls})
+            told = f"Tools: {', '.join(tools)}; a call is such as files.write or files.*."
+            raise KernelError(f"There is no call {call!r}.", remedy=told)
+        for name in (*arguments, *patterns):
+            if not any(name in row.schema.get("properties", {}) for row in rows):
+                raise KernelError(f"{call} has no argument {name!r}.")
+        return Grant(
+            call=call, arguments=arguments, patterns=patterns, pid=pid, why="you granted it"
+        )

@@ -1,0 +1,106 @@
+"""What the monitor has to know of a process: what was said in it, by whom, and what was shown.
+
+Read from the journal, where every record has its label; nothing is remembered here, so that a
+conversation that is taken up a week later is judged as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmos import limits
+from llmos.kernel.monitor import Shown
+from llmos.kernel.provenance import Words
+from llmos.labels import Origin
+from llmos.memory.journal import Journal
+from llmos.memory.pages import CONVERSATION, Kind
+from llmos.memory.records import Record
+
+__all__ = ["Trust", "trust", "vouched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What stands in a conversation, by how far it is trusted.
+
+    Args:
+        said: What the person said.
+        trusted: That, what the system told, and the values its results vouch for.
+        foreign: Whether anything in it is by strangers.
+        private: Whether anything in it is the person's own, not to be told to others.
+        strangers: Name and text of what strangers wrote.
+    """
+
+    said: Words
+    trusted: Words
+    foreign: bool
+    private: bool
+    strangers: tuple[tuple[str, str], ...] = ()
+
+    def shown(self) -> tuple[Shown, ...]:
+        """What strangers wrote, so that a value can be looked up in it; takes a while."""
+        return tuple(Shown(name, Words([text])) for name, text in self.strangers)
+
+
+def trust(journal: Journal, pid: int, *, told: Iterable[str] = (), private: bool = False) -> Trust:
+    """Read it; blocks.
+
+    Args:
+        pid: The process in which a person speaks: of a child, the one that it works for.
+        told: Texts of the system's own, such as the system prompt.
+        private: Whether something private stands in every conversation.
+    """
+    said: list[str] = []
+    trusted = list(told)
+    strangers: list[tuple[str, str]] = []
+    for record in journal.records(pid):
+        label, message = record.label, record.stored.message
+        if message.role == Kind.USER and label.origin is Origin.USER:
+            said.append(message.content)
+        elif message.role == Kind.VOUCHED:
+            trusted += _values(record)
+        elif label.origin <= Origin.USER and message.role in (Kind.TOOL, Kind.RECALLED, Kind.NOTE):
+            trusted.append(message.content)
+        if message.role in CONVERSATION or message.role == Kind.RECALLED:
+            if label.origin is Origin.UNTRUSTED:
+                strangers.append((_named(record), message.content))
+            private |= label.private
+    words = Words(said)
+    return Trust(words, words.and_also(trusted), bool(strangers), private, tuple(strangers))
+
+
+def _named(record: Record) -> str:
+    """What a person calls a text that a stranger wrote."""
+    message = record.stored.message
+    return f"{message.name or 'a page'}, turn {record.stored.turn}"
+
+
+def vouched(fields: Iterable[str], data: object) -> list[str]:
+    """The values of the fields of a result that its declaration vouches for, as texts.
+
+    Args:
+        fields: Their names; they may stand at any depth.
+        data: The result's data.
+    """
+    wanted, found, left = set(fields), list[str](), limits.VOUCHED_CHARS
+    waiting: list[tuple[bool, object]] = [(False, data)]
+    while waiting and left > 0:
+        named, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(key in wanted, part) for key, part in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(named, part) for part in value]
+        elif named and value is not None and not isinstance(value, bool):
+            found.append(str(value))
+            left -= len(found[-1])
+    return found
+
+
+def _values(record: Record) -> list[str]:
+    try:
+        values = json.loads(record.stored.message.content or "[]")
+    except ValueError:
+        return []
+    return [value for value in values if isinstance(value, str)]

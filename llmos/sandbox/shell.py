@@ -1,0 +1,91 @@
+"""A command line, jailed: it sees the granted folders, the system's programs and nothing else.
+
+Each command is a jail of its own; nothing is kept but what it wrote into a folder. What it changes
+there cannot be undone by llmos, which sees no single changes: that is why it is off until granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from llmos import limits
+from llmos.errors import LlmosError
+from llmos.sandbox import tiers
+from llmos.sandbox.jail import Bounds, Jail, Task, run
+from llmos.sandbox.printed import Printed
+from llmos.sdk import ToolError
+from llmos.services import Ran
+
+__all__ = ["Shell"]
+
+_ENDED = {
+    "time": f"It took longer than {limits.SHELL_SECONDS:g} s and was ended.",
+    "output": "It printed too much and was ended.",
+    "memory": "It needed too much memory and was ended.",
+    "disk": "It wrote too much and was ended.",
+    "processes": "It started too many processes and was ended.",
+}
+#: The folder and the command are arguments, so that no quoting can go wrong.
+_SCRIPT = 'exec 2>&1 </dev/null; cd -- "$1" || exit; eval "$2"'
+
+
+class Shell:
+    """``services.Shell`` over granted folders.
+
+    Args:
+        granted: Folders and files, and whether each may be changed; commands run in the first
+            folder. Single files can only be read.
+        jail: Gives the jail to run in.
+    """
+
+    def __init__(
+        self,
+        granted: Callable[[], Mapping[Path, bool]],
+        *,
+        jail: Callable[[], Awaitable[Jail]] = tiers.best,
+    ) -> None:
+        self._granted = granted
+        self._jail = jail
+
+    async def run(self, command: str) -> Ran:
+        """Run one command with ``sh``.
+
+        Raises:
+            ToolError: There is no folder, no jail that holds, or the command is none.
+        """
+        if not command.strip() or "\0" in command or len(command) > limits.SHELL_COMMAND_CHARS:
+            raise ToolError("That is no command: it is empty, too long or has a null character.")
+        granted = self._granted()
+        folders = [path for path in granted if path.is_dir()]
+        if not folders:
+            raise ToolError("No folder is granted to the shell.", "The person can grant one.")
+        writable = tuple(path for path in folders if granted[path])
+        # No jail lets a single file be replaced; one that may be changed can at least be read.
+        readable = tuple(path for path in granted if path not in writable and path.exists())
+        for inner in readable:
+            if any(inner.is_relative_to(outer) for outer in writable):
+                raise ToolError(
+                    f"{inner} is granted by itself, but lies in a folder that may be changed.",
+                    "The shell cannot keep them apart: grant one or the other.",
+                )
+        try:
+            task = Task(
+                argv=("/bin/sh", "-c", _SCRIPT, "sh", str(folders[0]), command),
+                readable=readable,
+                writable=writable,
+                env={"HOME": "/nonexistent"},  # no settings are read or left in a granted folder
+                bounds=Bounds(memory_bytes=limits.SHELL_MEMORY_BYTES),
+            )
+            finished = await run(
+                await self._jail(),
+                task,
+                seconds=limits.SHELL_SECONDS,
+                output_bytes=limits.PYTHON_PRINTED_BYTES,
+            )
+        except LlmosError as error:
+            raise ToolError(error.sentence, error.remedy) from error
+        printed = Printed()
+        printed.feed(finished.stdout + finished.stderr)
+        status = f"It ended with status {finished.status}." if finished.status else ""
+        return Ran(printed.text().rstrip(), _ENDED.get(finished.ended, status))

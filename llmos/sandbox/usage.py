@@ -1,0 +1,131 @@
+"""What the processes of a jail use: how many they are, their memory, their disk.
+
+The kernel's limits bind one process at a time (address space, processor time, the largest file).
+Sums over all of them are taken here, by looking; so a jail may exceed a sum for as long as it
+takes until the next look, and no longer. Memory counts once, also where processes share it since
+they forked; that costs more to find out, so it is looked at closely only where the plain sum is
+too much.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from llmos import limits
+from llmos.sandbox.lineage import descendants
+
+__all__ = ["Usage", "folder_bytes", "measure"]
+
+_PAGE = resource.getpagesize()
+_SHARES = ("Pss_Anon:", "Pss_Shmem:")
+_BLOCK = 512  # bytes of st_blocks, on every file system
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One look."""
+
+    threads: int
+    memory_bytes: int
+    nameless_bytes: int  #: of files that are open and were deleted
+    ticks: int  #: processor time of all, in clock ticks; equal twice: nothing ran
+    hidden: tuple[int, ...] = ()  #: processes that cannot be looked into, so this says too little
+
+
+def measure(root: int, memory_ceiling: int) -> Usage:
+    """What all processes below ``root`` use now; memory exactly, where it may be too much."""
+    if platform.system() != "Linux":
+        return _measure_elsewhere(root)
+    threads = memory = nameless = ticks = 0
+    hidden: list[int] = []
+    pids = descendants(root)
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2]
+            words = fields.split()
+            ticks += sum(map(int, words[11:15]))  # its own, and its ended children's
+            threads += int(words[17])
+            if words[0] in "ZX":
+                continue  # it ended, and nobody has asked for its status yet
+            resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+            memory += (resident - shared) * _PAGE
+            nameless += _nameless_bytes(pid)
+        except PermissionError:
+            hidden.append(pid)
+        except (OSError, ValueError, IndexError):
+            continue  # it ended
+    if memory > memory_ceiling:
+        memory = sum(map(_share_of_memory, pids))
+    return Usage(threads, memory, nameless, ticks, tuple(hidden))
+
+
+def _share_of_memory(pid: int) -> int:
+    """Its private memory, and its share of what it has in common with processes it forked."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            lines = [line.split() for line in file]
+        return sum(int(line[1]) * 1024 for line in lines if line[0] in _SHARES)
+    except (OSError, ValueError, IndexError):
+        return 0  # it ended
+
+
+def _measure_elsewhere(root: int) -> Usage:
+    """The same without ``/proc``; files without a name are not seen."""
+    threads = memory = ticks = 0
+    try:
+        processes = psutil.Process(root).children(recursive=True)
+    except psutil.Error:
+        return Usage(0, 0, 0, 0)  # it ended
+    for process in processes:
+        try:
+            used = process.cpu_times()
+            ticks += int((used.user + used.system) * 100)
+            threads += process.num_threads()
+            memory += process.memory_info().rss
+        except psutil.Error:
+            continue  # it ended
+    return Usage(threads, memory, 0, ticks)
+
+
+def _nameless_bytes(pid: int) -> int:
+    """Of files a process holds open that have no name any more, so that no folder shows them."""
+    total = 0
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            try:
+                status = os.stat(entry.path)
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
+                total += status.st_blocks * _BLOCK
+    return total
+
+
+def folder_bytes(folders: Iterable[Path], ceiling: int) -> int:
+    """What lies below folders: blocks on the disk, and something for each name.
+
+    Follows no link. Stops counting at ``ceiling``, so that a flood costs no more than the limit.
+    """
+    total = 0
+    waiting = [str(folder) for folder in folders]
+    while waiting and total <= ceiling:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    total += status.st_blocks * _BLOCK + limits.JAIL_ENTRY_BYTES
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append(entry.path)
+                    if total > ceiling:
+                        break
+        except OSError:
+            continue  # it went away, or is not to be read
+    return total

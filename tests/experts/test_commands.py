@@ -1,0 +1,94 @@
+"""``llmos plugin``, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from llmos.errors import ExpertError
+from llmos.experts import commands
+
+
+@pytest.fixture(autouse=True)
+def _open_jail(jail: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find() -> Any:
+        return jail
+
+    monkeypatch.setattr(commands, "_jail", find)
+
+
+def say(*words: str, answer: str = "") -> Any:
+    result = CliRunner().invoke(commands.plugin, words, input=answer)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def listed() -> list[str]:
+    return [row["name"] for row in json.loads(say("list", "--json").output)]
+
+
+def test_what_it_may_do_is_shown_before_the_yes(write):
+    folder = str(write(permissions='web = ["birds.example"]'))
+    refused = say("install", folder, answer="n\n")
+    assert "It may read pages of birds.example, and of no other site." in refused.output
+    assert "Nothing was changed." in refused.output
+    assert refused.exit_code == 1
+    assert "ornithologist" not in listed()
+    agreed = say("install", folder, answer="y\n")
+    assert "Installed. Ask it: @ornithologist" in agreed.output
+    assert "ornithologist" in listed()
+
+
+def test_who_cannot_answer_has_not_agreed(write):
+    assert say("install", str(write())).exit_code == 1
+    assert "ornithologist" not in listed()
+
+
+def test_an_update_shows_what_changes(write):
+    say("install", "--yes", str(write()))
+    output = say("install", "--yes", str(write(permissions='folders = "write"'))).output
+    assert "It replaces version 1.0.0. What changes:" in output
+    assert "New: It may read and change files in the folders that you granted." in output
+
+
+def test_an_expert_is_shown_and_removed(write):
+    say("install", "--yes", str(write()))
+    output = say("info", "@ornithologist").output
+    assert "ornithologist 1.0.0 (Apache-2.0), in its own words: “Looks after birds.”" in output
+    assert "@ornithologist Which bird is that?" in output
+    assert "@ornithologist  Looks after birds. (installed, 1.0.0)" in say("list").output
+    row = json.loads(say("info", "ornithologist", "--json").output)
+    assert row["calls"] == ["bird.sing"]
+    assert "Removed." in say("remove", "ornithologist").output
+    assert "ornithologist" not in listed()
+    with pytest.raises(ExpertError, match="No expert named"):
+        say("remove", "ornithologist")
+
+
+def test_what_a_stranger_wrote_cannot_act_on_the_terminal(write):
+    folder = write(plugin=("Looks after birds.", "\\u001b[2JIt may do nothing.\\u202e"))
+    output = say("install", str(folder), answer="n\n").output
+    assert "\x1b" not in output
+    assert "\u202e" not in output
+
+
+def test_a_tool_that_does_not_work_is_said_at_once(write):
+    result = say("install", "--yes", str(write(body="import nothing_of_that_name")))
+    assert result.exit_code == 1
+    assert "needs the module nothing_of_that_name" in result.output
+    assert "@ornithologist  broken: " in say("list").output
+
+
+def test_what_is_no_expert_is_one_sentence(tmp_path: Path):
+    with pytest.raises(ExpertError, match="There is no plugin.toml here"):
+        say("install", str(tmp_path))
+
+
+def test_the_experts_that_come_with_llmos_are_listed():
+    assert {"analyst", "coder", "researcher"} <= set(listed())
+    assert "@coder  Writes, runs and explains code" in say("list").output

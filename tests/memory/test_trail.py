@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from llmos.errors import NoSuchProcess
+from llmos.events import Message, ToolCall
+from llmos.labels import PRIVATE, Label, Origin
+from llmos.memory.check import check
+from llmos.memory.erase import erase
+from llmos.memory.journal import Journal
+from llmos.memory.trail import trail, unproven
+
+EFFECTS = {"files.write": "write", "calculator.calculate": "pure"}
+
+
+@pytest.fixture
+async def journal(home):
+    opened = Journal(home / "journal.db")
+    yield opened
+    await opened.close()
+
+
+async def called(
+    journal, pid, name="files.write", *, id="c1", error="", verdict=None, label=None, result="Ok."
+):
+    """A call as the kernel keeps it; returns its result's record."""
+    call = ToolCall(id, name, {"path": "a.txt"})
+    await journal.append(pid, Message("user", "Go."), turn=1, label=Label(Origin.USER))
+    await journal.append(pid, Message("assistant", "", (call,)), turn=1)
+    number = await journal.start_call(pid, 1, call)
+    if verdict is not None:
+        asked = Message("verdict", '{"title": "Write a.txt?"}', call_id=id, name=verdict)
+        await journal.append(pid, asked, turn=1, label=Label(Origin.SYSTEM))
+    await journal.finish_call(number, result=result, seconds=0.5, error=error)
+    message = Message("tool", result, call_id=id, name=name)
+    return await journal.append(pid, message, turn=1, label=label, error=error)
+
+
+def past(journal, pid=0):
+    return trail(journal.path, pid, effect=lambda name: EFFECTS.get(name, ""))
+
+
+async def test_a_call_is_told_with_all_that_is_known_of_it(journal):
+    pid = (await journal.create_process()).pid
+    label = Label(Origin.UNTRUSTED, (PRIVATE,))
+    await called(journal, pid, verdict="once", label=label, result="Grüße")
+    [call] = past(journal, pid)
+    assert (call.pid, call.turn, call.name, call.arguments) == (
+        pid, 1, "files.write", {"path": "a.txt"}
+    )  # fmt: skip
+    assert (call.effect, call.read, call.private) == ("write", "untrusted", True)
+    assert (call.verdict, call.question) == ("once", "Write a.txt?")
+    assert (call.bytes, call.seconds, call.error, call.finished) == (7, 0.5, "", True)
+    assert call.made and call.effected
+
+
+async def test_what_was_denied_was_not_made_and_what_failed_may_have_had_its_effect(journal):
+    pid = (await journal.create_process()).pid
+    await called(journal, pid, id="c1", error="call_denied", verdict="")
+    await called(journal, pid, id="c2", error="call_failed")
+    await called(journal, pid, id="c3", name="calculator.calculate")
+    await called(journal, pid, id="c4", name="gone.tool")
+    assert [(c.verdict, c.made, c.effected) for c in past(journal)] == [
+        ("nobody", False, False),
+        ("", True, True),
+        ("", True, False),
+        ("", True, True),  # nobody declares it any more: the strictest reading
+    ]
+
+
+async def test_calls_of_one_turn_that_bear_the_same_id_keep_their_own_answers(journal):
+    pid = (await journal.create_process()).pid
+    await called(journal, pid, verdict="once")
+    await called(journal, pid, verdict="no", error="call_denied")
+    assert [call.verdict for call in past(journal)] == ["once", "no"]
+
+
+async def test_a_call_under_way_and_an_erased_one_are_told_as_such(journal):
+    pid = (await journal.create_process()).pid
+    stored = await called(journal, pid)
+    await journal.start_call(pid, 1, ToolCall("c9", "files.write", {}))
+    replies = [r for r in journal.records(pid) if r.stored.message.role == "assistant"]
+    await erase(journal, [replies[0].stored.seq, stored.seq], "forgotten")
+    first, second = past(journal)
+    assert first.erased and first.arguments == {}
+    assert not second.finished
+    assert await asyncio.to_thread(unproven, journal.path) == []
+
+
+async def test_calls_are_told_after_a_number_and_of_processes_that_are_there(journal):
+    pid = (await journal.create_process()).pid
+    for id in ("c1", "c2", "c3"):
+        await called(journal, pid, id=id)
+    first, *rest = past(journal, pid)
+    assert trail(journal.path, pid, after=first.number, most=1)[0].id == rest[0].id
+    with pytest.raises(NoSuchProcess):
+        past(journal, 99)
+
+
+# --- what does not hold ---------------------------------------------------------------------------
+
+
+async def test_an_untouched_journal_holds(journal):
+    pid = (await journal.create_process()).pid
+    await called(journal, pid)
+    await called(journal, pid, id="c2", verdict="no", error="call_denied")
+    assert await asyncio.to_thread(unproven, journal.path) == []
+
+
+def forged(journal, statement: str) -> list[str]:
+    """Problems after somebody changed the calls behind the journal's back."""
+    with sqlite3.connect(journal.path) as db:
+        for (name,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'calls%'"
+        ).fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute(statement)
+    db.close()
+    assert check(journal.path) == []  # the chain knows nothing of calls
+    return unproven(journal.path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ('UPDATE calls SET arguments = \'{"path": "b.txt"}\'', "is not what the model wrote"),
+        ("UPDATE calls SET name = 'files.read'", "is not what the model wrote"),
+        ("UPDATE calls SET result_hash = x'00'", "is not what was kept"),
+    ],
+)
+async def test_a_call_that_was_changed_is_told(journal, statement, said):
+    pid = (await journal.create_process()).pid
+    await called(journal, pid)
+    [problem] = forged(journal, statement)
+    assert said in problem
+
+
+async def test_a_call_that_went_through_against_the_answer_is_told(journal):
+    pid = (await journal.create_process()).pid
+    await called(journal, pid, verdict="no", error="call_denied")
+    [problem] = forged(journal, "UPDATE calls SET error = ''")
+    assert "nobody allowed it" in problem

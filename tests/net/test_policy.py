@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from llmos.errors import AddressRefused, ConfigError
+from llmos.net.address import parse
+from llmos.net.policy import NOBODY, Caller, Policy, listed
+
+
+def refused(policy: Policy, address: str, caller: Caller = NOBODY) -> str:
+    with pytest.raises(AddressRefused) as caught:
+        policy.check(parse(address), caller)
+    return str(caught.value)
+
+
+def test_a_pattern_is_a_host_or_all_below_it():
+    assert listed("example.org", ["example.org"])
+    assert not listed("www.example.org", ["example.org"])
+    assert listed("www.example.org", ["*.example.org"])
+    assert listed("example.org", ["*.example.org"])
+    assert not listed("badexample.org", ["*.example.org"])
+    assert not listed("example.org.evil.net", ["*.example.org", "example.org"])
+    assert listed("anything", ["*"])
+
+
+def test_deny_wins_over_allow_and_over_what_was_opened():
+    policy = Policy.read(allow="*.example.org", deny="bad.example.org", also="bad.example.org:81")
+    policy.check(parse("https://good.example.org"), NOBODY)
+    assert "forbid" in refused(policy, "https://bad.example.org")
+    assert "forbid" in refused(policy, "http://bad.example.org:81")
+    assert "do not allow" in refused(policy, "https://example.com")
+
+
+def test_a_caller_reaches_only_the_hosts_on_its_list():
+    caller = Caller(3, "weather.now", ("api.example.org",))
+    Policy().check(parse("https://api.example.org/x"), caller)
+    assert "weather.now may not reach example.com" in refused(
+        Policy(), "https://example.com", caller
+    )
+    assert refused(Policy(), "https://example.com", Caller(hosts=()))
+    # What the person opened for everybody opens nothing for a caller with a list.
+    assert refused(Policy.read(also="localhost:8888"), "http://localhost:8888", caller)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://localhost/", "http://printer/", "http://a.localhost/", "http://nas.local/"),
+        *("http://metadata.google.internal/", "http://x.home.arpa/", "http://abc.onion/"),
+        *("http://example.org:22/", "http://example.org:25/", "http://example.org:6379/"),
+    ],
+)
+def test_names_of_the_inside_and_ports_of_other_services_are_refused(address):
+    assert "web" in refused(Policy(), address) or "public" in refused(Policy(), address)
+
+
+def test_the_refusal_says_how_a_person_can_open_the_place():
+    assert 'also = "localhost:3000"' in refused(Policy(), "http://localhost:3000/")
+
+
+def test_one_wrong_address_among_right_ones_refuses_them_all():
+    ips = [ipaddress.ip_address("93.184.216.34"), ipaddress.ip_address("10.0.0.1")]
+    address = parse("https://example.org")
+    Policy().check_ips(address, ips[:1])
+    with pytest.raises(AddressRefused, match="private network"):
+        Policy().check_ips(address, ips)
+
+
+def test_what_was_opened_never_leads_to_a_clouds_metadata():
+    policy = Policy.read(also="example.org:80, 169.254.169.254:80")
+    for text in ("http://example.org/", "http://169.254.169.254/"):
+        with pytest.raises(AddressRefused):
+            policy.check_ips(parse(text), [ipaddress.ip_address("169.254.169.254")])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"allow": "example.org/path"},
+        {"allow": "example.org:8080"},
+        {"deny": "http://example.org"},
+        {"also": "localhost"},
+        {"also": "localhost:99999"},
+        {"also": "http://localhost:80"},
+        {"also": "localhost:80/x"},
+    ],
+)
+def test_a_setting_that_means_nothing_is_told(settings):
+    with pytest.raises(ConfigError, match="web"):
+        Policy.read(**settings)
+
+
+def test_settings_are_lists_with_commas_in_any_case():
+    policy = Policy.read(allow=" Example.ORG , *.bücher.example ", also="LocalHost:8888,[::1]:80")
+    assert policy.allow == ("example.org", "*.xn--bcher-kva.example")
+    assert policy.also == ("localhost:8888", "::1:80")

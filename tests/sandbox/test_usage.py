@@ -1,0 +1,95 @@
+"""What processes and folders use, as a look from outside finds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmos import limits
+from llmos.sandbox import lineage, usage
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Looks into /proc.")
+
+TREE = """
+import os, sys, threading
+kept = bytearray(b'x') * (30 << 20)
+child = os.fork()
+if child == 0:
+    if os.fork() == 0:
+        thread = threading.Thread(target=sys.stdin.read); thread.start()
+    f = open(sys.argv[1], 'wb'); os.unlink(sys.argv[1]); f.write(b'x' * (5 << 20)); f.flush()
+    os.write(1, b'x')
+os.write(1, b'x')
+import signal; signal.pause()
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[int]:
+    """A process, its child, and its grandchild, which has two threads."""
+    argv = [sys.executable, "-I", "-S", "-c", TREE, str(tmp_path / "gone")]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            assert process.stdout.read(1) == b"x"
+        yield process.pid
+        os.killpg(process.pid, 9)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_everything_below_is_found_whether_or_not_the_kernel_lists_it(
+    root: int, listed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    exists = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: listed and exists(path))
+    below = lineage.descendants(root)
+    assert len(below) == 2
+    assert root not in below
+    assert lineage.threads(below) == 3
+
+
+def test_what_they_use_is_counted_together(root: int, tmp_path: Path):
+    used = usage.measure(root, 1 << 40)
+    assert used.threads == 3
+    assert used.memory_bytes > 50 << 20  # the plain sum of two processes with 30 MB each
+    assert usage.measure(root, 1).memory_bytes < 30 << 20  # they share them with their parent
+    assert used.nameless_bytes >= 2 * (5 << 20)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_what_has_ended_uses_nothing():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert usage.measure(process.pid, 1) == usage.Usage(0, 0, 0, 0)
+
+
+def test_a_folder_counts_its_blocks_and_its_names_and_follows_no_link(tmp_path: Path):
+    folder = tmp_path / "folder"
+    (folder / "in").mkdir(parents=True)
+    empty = usage.folder_bytes([folder], 1 << 40)
+    (tmp_path / "big").write_bytes(b"x" * (1 << 20))
+    (folder / "link").symlink_to(tmp_path / "big")
+    (folder / "loop").symlink_to(folder)
+    (folder / "sparse").touch()
+    os.truncate(folder / "sparse", 1 << 30)
+    names = usage.folder_bytes([folder], 1 << 40) - empty
+    assert 3 * limits.JAIL_ENTRY_BYTES <= names < 100_000  # a long link takes a block
+    (folder / "in" / "file").write_bytes(b"x" * (1 << 20))
+    assert usage.folder_bytes([folder], 1 << 40) >= empty + (1 << 20)
+
+
+def test_counting_stops_at_the_ceiling(tmp_path: Path):
+    for name in range(50):
+        (tmp_path / str(name)).touch()
+    assert usage.folder_bytes([tmp_path], 10) == limits.JAIL_ENTRY_BYTES
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
+    assert usage.folder_bytes([tmp_path / "nowhere"], 10) == 0

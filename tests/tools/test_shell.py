@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from llmos import paths
+from llmos.errors import CallFailed
+from llmos.experts.tools import load
+from llmos.sandbox.shell import Shell
+from llmos.sdk import Context
+
+(RUN,) = load(paths.bundled("tools") / "shell").calls
+
+
+async def test_a_command_runs_in_the_granted_folder(tmp_path):
+    (tmp_path / "notes.txt").write_text("one\ntwo\n")
+    context = Context(lent={"shell": Shell(lambda: {tmp_path: True})})
+    result = await RUN.run({"command": "wc -l < notes.txt"}, context)
+    assert result.text.strip() == "2"
+    failed = await RUN.run({"command": "false"}, context)
+    assert failed.text == "It ended with status 1."
+    assert (await RUN.run({"command": "true"}, context)).text == "It ran and printed nothing."
+
+
+async def test_where_it_is_off_the_model_is_told():
+    with pytest.raises(CallFailed, match="There is no shell here"):
+        await RUN.run({"command": "ls"})
+
+
+def test_it_runs_only_what_the_person_named():
+    assert (RUN.effect, RUN.sources, RUN.origin) == ("execute", {"command": "named"}, "untrusted")

@@ -1,0 +1,82 @@
+"""Pages of the web, as text that can be read and cited.
+
+Fetches one page a call, through the kernel. It follows no links by itself, fills in no forms and
+runs no scripts: a page that is made of scripts alone is empty here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from llmos.sdk import Context, Evidence, Result, ToolError, Verbatim
+
+__all__ = ["links", "read"]
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?://)?(?P<host>[^\s/?#:@\\]+\.[^\s/?#:@\\]+|\[[0-9a-f:.]+\])"
+    r"(?P<rest>(:\d{1,5})?([/?#]\S*)?)",
+    re.IGNORECASE,
+)
+#: Endings of names that people write without a scheme. Others are more often a file's than a
+#: host's ("notes.md"), and want https:// before them.
+_ENDINGS = re.compile(
+    "ai|app|at|au|be|biz|blog|br|ca|ch|cloud|cn|co|com|cz|de|dev|dk|edu|es|eu|fi|fr|gov|gr|hu|ie|il"
+    "|in|info|int|io|ir|it|jp|kr|mil|mx|net|news|nl|no|nz|online|org|pt|ro|ru|se|site|tech|tr|tv"
+    "|ua|uk|us|wiki|xyz|za"
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is the address of a page, with ``https://`` or as people write it."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None or len(text) > 4096:
+        return False
+    if found["scheme"]:
+        return True
+    name, _, ending = found["host"].lower().rpartition(".")
+    return _ENDINGS.fullmatch(ending) is not None and not name.isdigit()
+
+
+async def read(address: Annotated[str, Verbatim(accepts=is_address)], context: Context) -> Result:
+    """Read a page of the web.
+
+    Args:
+        address: The page's address.
+    """
+    context.progress(f"Reading {_short(address)}")
+    page = await context.web.read(address)
+    head = "\n".join(filter(None, (page.title, page.address)))
+    title = page.title or page.address
+    return Result(
+        f"{head}\n\n{page.text}",
+        data={"address": page.address, "title": page.title, "media": page.media},
+        evidence=(Evidence(page.address, title, page.text),),
+    )
+
+
+async def links(address: Annotated[str, Verbatim(accepts=is_address)], context: Context) -> Result:
+    """List where a page of the web leads.
+
+    Args:
+        address: The page's address.
+    """
+    context.progress(f"Reading {_short(address)}")
+    page = await context.web.read(address)
+    if not page.links:
+        raise ToolError(f"The page {page.address} has no links that can be read.")
+    lines = [f"- {text}: {to}" if text else f"- {to}" for text, to in page.links]
+    if page.more:
+        lines.append(f"{page.more} more are not listed.")
+    text = "\n".join([f"Links of {page.title or page.address}:", *lines])
+    data = {
+        "address": page.address,
+        "title": page.title,
+        "links": [{"text": text, "address": to} for text, to in page.links],
+        "more": page.more,
+    }
+    return Result(text, data=data)
+
+
+def _short(address: str) -> str:
+    return address if len(address) <= 60 else f"{address[:59]}…"

@@ -1,0 +1,68 @@
+"""Python for the model: a session in a jail, and a subset for short pieces."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from llmos.sdk import Context, Length, Result, ToolError
+
+__all__ = ["evaluate", "run"]
+
+_SHORT = 200  # characters of a result that can be told in a sentence
+#: Models put code into Markdown's fences out of habit.
+_FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.I)
+
+
+async def run(
+    code: Annotated[str, Length(1)],
+    context: Context,
+    files: Annotated[list[str] | None, Length(0, 16)] = None,
+) -> Result:
+    """Run Python code; the session is kept.
+
+    Args:
+        code: Python; the value of its last expression is shown.
+        files: Files of the user that the code opens by their bare names, such as ~/data.csv.
+    """
+    taken: dict[str, str] = {}
+    for path in files or ():
+        name = path.rstrip("/").rpartition("/")[2]
+        if taken.setdefault(name, path) != path:
+            raise ToolError(f"Two files are called {name}.", "Run the code with one of them.")
+        context.progress(f"Reading {name}")
+        await context.interpreter.put(name, await context.folders.content(path))
+    ran = await context.interpreter.run(_bare(code))
+    made = ", ".join(artifact.name for artifact in ran.artifacts)
+    parts = (ran.output, ran.error, f"[Files: {made}]" if made else "")
+    text = "\n".join(part for part in parts if part)
+    data = {
+        "output": ran.output,
+        "error": ran.error,
+        "files": [artifact.name for artifact in ran.artifacts],
+        "value": "" if ran.error else _told(ran.output),
+    }
+    return Result(text or "It ran and printed nothing.", data, ran.artifacts)
+
+
+async def evaluate(code: Annotated[str, Length(1)], context: Context) -> Result:
+    """Run a short piece of plain Python at once.
+
+    Args:
+        code: Python; the value of its last expression is shown.
+    """
+    ran = await context.interpreter.evaluate(_bare(code))
+    text = "\n".join(part for part in (ran.output, ran.error) if part)
+    value = "" if ran.error else _told(ran.output)
+    data = {"output": ran.output, "error": ran.error, "value": value}
+    return Result(text or "It ran and printed nothing.", data)
+
+
+def _bare(code: str) -> str:
+    fenced = _FENCED.fullmatch(code)
+    return fenced[1] if fenced else code
+
+
+def _told(output: str) -> str:
+    """What was printed, where it is one short line."""
+    return output if len(output) <= _SHORT and "\n" not in output else ""

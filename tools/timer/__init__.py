@@ -1,0 +1,103 @@
+"""Timers and reminders: the conversation wakes when one is due, also after a restart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from llmos.sdk import Context, Length, Preview, Result, ToolError, Verbatim
+
+from . import moments
+
+__all__ = ["cancel", "list", "set"]
+
+_ANY = datetime(2024, 1, 3, 12, tzinfo=UTC)  # whether words are a moment does not depend on it
+
+
+def is_moment(text: str) -> bool:
+    """Whether ``text`` says when, such as ``in 20 minutes``."""
+    told = len(text) <= 100 and not text.strip().isdigit()
+    return told and moments.moment(text, _ANY) is not None
+
+
+When = Annotated[str, Length(1, 100), Verbatim(accepts=is_moment)]
+What = Annotated[str, Length(0, 1000), Verbatim(also=("",))]
+
+
+async def set(when: When, context: Context, text: What = "") -> Result:
+    """Set a timer or a reminder.
+
+    Args:
+        when: As the person says it: in 20 minutes, at 17:30, tomorrow at 9.
+        text: What to be reminded of.
+    """
+    due = _due(when, context)
+    timer = await context.timers.set(due.timestamp(), text)
+    said = _said(due, context)
+    return Result(f"Reminder {timer.id} is set for {said}.", {"id": timer.id, "due": said})
+
+
+def preview_set(when: When, context: Context, text: What = "") -> Preview:
+    """What ``set`` would do."""
+    about = f": {text}" if text else ""
+    return Preview(f"This conversation wakes on {_said(_due(when, context), context)}{about}")
+
+
+async def list(context: Context) -> Result:
+    """List the timers and reminders that are still to come."""
+    timers = await context.timers.list()
+    if not timers:
+        return Result("There are no reminders.", {"count": 0, "reminders": []})
+    rows = [
+        {"id": each.id, "due": _said(_local(each.due, context), context), "text": each.text}
+        for each in timers
+    ]
+    lines = [f"{row['id']}  {row['due']}  {row['text']}".rstrip() for row in rows]
+    return Result("\n".join(lines), {"count": len(rows), "reminders": rows})
+
+
+async def cancel(which: Annotated[str, Length(1, 200), Verbatim()], context: Context) -> Result:
+    """Cancel a timer or a reminder.
+
+    Args:
+        which: Its id (t3), words of its text, or all.
+    """
+    timers = await context.timers.list()
+    wanted = which.strip().casefold()
+    found = [each for each in timers if each.id == wanted]
+    if wanted in ("all", "everything", "all of them"):
+        found = [*timers]
+    elif not found:
+        found = [each for each in timers if wanted in each.text.casefold()]
+        if len(found) > 1:
+            ids = ", ".join(each.id for each in found)
+            raise ToolError(f"That may be any of {ids}.", "Give the id.")
+    if not found:
+        raise ToolError("There is no such reminder.", "List them first.")
+    for each in found:
+        await context.timers.cancel(each.id)
+    ids = ", ".join(each.id for each in found)
+    verb = "is" if len(found) == 1 else "are"
+    return Result(f"Reminder {ids} {verb} cancelled.", {"ids": [each.id for each in found]})
+
+
+def _due(when: str, context: Context) -> datetime:
+    now = context.now()
+    due = moments.moment(when, now)
+    if due is None:
+        raise ToolError(
+            f"“{when}” is no moment that is understood.",
+            "Say it like: in 20 minutes, at 17:30, tomorrow at 9, on 24 December at 18:00.",
+        )
+    if due <= now:
+        raise ToolError(f"{_said(due, context)} has passed.", "Say one that is still to come.")
+    return due
+
+
+def _local(due: float, context: Context) -> datetime:
+    return datetime.fromtimestamp(due, context.tzinfo)
+
+
+def _said(due: datetime, context: Context) -> str:
+    seconds = f":{due:%S}" if due.second and (due - context.now()).total_seconds() < 3600 else ""
+    return f"{due:%A}, {due.day} {due:%B %Y, %H:%M}{seconds}"
