@@ -361,6 +361,11 @@ class Client:
         """The experts there are, those that are broken with the reason."""
         return (await self._call("GET", "/kernel/v1/experts"))["experts"]
 
+    async def prepare(self, expert: str) -> None:
+        """Have computed what every conversation with an expert begins with."""
+        path = f"/kernel/v1/experts/{_segment(expert)}/front"
+        await self._call("POST", path, timeout=limits.PREPARE_SECONDS)
+
     # --- permissions ------------------------------------------------------------------------
 
     async def answer(self, pid: int, call_id: str, answer: str) -> None:

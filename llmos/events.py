@@ -101,6 +101,7 @@ class ProcessInfo:
         created / active: Seconds since the epoch; ``active`` is the last message's time.
         context_tokens / window_tokens: Exact fill of the window after the last turn.
         tokens / calls: Used so far, over all turns.
+        expert: Whom it was begun with; empty for nobody.
     """
 
     pid: int
@@ -116,6 +117,7 @@ class ProcessInfo:
     tokens: int = 0
     calls: int = 0
     reason: str = ""
+    expert: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ ROUNDS_MAX = 8  # model → calls → model, in one turn
 SAME_CALL_MAX = 3  # the same call with the same arguments in one turn
 CALLS_PARALLEL_MAX = 8
 GRANTS_MAX = 10_000
+PREPARE_SECONDS = 120.0  # for an expert's front to be computed when it is installed
 EXPERTS_CLOSE_S = 10.0  # for the loading of experts to end when the kernel stops
 DIRECTORIES_KEPT = 16  # of tables of calls, one an expert
 EXPERT_SHOWN = 3  # passages of an expert's knowledge that come with a message

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmos import paths
+from llmos.errors import LlmosError
 from llmos.experts import install as installing
 from llmos.experts import locked
 from llmos.experts.catalogue import Expert, Experts
@@ -36,6 +37,18 @@ async def _jail() -> Jail:
     from llmos.sandbox import tiers
 
     return await tiers.best()
+
+
+async def _prepare(name: str) -> None:
+    """Have a kernel that runs compute what the expert's conversations begin with."""
+    from llmos.client import Client
+
+    try:
+        async with await Client.connect(start=False) as client:
+            click.echo("Computing how its conversations begin …")
+            await client.prepare(name)
+    except LlmosError:  # then it is computed with its first question
+        pass
 
 
 def _experts() -> Experts:
@@ -92,6 +105,7 @@ def install(source: Path, yes: bool) -> None:
         if broken.name == name:
             click.echo(f"Installed, but it does not work: {visible(broken.sentence)}", err=True)
             raise click.exceptions.Exit(1)
+    asyncio.run(_prepare(name))
     click.echo(f"Installed. Ask it: @{name} …")
 
 

@@ -226,11 +226,15 @@ class Agent:
             done |= await self._make_calls(turn, reply.calls, steps)
         raise TurnOver("loop", EngineError("The turn made too many rounds of calls."))
 
-    def _shape(self, shown: Sequence[Message]) -> Shaped:
+    def _shape(self, process: Process, shown: Sequence[Message]) -> Shaped:
         """What is rendered of a window before the model replies."""
+        return self.shaped(shown, process.calls_of or self._calls)
+
+    def shaped(self, shown: Sequence[Message], calls: SyscallTable) -> Shaped:
+        """What is rendered of messages where ``calls`` can be made."""
         if self._guide is not None:
             return self._guide.shown(shown), ()
-        return self._format.adapt(shown, self._directory(self._calls).schemas())
+        return self._format.adapt(shown, self._directory(calls).schemas())
 
     def _directory(self, calls: SyscallTable) -> Directory:
         """What a model is offered of a table of calls."""

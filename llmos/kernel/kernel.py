@@ -193,9 +193,12 @@ class Kernel:
         for call in self.journal.open_calls():
             await self.journal.finish_call(call.number, error="interrupted")
         paid = await asyncio.to_thread(self.journal.paid)
+        roles = await asyncio.to_thread(self.journal.records_of, Kind.ROLE)
+        experts = {record.pid: record.stored.message.name for record in roles}
         for stored in reversed(self.journal.processes()):  # parents first
             process = Process.restored(stored)
             process.paid_tokens, process.paid_calls = paid.get(process.pid, (0, 0))
+            process.expert = experts.get(process.pid)  # of a fork it is read at its first turn
             if stored.employed:
                 process.employer = self.table.get(stored.parent)
             self.table.add(process)
@@ -310,7 +313,7 @@ class Kernel:
             upto=max((r.stored.seq for r in shared), default=0),
         )
         child = Process.restored(stored)
-        child.context_tokens = parent.context_tokens
+        child.context_tokens, child.expert = parent.context_tokens, parent.expert
         return self._add(child)
 
     async def signal(self, pid: int, signal: str) -> ProcessInfo:
@@ -399,6 +402,18 @@ class Kernel:
     async def experts(self) -> Sequence[dict[str, Any]]:
         """The experts there are, and why one is broken."""
         return await self.staff.listed() if self.staff is not None else []
+
+    async def prepare(self, expert: str) -> None:
+        """Have the front of an expert's conversations computed, so that its first one begins warm.
+
+        Raises:
+            ExpertError: There is no such expert, or it is broken.
+        """
+        if self.staff is None:
+            raise ExpertError("There are no experts here.")
+        speaker = await self.staff.named(expert)
+        front = self._agent.shaped([Message("system", speaker.prompt)], speaker.calls)
+        await self._transcript.compute(front)
 
     async def remind(self, pid: int, timer: Timer) -> None:
         """Wake a process with a reminder.

@@ -13,13 +13,16 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmos.engine.backend import Generation, Priority
 from llmos.errors import BudgetExceeded, KernelError
 from llmos.events import ProcessInfo, StoredMessage, ToolCall
 from llmos.memory.journal import StoredProcess
 from llmos.memory.window import Window
+
+if TYPE_CHECKING:
+    from llmos.kernel.syscalls import SyscallTable
 
 __all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named", "titled"]
 
@@ -176,6 +179,7 @@ class Process:
     interrupted: bool = False  # the turn under way is to end
     out_of_time: bool = False  # the same, because its time is up
     expert: str | None = None  # whom it was begun with; empty for nobody, None: not read yet
+    calls_of: SyscallTable | None = None  # what that one may call; None: not known yet
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
     ahead: asyncio.Task[None] | None = None  # computes what its next turn will need
     planning: asyncio.Future[Any] | None = None  # what its turn is to do is being worked out
@@ -312,6 +316,7 @@ class Process:
             tokens=self.tokens,
             calls=self.calls,
             reason=self.reason,
+            expert=self.expert or "",
         )
 
 

@@ -55,6 +55,8 @@ class Speakers:
         if addressed is None and not process.expert:
             return None
         speaker = addressed or await self._staff.named(process.expert)
+        if speaker.name == process.expert:
+            process.calls_of = speaker.calls
         told = [speaker.prompt] if addressed and addressed.name != process.expert else []
         await self._tell(process, message.turn, speaker, told, text)
         return speaker

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from llmos import limits
@@ -44,6 +45,8 @@ SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 #: What is rendered: messages, and the tools offered with them.
 Shaped: TypeAlias = tuple[Sequence[Message], Sequence[dict[str, Any]]]
 Shape: TypeAlias = Callable[[Sequence[Message]], Shaped]
+#: The same, where nobody says how: by the process.
+ShapeOf: TypeAlias = Callable[[Process, Sequence[Message]], Shaped]
 
 
 class Transcript:
@@ -73,7 +76,7 @@ class Transcript:
         self._open: dict[int, Process] = {}  # whose windows are open, those used last at the end
         self._shut = 0  # times windows were shut because of an erasure
         #: What is rendered before a reply, where nobody says otherwise; the agent knows.
-        self.shape: Shape = lambda messages: (messages, ())
+        self.shape: ShapeOf = lambda _process, messages: (messages, ())
 
     # --- what is said -----------------------------------------------------------------------
 
@@ -188,7 +191,7 @@ class Transcript:
         """
         known = process.context_tokens or self._room  # nobody has counted what was imported
         if known + self._spare + len(text.encode()) > self._room:  # no token is without a byte
-            await self.prompt(process, self.shape, spare=self._spare)
+            await self.prompt(process, partial(self.shape, process), spare=self._spare)
 
     async def _belonging(self, process: Process, text: str) -> Brought | None:
         """What of everything out of view belongs to a person's words."""
@@ -355,7 +358,7 @@ class Transcript:
             return
         window = self._window(process)
         try:
-            prompt = await self._rendered(self.shape(window.messages()), generate=False)
+            prompt = await self._rendered(self.shape(process, window.messages()), generate=False)
             used = self._backend.size(prompt)
             if not await self._make_room(process, prompt, used):
                 process.context_tokens = used  # not all that the turn wrote was kept
@@ -369,7 +372,7 @@ class Transcript:
         """Have what changed at the front computed before the next turn needs it."""
         try:
             messages = self._window(process).messages()
-            prompt = await self._rendered(self.shape(messages), generate=False)
+            prompt = await self._rendered(self.shape(process, messages), generate=False)
         except LlmosError as error:
             log.warning("nothing is computed ahead in process %d: %s", process.pid, error)
             return
@@ -381,7 +384,7 @@ class Transcript:
         window = await self.open(process, process.turns + 1)
         found = await self._belonging(process, text)
         said = [*([found.message.content] if found else []), text.rstrip()]
-        shaped = self.shape([*window.messages(), Message("user", "\n\n".join(said))])
+        shaped = self.shape(process, [*window.messages(), Message("user", "\n\n".join(said))])
         try:
             prompt = await self._rendered(shaped, generate=False)
         except LlmosError:
@@ -394,18 +397,25 @@ class Transcript:
         if idle and limits.SHARE_MIN < len(kept.tokens) < size * limits.REST_SHARE:
             self.ahead(process, kept)
 
+    async def compute(self, shaped: Shaped) -> None:
+        """Have the front of conversations that are still to come computed, at idle priority.
+
+        What was computed is kept like any sequence at rest: in memory, then on disk.
+        """
+        await self._compute(await self._rendered(shaped, generate=False))
+
     def ahead(self, process: Process, prompt: Prompt) -> None:
         """Have ``prompt`` computed while nothing else is to be done; what was begun so ends."""
         process.stop_ahead()
-        process.ahead = asyncio.create_task(self._compute(prompt, process))
+        process.ahead = asyncio.create_task(self._compute(prompt))
 
-    async def _compute(self, prompt: Prompt, process: Process) -> None:
+    async def _compute(self, prompt: Prompt) -> None:
         try:
             # One token must be decoded, for its logits; it is not kept.
             params = SamplingParams(max_tokens=1)
             [generation] = self._backend.generate(prompt, params, priority=Priority.IDLE)
         except LlmosError as error:
-            log.info("nothing is computed ahead in process %d: %s", process.pid, error)
+            log.info("nothing is computed ahead: %s", error)
             return
         try:
             async for _ in generation:

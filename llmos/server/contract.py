@@ -176,6 +176,14 @@ class ServedKernel(Protocol):
         """The experts there are: name, summary, version, starters, and why one is broken."""
         ...
 
+    async def prepare(self, expert: str) -> None:
+        """Have the front of an expert's conversations computed.
+
+        Raises:
+            ExpertError: There is no such expert, or it is broken.
+        """
+        ...
+
     @property
     def permissions(self) -> Permissions: ...
 

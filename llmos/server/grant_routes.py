@@ -78,6 +78,7 @@ class GrantBody(Body):
     pid: Annotated[int, Field(ge=0)] = 0
 
 
+ExpertName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", description="Such as coder.")]
 GrantId = Annotated[str, Path(pattern=r"^g\d{1,18}$", description="Such as g12.")]
 Side = Annotated[int, Query(ge=1, le=limits.THUMBNAIL_SIDE, description="Pixels at most.")]
 FileId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The file's SHA-256.")]
@@ -104,6 +105,12 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def experts() -> ExpertList:
         """The experts there are, those that are broken with the reason."""
         return ExpertList(experts=[ExpertRow(**row) for row in await kernel.experts()])
+
+    @routes.post("/experts/{name}/front", responses=responses(400, 404))
+    async def front(name: ExpertName) -> Given:
+        """Compute what every conversation with an expert begins with; answers when that is done."""
+        await kernel.prepare(name)
+        return Given()
 
     @routes.get("/grants", responses=responses())
     async def grants() -> GrantList:

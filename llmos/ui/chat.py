@@ -79,6 +79,7 @@ class ChatScreen(ChatActions):
         self.link = KernelLink(factory, self._link_changed)
         self._sending = asyncio.Lock()
         self._asking = asyncio.Lock()  # one question about a call at a time
+        self._expert = ""  # whom this chat was begun with
         self._asked: list[CallAsked] = []  # those that wait
         self._seen = 0  # the last place in the journal that is shown
         self._drafts: dict[int, str] = {}
@@ -145,7 +146,8 @@ class ChatScreen(ChatActions):
             self._resume = False
         else:
             info = await client.process(self.pid)
-            self.process_title = info.title
+            self.process_title, self._expert = info.title, info.expert
+            self._name_expert()
             self.status.context_tokens = info.context_tokens
             window = info.window_tokens or window
             self.status.running = info.state in BUSY
@@ -311,7 +313,7 @@ class ChatScreen(ChatActions):
         text = self.composer.text
         if not text and self.status.running:
             text = self._sent
-        name = addressed(text, self.completion.experts)
+        name = addressed(text, self.completion.experts) or self._expert
         self.query_one("#composer-box").border_title = f"@{name}" if name else ""
 
     @on(Composer.Changed)
@@ -377,6 +379,7 @@ class ChatScreen(ChatActions):
             return
         self._drafts[self.pid] = self.composer.text
         self.pid = pid
+        self._expert = ""
         self._asked.clear()
         self.process_title = ""
         self._seen = 0

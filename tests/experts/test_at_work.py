@@ -131,10 +131,13 @@ async def test_an_expert_speaks_for_one_turn_or_for_a_whole_conversation(home: P
         await turn(kernel, plain, "Hello")
         told = [r.stored.turn for r in kernel.journal.records(plain, role=Kind.EXPERT)]
         assert told == [1]
-        pid = (await kernel.create(expert="researcher")).pid
+        info = await kernel.create(expert="researcher")
+        assert info.expert == "researcher"
+        pid = info.pid
         with pytest.raises(ExpertError):
             await kernel.create(expert="nobody")
     async with boot(config(home, [])) as kernel:
+        assert kernel.process(pid).expert == "researcher"
         await turn(kernel, pid, "Hello")
         assert kernel.table[pid].expert == "researcher"
         fork = (await kernel.fork(pid)).pid
@@ -154,3 +157,14 @@ async def test_a_broken_expert_is_listed_and_never_fatal(home: Path):
         pid = (await kernel.create()).pid
         _, finished = await turn(kernel, pid, "@broken hello")
         assert finished.reason == "stop"
+
+
+async def test_the_front_of_an_expert_is_computed_once_when_it_is_prepared(home: Path):
+    async with boot(config(home, [])) as kernel:
+        await kernel.prepare("coder")
+        with pytest.raises(ExpertError):
+            await kernel.prepare("nobody")
+        pid = (await kernel.create(expert="coder")).pid
+        _, finished = await turn(kernel, pid, "Hi")
+        front = len(kernel.journal.process(pid).system)
+        assert finished.usage.cached_tokens > front  # a byte is a token of the double's

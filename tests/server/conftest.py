@@ -260,6 +260,10 @@ class Kernel:
     async def experts(self) -> list[dict[str, Any]]:
         return self.known_experts
 
+    async def prepare(self, expert: str) -> None:
+        if expert not in [row["name"] for row in self.known_experts]:
+            raise ExpertError(f"There is no expert {expert!r}.")
+
     def status(self) -> dict[str, Any]:
         return {"version": "0", "model": {"name": self.backend.info.name}}
 
