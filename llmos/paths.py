@@ -21,6 +21,7 @@ __all__ = [
     "config_file",
     "log_file",
     "models_dir",
+    "own_places",
     "plugins_dir",
     "private_dir",
     "remade_dir",
@@ -137,6 +138,18 @@ def remade_dir(path: Path) -> Path:
     if os.path.lexists(path) and not path.is_dir():
         os.replace(path, path.with_name(f"{path.name}.broken"))
     return private_dir(path)
+
+
+def own_places() -> tuple[Path, ...]:
+    """Where llmos keeps what it remembers, what it may do and what it runs: never for a tool."""
+    return (
+        state_dir(),
+        config_file(),
+        models_dir(),
+        tools_dir(),
+        plugins_dir(),
+        cache_dir(),
+    )
 
 
 def bundled(name: str) -> Path:

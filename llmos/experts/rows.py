@@ -38,12 +38,14 @@ def row(call: Call, surroundings: Context, lend: Lend = lambda _process, _call: 
         return surroundings.child(lent=lent, told=made.tell, seen=made.seen)
 
     async def run(made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
-        return _outcome(call, arguments, await call.run(arguments, context(made)))
+        return _outcome(call, arguments, await call.run(arguments, context(made)), label)
 
     async def preview(made: Invocation, arguments: Mapping[str, Any]) -> Previewed:
         shown = await call.preview(arguments, context(made))
         return Previewed(shown.text, shown.seen) if shown is not None else Previewed("")
 
+    label = Label(named(call.origin))
+    label = label.kept_private() if call.private else label
     listed = {name: value for name, value in call.sources.items() if isinstance(value, tuple)}
     return Syscall(
         name=call.name,
@@ -63,15 +65,15 @@ def row(call: Call, surroundings: Context, lend: Lend = lambda _process, _call: 
         defaults=call.defaults,
         preview=preview if call.previews else None,
         check=call.check,
+        label=label,
     )
 
 
-def _outcome(call: Call, arguments: Mapping[str, Any], result: Result) -> Outcome:
-    label = Label(named(call.origin))
+def _outcome(call: Call, arguments: Mapping[str, Any], result: Result, label: Label) -> Outcome:
     return Outcome(
         result.text,
         call.phrases(arguments, result),
-        label=label.kept_private() if call.private else label,
+        label=label,
         vouched=tuple(vouched(call.trusted, result.data)) if call.trusted else (),
         artifacts=result.artifacts,
         evidence=result.evidence,

@@ -11,9 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmos import paths
-
-__all__ = ["own_places", "why_not"]
+__all__ = ["not_files", "why_not"]
 
 _ENDINGS = frozenset(
     {
@@ -33,6 +31,7 @@ _BROWSERS = frozenset(
         *("key4.db", "logins.json", "signons.sqlite", "formhistory.sqlite", "keychains"),
     }
 )
+_MACHINE = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
 def why_not(parts: Sequence[str]) -> str:
@@ -55,12 +54,11 @@ def why_not(parts: Sequence[str]) -> str:
     return ""
 
 
-def own_places() -> tuple[Path, ...]:
-    """Where llmos keeps what it remembers, what it may do and what it runs: never for a tool."""
-    return (
-        paths.state_dir(),
-        paths.config_file(),
-        paths.models_dir(),
-        paths.tools_dir(),
-        paths.cache_dir(),
-    )
+def not_files(path: Path) -> bool:
+    """Whether what is there are no files, but how the system shows itself: its processes, with
+    their secrets, and its devices.
+
+    Args:
+        path: Without links.
+    """
+    return any(path.is_relative_to(place) for place in _MACHINE)

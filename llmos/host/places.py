@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from llmos import limits
+from llmos import limits, paths
 from llmos.errors import HostError
 from llmos.host import guarded
 from llmos.visible import visible
@@ -50,7 +50,7 @@ class Grant:
         """What a person grants now; links in its path are resolved once, here.
 
         Raises:
-            HostError: There is nothing, or all of the machine was meant.
+            HostError: There is nothing, all of the machine was meant, or what is no file.
         """
         try:
             found = Path(path).expanduser().resolve(strict=True)
@@ -59,6 +59,11 @@ class Grant:
         if found == Path(found.anchor):
             raise HostError(
                 "The whole machine cannot be granted.", remedy="Name the folders that are needed."
+            )
+        if guarded.not_files(found):
+            raise HostError(
+                f"{told(str(found))} holds no files: there the system shows its processes.",
+                remedy="Name a folder of files.",
             )
         return cls(found, write)
 
@@ -75,7 +80,7 @@ class Places:
         self, roots: Callable[[], Sequence[Grant]], never: Sequence[Path] | None = None
     ) -> None:
         self._roots = roots
-        self._never = guarded.own_places() if never is None else tuple(never)
+        self._never = paths.own_places() if never is None else tuple(never)
 
     def roots(self) -> tuple[Path, ...]:
         """The granted folders and files."""

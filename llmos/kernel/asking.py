@@ -76,7 +76,8 @@ def _comes(value: Value) -> str:
 def always(row: Syscall, arguments: Mapping[str, Any], judgement: Judgement) -> Capability | None:
     """What "always" would allow: the same call with the same values where values matter.
 
-    None where every argument is free: then it would allow anything.
+    None where every argument is free, since then it would allow anything; and where a value is
+    too long to be shown whole, since what nobody read is allowed no more than once.
     """
     declared = row.declared
     fixed = {
@@ -84,20 +85,32 @@ def always(row: Syscall, arguments: Mapping[str, Any], judgement: Judgement) -> 
         for name, value in arguments.items()
         if declared.arguments.get(name, From.NAMED) is not From.ANY
     }
-    if not fixed:
+    if not fixed or any(
+        len(_text(value)) > limits.QUESTION_VALUE_CHARS for value in fixed.values()
+    ):
         return None
     return Capability(row.name, arguments=fixed)
 
 
 def _told(capability: Capability) -> str:
-    values = ", ".join(f"{name} = {_shown(value)}" for name, value in capability.arguments.items())
+    values = ", ".join(f"{name} = {_line(value)}" for name, value in capability.arguments.items())
     return f"{capability.call} with {values}"
 
 
 def _shown(value: Any) -> str:
     """A value as it is, all of it where that can be read."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = _text(value)
     most = limits.QUESTION_VALUE_CHARS
     if len(text) <= most:
         return text
     return f"{text[:most]}… (and {len(text) - most} more characters)"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _line(value: Any) -> str:
+    """A value within a sentence: what would begin another line is written as JSON has it."""
+    text = _text(value)
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)

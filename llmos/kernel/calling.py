@@ -14,16 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from llmos import limits
-from llmos.errors import CallFailed, CallTimeout, LlmosError
+from llmos.errors import BudgetExceeded, CallFailed, CallTimeout, LlmosError
 from llmos.events import CallFinished, CallProgress, CallStarted, Event, ToolCall
 from llmos.failpoints import failpoint
 from llmos.kernel.evidence import Exhibit, Exhibits, numbered
-from llmos.kernel.gate import Gate
+from llmos.kernel.gate import Gate, Passed
 from llmos.kernel.process import Process, State
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.turn import Turn
-from llmos.labels import join
+from llmos.labels import Label, Origin, join
 from llmos.memory.journal import Journal, new_id
+from llmos.memory.whole import whole
 from llmos.visible import encodable
 
 __all__ = ["Answer", "Caller"]
@@ -154,10 +155,17 @@ class Caller:
         failpoint("kernel.before_call")
         found: tuple[Exhibit, ...] = ()
         began, code = time.monotonic(), ""
+        row: Syscall | None = None  # what was called, once it was
         try:
             if refused is not None:
                 raise refused
-            outcome = await self._run(turn, call)
+            admitted, passed = await self._admitted(turn, call)
+            row = admitted
+            outcome = await self._run(turn, row, call, passed)
+        except asyncio.CancelledError:  # the code that asked for it does not wait any more
+            seconds = time.monotonic() - began
+            await whole(self._closed(turn, number, call, "", seconds, "interrupted"))
+            raise
         except _Stopped:
             why = "the turn's time was up" if process.out_of_time else "the person stopped it"
             outcome, code = Outcome(f"Error: {call.name} did not finish: {why}."), "interrupted"
@@ -166,8 +174,11 @@ class Caller:
         except Exception:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
-        if turn.nested and outcome.label is not None:  # it may say what its code was shown
-            outcome = replace(outcome, label=join(outcome.label, turn.tainted))
+        if code and row is not None and row.label is not None:  # it may quote what it read
+            outcome = replace(outcome, label=join(row.label, Label(Origin.PLUGIN)))
+        if turn.nested:  # it may say what its code was shown
+            label = outcome.label or Label(Origin.PLUGIN)
+            outcome = replace(outcome, label=join(label, turn.tainted))
         if outcome.evidence:
             found = tuple(
                 await self._exhibits.number(process.pid, turn.number, call.id, outcome.evidence)
@@ -175,28 +186,42 @@ class Caller:
             outcome = replace(outcome, text=numbered(outcome.text, found))
         seconds = time.monotonic() - began
         failpoint("kernel.after_call")
-        await self._journal.finish_call(number, result=outcome.text, seconds=seconds, error=code)
-        self._publish(
-            CallFinished(
-                pid=process.pid,
-                turn=turn.number,
-                call=call,
-                result=outcome.text,
-                seconds=seconds,
-                error=code,
-            )
-        )
+        await self._closed(turn, number, call, outcome.text, seconds, code)
         return Answer(outcome, code, seconds, found)
 
-    async def _run(self, turn: Turn, call: ToolCall) -> Outcome:
-        """The question whether it may be made, then the call itself."""
+    async def _closed(
+        self, turn: Turn, number: int, call: ToolCall, result: str, seconds: float, error: str
+    ) -> None:
+        """Close a call in the journal, and tell of it."""
+        await self._journal.finish_call(number, result=result, seconds=seconds, error=error)
+        self._publish(
+            CallFinished(
+                pid=turn.process.pid,
+                turn=turn.number,
+                call=call,
+                result=result,
+                seconds=seconds,
+                error=error,
+            )
+        )
+
+    async def _admitted(self, turn: Turn, call: ToolCall) -> tuple[Syscall, Passed]:
+        """What is called, once it may be."""
         process, row = turn.process, self._row(turn, call.name)
         row.check(call.arguments)
         # A person may take their time, and may stop the turn instead.
         passed = await self._stoppable(process, self._gate.admit(turn, row, call))
-        if process.interrupted or process.out_of_time:
+        if process.interrupted or process.out_of_time or self._turns.get(process.pid) is not turn:
             raise _Stopped
+        left = process.remaining().calls  # those beside it may have used up what there was
+        if left is not None and left < 1:
+            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
         process.charge(calls=1)
+        return row, passed
+
+    async def _run(self, turn: Turn, row: Syscall, call: ToolCall, passed: Passed) -> Outcome:
+        """The call itself."""
+        process = turn.process
         invocation = Invocation(process, self._teller(turn, call), passed.seen)
         running = row.run(invocation, call.arguments)
         return await self._stoppable(process, running, row.timeout, call.name)
@@ -222,6 +247,7 @@ class Caller:
                 raise _Stopped
             return running.result()
         finally:
+            running.cancel()  # nothing happens once nobody waits for it
             process.call_tasks.discard(running)
 
     def _teller(self, turn: Turn, call: ToolCall) -> Callable[[str, float | None], None]:

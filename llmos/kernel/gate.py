@@ -134,21 +134,27 @@ class Gate:
         process, tainted = turn.process, turn.tainted  # by what its code was shown
         told = self._told(person)
         private = any(text.strip() for text in told[1:])  # what is remembered of the person
+        if self._journal.records(person.pid, role=Kind.ROLE):
+            told = told[1:]  # the prompt is an expert's: nobody vouches for what a plugin says
         known = trust(self._journal, person.pid, told=told, private=private)
         known = replace(
             known,
             foreign=known.foreign or tainted.origin is Origin.UNTRUSTED,
             private=known.private or tainted.private,
         )
-        if person is process:
-            return known
-        own = trust(self._journal, process.pid)  # of a child only what taints it counts
-        return replace(
-            known,
-            foreign=known.foreign or own.foreign,
-            private=known.private or own.private,
-            strangers=(*known.strangers, *own.strangers),
-        )
+        each: Process | None = process
+        while each is not None and each is not person:
+            # Of a child, and of all between it and the person, only what taints it counts: its
+            # task may say what they were shown.
+            own = trust(self._journal, each.pid)
+            known = replace(
+                known,
+                foreign=known.foreign or own.foreign,
+                private=known.private or own.private,
+                strangers=(*known.strangers, *own.strangers),
+            )
+            each = each.employer
+        return known
 
     def _granted(self, person: Process) -> tuple[Capabilities, dict[int, str]]:
         """What was allowed for longer, and by the identity of each capability its grant."""
@@ -250,7 +256,10 @@ def _made(turn: Turn, call: ToolCall, judgement: Judgement) -> None:
     """What was settled and is made now is not left any more."""
     turn.made.append((call.name, call.arguments))
     if turn.settled is not None and judgement.slot is not None:
-        turn.settled.spend(judgement.slot)
+        # Found anew: while the person was asked, one like it may have used that one up.
+        slot = turn.settled.find(call.name, call.arguments, time.time())
+        if slot is not None:
+            turn.settled.spend(slot)
 
 
 def spokesman(process: Process) -> Process:

@@ -42,6 +42,9 @@ _PATH = re.compile(
     r"[\"'“`](?P<quoted>(?:~/|/)[^\"'”`\n]+)[\"'”`]|(?<![\w:/.~])(?P<bare>(?:~/|/)\S+)"
 )
 
+#: Folders at the root that hold no files but what the system tells of itself.
+_SYSTEM = frozenset({"proc", "sys", "dev"})
+
 #: Makes a system call for code that runs in a process's session, by name and arguments.
 Nested = Callable[[Process, str, Mapping[str, Any]], Awaitable[Any]]
 
@@ -126,17 +129,18 @@ class Lender:
     def content(self) -> Syscall:
         """The row by which code in a session reads the bytes of a granted file."""
 
+        label = Label(Origin.UNTRUSTED).kept_private()
+
         async def run(made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
             folders = self.lend(made.process, CONTENT)["folders"]
             try:
                 data = await folders.content(str(arguments.get("path", "")))
             except ToolError as error:
                 raise CallFailed(error.sentence, remedy=error.remedy) from error
-            label = Label(Origin.UNTRUSTED).kept_private()
             return Outcome(f"{len(data)} bytes", label=label, payload=data)
 
         schema = {"type": "object", "properties": {"path": {"type": "string"}}}
-        return Syscall(CONTENT, "Read the bytes of a file.", schema, "read", run)
+        return Syscall(CONTENT, "Read the bytes of a file.", schema, "read", run, label=label)
 
     # --- what is granted --------------------------------------------------------------------
 
@@ -160,9 +164,22 @@ class Lender:
                     path = Grant.of(written).path
                 except HostError:
                     continue
-                if path not in found and not guarded.why_not(path.parts[1:]):
+                if path not in found and not _too_much(path):
                     found.append(path)
         return found[-limits.NAMED_PATHS :]
+
+
+def _too_much(path: Path) -> bool:
+    """Whether more would be read than somebody who only mentions a path can mean.
+
+    Secrets, what the system tells of its processes (their environment holds keys), and a folder in
+    which all of a person's own lies; such a folder can be granted.
+    """
+    return (
+        bool(guarded.why_not(path.parts[1:]))
+        or path.parts[1] in _SYSTEM
+        or Path.home().resolve().is_relative_to(path)
+    )
 
 
 def _paths(text: str) -> Iterable[str]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmos.errors import KernelError
+from llmos import paths
+from llmos.errors import HostError, KernelError
 from llmos.events import CallAsked
+from llmos.host import places
 from llmos.kernel.questions import Questions
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
@@ -97,14 +99,16 @@ class Permissions:
         return await self._grants.revoke(id)
 
     def _folder(self, written: str, write: bool, pid: int) -> Grant:
-        folder = Path(written).expanduser()
-        if not folder.is_absolute():
+        if not Path(written).is_absolute() and not written.startswith("~"):
             raise KernelError("A folder is named by its whole path.")
-        folder = folder.resolve()
+        try:
+            folder = places.Grant.of(written).path
+        except HostError as error:
+            raise KernelError(error.sentence, remedy=error.remedy) from error
         if not folder.is_dir():
-            raise KernelError(f"There is no folder {folder}.")
-        if folder == Path(folder.anchor):
-            raise KernelError("The whole disk is not granted.", remedy="Name a folder on it.")
+            raise KernelError(f"{places.told(str(folder))} is no folder.")
+        if any(folder.is_relative_to(place) for place in paths.own_places()):
+            raise KernelError(f"{places.told(str(folder))} belongs to llmos itself and is not granted.")
         return Grant(folder=str(folder), write=write, pid=pid, why="you granted it")
 
     def _call(

@@ -121,6 +121,7 @@ class Syscall:
         defaults: What arguments are where they are not given.
         preview: Shows what it would change; None where it cannot.
         check: Checks arguments without making the call; raises ``InvalidArguments``.
+        label: Of what it gives; where it fails, too, for an error may quote what it read.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Syscall:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     preview: Preview | None = None
     check: Callable[[Mapping[str, Any]], None] = lambda _arguments: None
+    label: Label | None = None
 
     @property
     def declared(self) -> Declared:

@@ -66,9 +66,16 @@ def trust(journal: Journal, pid: int, *, told: Iterable[str] = (), private: bool
         if message.role in CONVERSATION or message.role == Kind.RECALLED:
             if label.origin is Origin.UNTRUSTED:
                 strangers.append((_named(record), message.content))
-            private |= label.private
+            private |= label.private or (
+                message.role == Kind.RECALLED and _remembered(message.name)
+            )
     words = Words(said)
     return Trust(words, words.and_also(trusted), bool(strangers), private, tuple(strangers))
+
+
+def _remembered(names: str) -> bool:
+    """Whether what was brought back is in part what the person had remembered, from anywhere."""
+    return any(name.startswith("m") for name in names.split())
 
 
 def _named(record: Record) -> str:

@@ -6,10 +6,10 @@ there cannot be undone by llmos, which sees no single changes: that is why it is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from llmos import limits
+from llmos import limits, paths
 from llmos.errors import LlmosError
 from llmos.sandbox import tiers
 from llmos.sandbox.jail import Bounds, Jail, Task, run
@@ -37,6 +37,7 @@ class Shell:
         granted: Folders and files, and whether each may be changed; commands run in the first
             folder. Single files can only be read.
         jail: Gives the jail to run in.
+        never: What no command may see, whatever was granted; llmos's own where not given.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class Shell:
         granted: Callable[[], Mapping[Path, bool]],
         *,
         jail: Callable[[], Awaitable[Jail]] = tiers.best,
+        never: Sequence[Path] | None = None,
     ) -> None:
         self._granted = granted
         self._jail = jail
+        self._never = paths.own_places() if never is None else tuple(never)
 
     async def run(self, command: str) -> Ran:
         """Run one command with ``sh``.
@@ -69,6 +72,7 @@ class Shell:
                     f"{inner} is granted by itself, but lies in a folder that may be changed.",
                     "The shell cannot keep them apart: grant one or the other.",
                 )
+        self._check_own(granted)
         try:
             task = Task(
                 argv=("/bin/sh", "-c", _SCRIPT, "sh", str(folders[0]), command),
@@ -89,3 +93,18 @@ class Shell:
         printed.feed(finished.stdout + finished.stderr)
         status = f"It ended with status {finished.status}." if finished.status else ""
         return Ran(printed.text().rstrip(), _ENDED.get(finished.ended, status))
+
+    def _check_own(self, granted: Iterable[Path]) -> None:
+        """Check that nothing of llmos itself lies in what a command would see.
+
+        A jail shows a folder whole: whoever writes what llmos runs, or what it may do, is out.
+        """
+        own = [place.resolve() for place in self._never]
+        for path in granted:
+            for place in own:
+                if place.is_relative_to(path) or path.is_relative_to(place):
+                    raise ToolError(
+                        f"{path} holds what belongs to llmos itself, which no command may see.",
+                        "The person can take that grant back and grant the folders within it "
+                        "that are needed.",
+                    )

@@ -10,17 +10,19 @@ from fastapi.openapi.utils import get_openapi
 
 from llmos import __version__
 from llmos.server import (
+    artifact_routes,
     chat,
     completions,
     dream_routes,
     embeddings,
     errors,
+    expert_routes,
     fact_routes,
     forget_routes,
-    grant_routes,
     kernel_routes,
     mount_routes,
     page_routes,
+    permission_routes,
     trace_routes,
 )
 from llmos.server.auth import BodyLimit
@@ -111,7 +113,9 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
-    app.include_router(grant_routes.router(kernel))
+    app.include_router(permission_routes.router(kernel))
+    app.include_router(artifact_routes.router(kernel))
+    app.include_router(expert_routes.router(kernel))
     app.include_router(page_routes.router(kernel))
     app.include_router(fact_routes.router(kernel))
     app.include_router(forget_routes.router(kernel))

@@ -214,6 +214,13 @@ def test_the_whole_machine_cannot_be_granted():
         Grant.of("/")
 
 
+@pytest.mark.parametrize("path", ["/proc/self/environ", "/proc", "/dev", "/dev/stdin"])
+def test_where_the_system_shows_its_processes_nothing_can_be_granted(path):
+    """The kernel's environment may hold the keys to other people's servers."""
+    with pytest.raises(HostError):
+        Grant.of(path)
+
+
 # --- changing ---------------------------------------------------------------------------------
 
 

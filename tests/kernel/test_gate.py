@@ -180,6 +180,9 @@ async def test_a_grant_is_checked_when_it_is_given(home: Path):
             {"folder": "relative"},
             {"folder": "/"},
             {"folder": str(home / "nowhere")},
+            {"folder": "~nobody-of-that-name/x"},
+            {"folder": "/proc"},
+            {"folder": str(home / "state")},
         ):
             with pytest.raises(KernelError):
                 await allow(**wrong)

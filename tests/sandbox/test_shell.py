@@ -69,3 +69,13 @@ async def test_a_single_file_is_read_but_no_place_to_work_in(folder, tmp_path):
 
 async def test_it_runs_in_the_strongest_jail_unless_told_otherwise(folder):
     assert (await Shell(lambda: {folder: True}, jail=tiers.best).run("echo hi")).output == "hi"
+
+
+@pytest.mark.parametrize("write", [True, False])
+async def test_a_folder_that_holds_llmos_itself_is_shown_to_no_command(home, write):
+    """Whoever reads the journal sees every conversation; whoever writes tools runs anything."""
+    (home / "state").mkdir(exist_ok=True)
+    for granted in (home.parent, home, home / "state", home / "tools" / "mine"):
+        granted.mkdir(exist_ok=True, parents=True)
+        with pytest.raises(ToolError, match="belongs to llmos itself"):
+            await Shell(lambda granted=granted: {granted: write}).run("ls")

@@ -1,13 +1,11 @@
-"""``/kernel/v1``: questions about calls, what is allowed for longer, and files that calls made."""
+"""``/kernel/v1``: questions about calls and their answers, and what is allowed for longer."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
-from starlette.responses import Response
 
 from llmos import limits
 from llmos.events import to_json
@@ -16,7 +14,6 @@ from llmos.server.body import Body, JsonRoute
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import responses
 from llmos.server.kernel_routes import Pid
-from llmos.server.thumbnails import Thumbnails
 from llmos.visible import encodable
 
 __all__ = ["router"]
@@ -29,20 +26,6 @@ class AnswerBody(Body):
 
 class Given(BaseModel):
     given: Literal[True] = True
-
-
-class ExpertRow(BaseModel):
-    """An expert."""
-
-    name: str
-    summary: str
-    version: str
-    starters: list[str]
-    broken: Annotated[str, Field(description="Why it cannot be used; empty where it can.")]
-
-
-class ExpertList(BaseModel):
-    experts: list[ExpertRow]
 
 
 class QuestionList(BaseModel):
@@ -78,16 +61,12 @@ class GrantBody(Body):
     pid: Annotated[int, Field(ge=0)] = 0
 
 
-ExpertName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", description="Such as coder.")]
 GrantId = Annotated[str, Path(pattern=r"^g\d{1,18}$", description="Such as g12.")]
-Side = Annotated[int, Query(ge=1, le=limits.THUMBNAIL_SIDE, description="Pixels at most.")]
-FileId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The file's SHA-256.")]
 
 
 def router(kernel: ServedKernel) -> APIRouter:
     """The routes over ``kernel``."""
     routes = APIRouter(prefix="/kernel/v1", tags=["permissions"], route_class=JsonRoute)
-    thumbnails = Thumbnails(lambda id: kernel.artifacts.read(id))
 
     @routes.get("/questions", responses=responses())
     async def questions() -> QuestionList:
@@ -99,17 +78,6 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def answer(pid: Pid, body: AnswerBody) -> Given:
         """Answer a question about a call: the first answer holds."""
         kernel.permissions.answer(pid, body.call_id, body.answer)
-        return Given()
-
-    @routes.get("/experts", responses=responses())
-    async def experts() -> ExpertList:
-        """The experts there are, those that are broken with the reason."""
-        return ExpertList(experts=[ExpertRow(**row) for row in await kernel.experts()])
-
-    @routes.post("/experts/{name}/front", responses=responses(400, 404))
-    async def front(name: ExpertName) -> Given:
-        """Compute what every conversation with an expert begins with; answers when that is done."""
-        await kernel.prepare(name)
         return Given()
 
     @routes.get("/grants", responses=responses())
@@ -134,56 +102,6 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def revoke(id: GrantId) -> GrantRow:
         """Take something back that was allowed."""
         return _row(await kernel.permissions.revoke(id))
-
-    @routes.get(
-        "/artifacts/{id}",
-        response_class=Response,
-        responses={
-            **responses(400, 404),
-            200: {"content": {"application/octet-stream": {}}, "description": "The file's bytes."},
-        },
-    )
-    async def artifact(id: FileId) -> Response:
-        """The bytes of a file that a call made. Its type and name stand in its event."""
-        data = await asyncio.to_thread(kernel.artifacts.read, id)
-        # Whoever opens it must not have it run as a page of this server.
-        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        return Response(data, media_type="application/octet-stream", headers=headers)
-
-    @routes.get(
-        "/artifacts/{id}/thumbnail",
-        response_class=Response,
-        responses={
-            **responses(400, 404, 503),
-            200: {
-                "content": {"application/octet-stream": {}},
-                "description": "Red, green and blue of every pixel, row by row; the headers"
-                " `x-picture-width` and `x-picture-height` say how many there are.",
-            },
-        },
-    )
-    async def thumbnail(id: FileId, width: Side, height: Side) -> Response:
-        """A picture that a call made, as pixels that fit; decoded in a jail."""
-        wide, high, pixels = await thumbnails.get(id, width, height)
-        headers = {
-            "x-picture-width": str(wide),
-            "x-picture-height": str(high),
-            "x-content-type-options": "nosniff",
-        }
-        return Response(pixels, media_type="application/octet-stream", headers=headers)
-
-    @routes.get(
-        "/artifacts/{id}/picture",
-        response_class=Response,
-        responses={
-            **responses(400, 404, 503),
-            200: {"content": {"image/png": {}}, "description": "The picture as PNG."},
-        },
-    )
-    async def picture(id: FileId) -> Response:
-        """A picture that a call made, decoded in a jail and written anew: safe to open."""
-        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        return Response(await thumbnails.png(id), media_type="image/png", headers=headers)
 
     return routes
 
