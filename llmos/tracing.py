@@ -9,11 +9,12 @@ or replaced by an older copy, it can't tell from the true one. Exit codes of ``a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from llmos.events import (
     ProcessChanged,
     to_json,
 )
-from llmos.experts import toolfile
+from llmos.experts import expertfile, toolfile
 from llmos.memory.check import check
 from llmos.memory.trail import EFFECTS, Traced, trail, unproven
 from llmos.visible import visible
@@ -228,31 +229,48 @@ def _say(problems: list[str], effected: list[Traced], denied: int, total: int) -
         moment = time.strftime("%Y-%m-%d", time.localtime(call.time))
         click.echo(f"{moment} process {call.pid}, turn {call.turn}:")
         lines.past(call)
-    told = f"{total:,} calls, {len(effected):,} that may have changed something, {denied:,} denied."
-    click.echo(told)
+    calls = "1 call" if total == 1 else f"{total:,} calls"
+    click.echo(f"{calls}, {len(effected):,} that may have changed something, {denied:,} denied.")
     if problems:
         click.echo("What the journal says does not hold. llmos fsck tells what can be repaired.")
     else:
         click.echo("The hash chain holds, and every call is what the model wrote.")
 
 
+#: Calls of the kernel's own, which no manifest declares.
+_OWN = {
+    "calls.open": "pure",
+    "files.bytes": "read",
+    "memory.recall": "read",
+    "memory.search": "read",
+}
+
+
 def _declared() -> Callable[[str], str]:
     """The effect of a call by its name, from the tools' manifests; their code is not run."""
     effects: dict[str, str] = {}
-    for folder in (paths.bundled("tools"), paths.tools_dir()):
-        for tool in sorted(folder.iterdir()) if folder.is_dir() else ():
-            try:
-                about = toolfile.read(tool)
-            except (LlmosError, OSError):
-                continue  # a broken tool declares nothing
-            effects |= {f"{about.name}.{call.function}": call.effect for call in about.calls}
+    for about in _manifests():
+        effects |= {f"{about.name}.{call.function}": call.effect for call in about.calls}
 
     @cache
     def effect(name: str) -> str:
         own = name.partition(".")[0]
-        return effects.get(name) or (own if own in ("process", "memory") else "")
+        return effects.get(name) or _OWN.get(name) or (own if own in ("process", "memory") else "")
 
     return effect
+
+
+def _manifests() -> Iterator[toolfile.Manifest]:
+    """What the tools declare that are there, those of experts included; a broken one nothing."""
+    for folder in (paths.bundled("tools"), paths.tools_dir()):
+        for tool in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(LlmosError, OSError):
+                yield toolfile.read(tool)
+    for folder in (paths.bundled("plugins"), paths.plugins_dir()):
+        for expert in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(LlmosError, OSError):
+                for own in expertfile.read(expert).tools:
+                    yield own.about
 
 
 # --- replay ---------------------------------------------------------------------------------------
@@ -272,8 +290,9 @@ def replay(pid: int, as_json: bool) -> None:
     else:
         for turn in told["turns"]:
             _say_turn(turn)
+        turns = "1 turn" if len(told["turns"]) == 1 else f"{len(told['turns'])} turns"
         differ = sum(not turn["same"] for turn in told["turns"])
-        click.echo(f"{len(told['turns'])} turns replayed, {differ} of them differ.")
+        click.echo(f"{turns} replayed, {differ or 'none'} of them different.")
         for note in told["notes"]:
             click.echo(visible(note))
     sys.exit(0 if told["same"] else 1)

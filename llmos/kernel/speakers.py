@@ -1,8 +1,10 @@
 """Who speaks in a turn: the assistant itself, or an expert with its own words, calls and knowledge.
 
-An expert that a message addresses speaks for that turn: what it is told stands with the message,
-at the tail, so that nothing before it changes. One that a conversation was begun with speaks in
-all of it, from the front. Either way a turn may call what its speaker may, and nothing else.
+An expert that a person's message addresses speaks for that turn: what it is told stands with the
+message, at the tail, so that nothing before it changes. One that a conversation was begun with
+speaks in all of it, from the front. Either way a turn may call what its speaker may, and nothing
+else; and so may a child, which is whoever gave it its task. What a model wrote, such as that task
+or a reminder, addresses nobody: it may say what a page told it to.
 """
 
 from __future__ import annotations
@@ -50,20 +52,49 @@ class Speakers:
         """
         if process.expert is None:
             process.expert = await asyncio.to_thread(self._begun_with, process.pid)
+            if not process.expert and process.employer is not None:
+                process.expert = await self._inherited(process, process.employer, message.seq)
         text = message.message.content
-        addressed = await self._staff.addressed(text)
+        spoken = await asyncio.to_thread(self._journal.record, message.seq)
+        by_person = spoken is not None and spoken.label.origin is Origin.USER
+        addressed = await self._staff.addressed(text) if by_person else None
         if addressed is None and not process.expert:
             return None
         speaker = addressed or await self._staff.named(process.expert)
         if speaker.name == process.expert:
             process.calls_of = speaker.calls
         told = [speaker.prompt] if addressed and addressed.name != process.expert else []
+        if process.employer is not None and process.system != speaker.prompt:
+            told = [speaker.prompt]  # a child has the front of whoever gave it its task
         await self._tell(process, message.turn, speaker, told, text)
         return speaker
 
     def _begun_with(self, pid: int) -> str:
         roles = self._journal.records(pid, role=Kind.ROLE)
         return roles[-1].stored.message.name if roles else ""
+
+    async def _inherited(self, child: Process, employer: Process, task: int) -> str:
+        """Who gave a child its task, and so speaks in it: it may call no more than that one may.
+
+        Args:
+            task: Where its task stands in the journal.
+        """
+
+        def read() -> str:
+            before = [r for r in self._journal.records(employer.pid) if r.stored.seq < task]
+            turn = next(
+                (r.stored.turn for r in reversed(before) if r.stored.message.role == "assistant"), 0
+            )
+            for record in before:
+                if record.stored.message.role == Kind.EXPERT and record.stored.turn == turn:
+                    return record.stored.message.name
+            return employer.expert or self._begun_with(employer.pid)
+
+        name = await asyncio.to_thread(read)
+        if name:
+            role = Message(Kind.ROLE, "", name=name)
+            await self._journal.append(child.pid, role, label=Label(Origin.MODEL))
+        return name
 
     async def _tell(
         self, process: Process, turn: int, speaker: Specialist, told: list[str], text: str

@@ -75,6 +75,7 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     reply: Reply = field(default_factory=Reply)
     seen: Counter[str] = field(default_factory=Counter)  # calls, to notice a loop
+    admitted: dict[str, float] = field(default_factory=dict)  # by a call's id, when it may run
     nested: int = 0  # calls that code asked for
     tainted: Label = field(default_factory=lambda: Label(Origin.SYSTEM))  # what code was shown
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # one call after the other

@@ -72,7 +72,11 @@ async def test_a_granted_file_is_read_whole_and_nothing_outside_the_grant(home, 
     given = {"code": "len(open('raw.bin', 'rb').read())", "files": [str(folder / "raw.bin")]}
     assert (await RUN.run(given, person)).text == "256"
     with pytest.raises(CallFailed):
-        await RUN.run({"code": "1", "files": [str(home / "secret")]}, person)
+        await RUN.run({"code": "open('secret')", "files": [str(home / "secret")]}, person)
+    unasked = {"code": "1 + 1", "files": ["run", "run", str(home / "secret")]}
+    left_out = await RUN.run(unasked, person)
+    assert left_out.text == "2\n[Not read: run, secret]"
+    assert left_out.data["value"] == "2"
     await folders.close()
 
 

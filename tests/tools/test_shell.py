@@ -12,8 +12,10 @@ from llmos.sdk import Context
 
 
 async def test_a_command_runs_in_the_granted_folder(tmp_path):
-    (tmp_path / "notes.txt").write_text("one\ntwo\n")
-    context = Context(lent={"shell": Shell(lambda: {tmp_path: True})})
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("one\ntwo\n")
+    context = Context(lent={"shell": Shell(lambda: {folder: True})})
     result = await RUN.run({"command": "wc -l < notes.txt"}, context)
     assert result.text.strip() == "2"
     failed = await RUN.run({"command": "false"}, context)

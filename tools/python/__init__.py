@@ -26,15 +26,27 @@ async def run(
         files: Files of the user that the code opens by their bare names, such as ~/data.csv.
     """
     taken: dict[str, str] = {}
+    left_out: list[str] = []
     for path in files or ():
         name = path.rstrip("/").rpartition("/")[2]
-        if taken.setdefault(name, path) != path:
-            raise ToolError(f"Two files are called {name}.", "Run the code with one of them.")
+        if name in taken:
+            if taken[name] != path:
+                raise ToolError(f"Two files are called {name}.", "Run the code with one of them.")
+            continue
+        taken[name] = path
         context.progress(f"Reading {name}")
-        await context.interpreter.put(name, await context.folders.content(path))
+        try:
+            content = await context.folders.content(path)
+        except ToolError:
+            if name in code:
+                raise
+            left_out.append(name)  # small models name files nobody spoke of: the code does without
+            continue
+        await context.interpreter.put(name, content)
     ran = await context.interpreter.run(_bare(code))
     made = ", ".join(artifact.name for artifact in ran.artifacts)
-    parts = (ran.output, ran.error, f"[Files: {made}]" if made else "")
+    missing = f"[Not read: {', '.join(left_out)}]" if left_out else ""
+    parts = (ran.output, ran.error, f"[Files: {made}]" if made else "", missing)
     text = "\n".join(part for part in parts if part)
     data = {
         "output": ran.output,

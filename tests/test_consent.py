@@ -1,0 +1,139 @@
+"""A question on a plain terminal: a real one, a pseudo-terminal with somebody at its other end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from llmos.consent import Consent, present, shown
+from llmos.events import CallAnswered, CallAsked, ToolCall
+
+CALL = ToolCall("c1", "files.write", {"path": "/x"})
+
+
+def asked(call: ToolCall = CALL, always: str = "files.write with path = /x") -> CallAsked:
+    return CallAsked(
+        pid=1,
+        turn=1,
+        call=call,
+        title="files.write wants to change something on this machine.",
+        reasons=("Your words did not ask for this call.",),
+        arguments=(("path", "/x", "you said so"), ("text", "a\nb\x1b[2J", "the model wrote it")),
+        preview="\n".join(f"+line {n}" for n in range(60)),
+        always=always,
+    )
+
+
+class Answers:
+    """A client that keeps what was answered."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, str, str]] = []
+        self.came = asyncio.Event()
+
+    async def answer(self, pid: int, call_id: str, answer: str) -> None:
+        self.given.append((pid, call_id, answer))
+        self.came.set()
+
+
+@asynccontextmanager
+async def terminal(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, Answers, Consent]]:
+    person, here = pty.openpty()
+    with os.fdopen(here, "r", encoding="utf-8") as stdin, os.fdopen(os.dup(here), "w") as stderr:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        answers = Answers()
+        consent = Consent(answers)  # type: ignore[arg-type]
+        try:
+            yield person, answers, consent
+        finally:
+            await consent.close()
+            os.close(person)
+
+
+async def until(person: int, text: str) -> str:
+    """What is written to the terminal, up to ``text``."""
+    read = ""
+    async with asyncio.timeout(20):
+        while text not in read:
+            read += (await asyncio.to_thread(os.read, person, 4096)).decode()
+    return read
+
+
+def test_what_is_shown_is_literal_and_harmless():
+    text = "\n".join(shown(asked()))
+    assert "path = /x   (you said so)" in text
+    assert "text (the model wrote it):\n      a\n      b" in text
+    assert "\x1b" not in text
+    assert "… and 20 more lines" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [("y", "once"), ("yes", "once"), ("c", "conversation"), ("a", "always"), ("", "no")],
+)
+async def test_a_person_answers_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, typed: str, answer: str
+):
+    async with terminal(monkeypatch) as (person, answers, consent):
+        assert present()
+        consent.take(asked())
+        await until(person, "[N]o: ")
+        os.write(person, f"{typed}\n".encode())
+        async with asyncio.timeout(20):
+            await answers.came.wait()
+        assert answers.given == [(1, "c1", answer)]
+
+
+async def test_what_is_no_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    async with terminal(monkeypatch) as (person, answers, consent):
+        consent.take(asked(always=""))
+        await until(person, "[N]o: ")
+        os.write(person, b"always\n")
+        await until(person, "[N]o: ")
+        os.write(person, b"a\n")
+        await until(person, "[N]o: ")
+        os.write(person, b"n\n")
+        async with asyncio.timeout(20):
+            await answers.came.wait()
+        assert answers.given == [(1, "c1", "no")]
+
+
+async def test_a_line_typed_before_the_question_answers_nothing(monkeypatch: pytest.MonkeyPatch):
+    async with terminal(monkeypatch) as (person, answers, consent):
+        os.write(person, b"y\n")
+        consent.take(asked())
+        await until(person, "[N]o: ")
+        os.write(person, b"n\n")
+        async with asyncio.timeout(20):
+            await answers.came.wait()
+        assert answers.given == [(1, "c1", "no")]
+
+
+async def test_a_question_that_is_answered_elsewhere_is_dropped_and_the_next_one_asked(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with terminal(monkeypatch) as (person, answers, consent):
+        consent.take(asked())
+        consent.take(asked(ToolCall("c2", "mail.send", {})))
+        await until(person, "[N]o: ")
+        consent.take(CallAnswered(pid=1, turn=1, call_id="c1", answer="once"))
+        await until(person, "[N]o: ")
+        os.write(person, b"y\n")
+        async with asyncio.timeout(20):
+            await answers.came.wait()
+        assert answers.given == [(1, "c2", "once")]
+
+
+def test_nobody_is_there_without_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert not present()
+    os.close(writing)
