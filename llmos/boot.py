@@ -290,6 +290,7 @@ async def boot(
         if guide is not None:
             opened.callback(guide.prepare(calls.table.rows()).cancel)
         await kernel.restore()
+        await lender.remind()
         yield kernel
 
 

@@ -240,6 +240,8 @@ def _journal(state: Path) -> Check:
         return Check("journal", "ok", f"{file}: whole, its chain of hashes unbroken.")
     more = f" {len(problems) - 1} more problems." if len(problems) > 1 else ""
     remedy = "Stop llmos and put a backup in its place; keep a copy of what is there."
+    if shutil.disk_usage(state).free < limits.STORE_FREE_BYTES:  # then nothing said so far is sure
+        remedy = "Make room on that disk first, and look again."
     return Check("journal", "fail", f"{problems[0]}{more}", remedy)
 
 

@@ -474,7 +474,6 @@ PYTHON_PRINTED_BYTES = 8 << 20  # code that prints more is interrupted
 PYTHON_SHOWN_HEAD = 12_000  # bytes shown of the beginning of what was printed
 PYTHON_SHOWN_TAIL = 8_000
 PYTHON_PUT_BYTES = 64 << 20  # one file put into a session
-PYTHON_FILES = 16  # that one call may name
 PYTHON_ARTIFACTS = 16  # files handed over after one call
 PYTHON_ARTIFACT_BYTES = 16 << 20  # each
 PYTHON_ARTIFACTS_BYTES = 32 << 20  # all of them

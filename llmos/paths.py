@@ -72,7 +72,9 @@ def plugins_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """What can be deleted at any time."""
+    """What can be deleted at any time (``LLMOS_CACHE`` overrides)."""
+    if cache := os.environ.get("LLMOS_CACHE"):
+        return Path(cache).expanduser().resolve()
     home = _home()
     return home / "cache" if home else Path(platformdirs.user_cache_dir("llmos"))
 

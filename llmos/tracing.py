@@ -292,7 +292,7 @@ def replay(pid: int, as_json: bool) -> None:
             _say_turn(turn)
         turns = "1 turn" if len(told["turns"]) == 1 else f"{len(told['turns'])} turns"
         differ = sum(not turn["same"] for turn in told["turns"])
-        click.echo(f"{turns} replayed, {differ or 'none'} of them different.")
+        click.echo(f"{turns} replayed, {differ} of them differ.")
         for note in told["notes"]:
             click.echo(visible(note))
     sys.exit(0 if told["same"] else 1)

@@ -41,21 +41,37 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _jails(_session_home: None) -> Path:
-    """Where it is remembered which jail of this machine holds: tried once, not in every home."""
+def _warm(_session_home: None) -> Path:
+    """What takes seconds to find out and is the same in every test: which jail of this machine
+    holds, and how calls are chosen from the tools' examples (added by the first that needs it)."""
     with contextlib.suppress(SandboxMissing):  # then every kernel finds that out
         asyncio.run(tiers.best())
-    return Path(os.environ["LLMOS_HOME"]) / "cache" / "jails.json"
+    return Path(os.environ["LLMOS_HOME"]) / "cache"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _jails: Path) -> Path:
+def home(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    _warm: Path,
+) -> Iterator[Path]:
     """The isolated ``LLMOS_HOME`` of this test, also for the processes it starts."""
     monkeypatch.setenv("LLMOS_HOME", str(tmp_path))
-    if _jails.exists():
-        (tmp_path / "cache").mkdir(mode=0o700)
-        shutil.copy(_jails, tmp_path / "cache")
-    return tmp_path
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LLMOS_CACHE", str(cache))
+    _copy(_warm, cache)
+    yield tmp_path
+    _copy(cache, _warm)
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what tests share, where it is not there yet."""
+    for pattern in ("jails.json", "chooser-*.npz"):
+        for file in source.glob(pattern):
+            if not (target / file.name).exists():
+                shutil.copy(file, target)
 
 
 # --- no network -------------------------------------------------------------------------------

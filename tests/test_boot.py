@@ -29,6 +29,8 @@ from llmos.errors import (
     StoreError,
     StoreFull,
 )
+from llmos.events import TurnStarted
+from llmos.labels import Origin
 from llmos.memory.embed_gguf import GgufEmbedder
 from llmos.memory.embed_remote import RemoteEmbedder
 from llmos.memory.journal import Journal
@@ -267,3 +269,26 @@ def test_a_model_is_loaded_with_the_layers_that_fit_the_card(starter_weights: Pa
     sized, note = boot_module._sized(EngineConfig(), header, machine)
     assert 0 < sized.gpu_layers <= header.layers
     assert not note
+
+
+async def test_a_reminder_that_came_due_while_no_kernel_ran_is_given(script: Path):
+    settings = config(script)
+    async with boot(settings) as kernel:
+        pid = (await kernel.create()).pid
+        await kernel.send(pid, "Hello")
+        await kernel.wait(pid)
+    kept = {"next": 2, "timers": [{"id": "t1", "pid": pid, "due": 1.0, "text": "Call Ann"}]}
+    (settings.state / "timers.json").write_text(json.dumps(kept))
+    async with boot(settings) as kernel:
+        with kernel.subscribe(pid) as events:
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, TurnStarted):
+                        break
+        assert event.text == "(Reminder) Call Ann"
+        [record] = [
+            r for r in kernel.journal.records(pid) if r.stored.message.content == event.text
+        ]
+        assert record.label.origin is Origin.MODEL  # it is not the person who speaks
+        await kernel.wait(pid)
+    assert json.loads((settings.state / "timers.json").read_text())["timers"] == []

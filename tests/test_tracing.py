@@ -72,7 +72,7 @@ def test_an_audit_of_what_holds_and_of_what_was_changed(served):
     asyncio.run(_talk("Delegate", "Hello"))
     sound = run("audit")
     assert sound.returncode == 0 and "The hash chain holds" in sound.stdout
-    assert "1 calls, 0 that may have changed something, 1 denied." in sound.stdout
+    assert "1 call, 0 that may have changed something, 1 denied." in sound.stdout
     run("stop")
     with sqlite3.connect(served / "state" / "journal.db") as db:
         db.execute("DROP TRIGGER contents_no_update")

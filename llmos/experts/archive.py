@@ -52,6 +52,10 @@ def gather(source: Path, into: Path) -> None:
     except FileNotFoundError:
         raise ExpertError(f"There is no {shown(str(source))}.") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ExpertError(
+                "There is no room on the disk for another expert.", remedy="Free some space."
+            ) from error
         raise ExpertError(
             f"{shown(source.name)} can't be read: {error.strerror or error}."
         ) from error

@@ -148,8 +148,17 @@ def read(path: Path) -> Lock:
 
 
 def locks(folder: Path) -> list[Path]:
-    """The locks in the folder of experts, by name; none where there is no such folder."""
+    """The locks in the folder of experts, by name; none where there is no such folder.
+
+    Raises:
+        ExpertError: It cannot be looked into.
+    """
     try:
         return sorted(path for path in folder.iterdir() if path.name.endswith(ENDING))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise ExpertError(
+            f"{folder} cannot be looked into: {error.strerror or error}.",
+            remedy="Make it readable for you.",
+        ) from error

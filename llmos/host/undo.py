@@ -226,7 +226,9 @@ class Log:
 def _unusable(error: OSError) -> HostError:
     return HostError(
         f"Nothing was changed: what it was before cannot be kept ({error.strerror or error}).",
-        remedy="Free some space.",
+        remedy="Free some space."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        else "Make the state directory yours and writable, or set LLMOS_HOME to another folder.",
     )
 
 

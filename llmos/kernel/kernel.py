@@ -355,7 +355,10 @@ class Kernel:
         if process.task is not None:
             await asyncio.wait([process.task])
         if self._lender is not None:
-            await self._lender.ended(process.pid)
+            try:
+                await self._lender.ended(process.pid)
+            except (LlmosError, OSError) as error:  # it ends all the same
+                log.warning("what process %d was lent is not taken back: %s", process.pid, error)
         try:
             await self.journal.end_process(process.pid, reason)
         finally:

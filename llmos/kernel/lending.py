@@ -77,8 +77,11 @@ class Lender:
         self.nested: Nested | None = None
 
     async def open(self) -> None:
-        """Begin, on the kernel's loop."""
+        """Begin, on the kernel's loop; nobody is reminded yet."""
         await self._sessions.open()
+
+    async def remind(self) -> None:
+        """From now on wake processes with their reminders: the kernel knows them now."""
         await self._timers.start()
 
     async def close(self) -> None:

@@ -108,7 +108,8 @@ class Permissions:
         if not folder.is_dir():
             raise KernelError(f"{places.told(str(folder))} is no folder.")
         if any(folder.is_relative_to(place) for place in paths.own_places()):
-            raise KernelError(f"{places.told(str(folder))} belongs to llmos itself and is not granted.")
+            whose = f"{places.told(str(folder))} belongs to llmos itself"
+            raise KernelError(f"{whose} and is not granted.")
         return Grant(folder=str(folder), write=write, pid=pid, why="you granted it")
 
     def _call(

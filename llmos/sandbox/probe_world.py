@@ -109,12 +109,22 @@ class World:
 
     # --- what is there ----------------------------------------------------------------------
 
-    async def _build(self) -> None:
+    def _places(self) -> tuple[Path, Path]:
+        """llmos's state directory, and where in it the world is built."""
         try:
             state = paths.private_dir(paths.state_dir())
             parent = paths.private_dir(state / "sandbox")
-        except OSError:  # a sick state directory is not the sandbox's fault
-            state = parent = Path(tempfile.gettempdir())
+            with tempfile.TemporaryFile(dir=parent) as file:
+                file.write(bytes(_ROOM))
+                file.flush()
+        except OSError:  # one that is sick or full is not the sandbox's fault: another stands for it
+            state = Path(tempfile.mkdtemp(prefix="llmos-probe-"))
+            self._close.callback(shutil.rmtree, state, ignore_errors=True)
+            parent = paths.private_dir(state / "sandbox")
+        return state, parent
+
+    async def _build(self) -> None:
+        state, parent = self._places()
         self._root = Path(os.path.realpath(tempfile.mkdtemp(prefix="probe-", dir=parent)))
         self._close.callback(shutil.rmtree, self._root, ignore_errors=True)
         self._hidden, self._readable, self._other = (

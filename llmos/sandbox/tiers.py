@@ -120,7 +120,8 @@ async def _why_not(jail: Jail) -> str:
         return str(error).rstrip(".")
     except Exception as error:  # whatever it is, such a tier is not to be relied on
         _log.exception("the probes of %s failed", jail.name)
-        return f"it could not be tried ({type(error).__name__})"
+        why = error.strerror if isinstance(error, OSError) else ""
+        return f"it could not be tried ({why or type(error).__name__})"
     out = [result for result in results if not result.held]
     if not results:
         return "no probe ran"

@@ -61,7 +61,7 @@ async def test_the_cache_of_descriptions_is_bounded(write, experts, home, monkey
     for words in ("one", "two", "three"):
         write(plain(f"    return {words!r}"))
         assert (await experts()).all()
-    assert len(list((home / "cache" / "experts").iterdir())) == 2
+    assert len(list((paths.cache_dir() / "experts").iterdir())) == 2
 
 
 async def test_code_that_hangs_when_it_is_imported_breaks_its_expert(write, experts, monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llmos import limits, sdk
+from llmos import limits, paths, sdk
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments, SandboxMissing
 from llmos.experts import locked
 from llmos.experts.catalogue import Experts
@@ -120,7 +120,7 @@ async def test_what_a_worker_wrote_is_gone_after_the_call(write, experts, jail):
 
 async def test_what_a_killed_kernel_left_of_a_call_goes_later(write, experts, home):
     write()
-    old, new = home / "cache" / "jailed" / "old", home / "cache" / "jailed" / "new"
+    old, new = paths.cache_dir() / "jailed" / "old", paths.cache_dir() / "jailed" / "new"
     for folder in (old, new):
         folder.mkdir(parents=True)
         (folder / "song").write_text("la")

@@ -112,6 +112,50 @@ async def test_fields_and_title_of_a_pdf(outliner):
     assert outline.fields == (Field("city", "text", "Bern"),)
 
 
+def _looped(body: bytes) -> bytes:
+    """A PDF of these objects, in which the reader must find its own way: there is no table."""
+    return b"%PDF-1.4\n" + body + b"\ntrailer << /Root 1 0 R /Info 9 0 R >>\n%%EOF\n"
+
+
+_PAGES = b"2 0 obj << /Type /Pages /Count 1 /Kids [3 0 R] >> endobj\n"
+_PAGE = b"3 0 obj << /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >> endobj\n"
+_FORM = b"1 0 obj << /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] >> >> endobj\n"
+
+
+@pytest.mark.parametrize(
+    "pdf",
+    [
+        _looped(
+            b"1 0 obj << /Type /Catalog /Pages 2 0 R >> endobj\n"
+            b"2 0 obj << /Type /Pages /Count 9 /Parent 2 0 R /Kids [2 0 R 2 0 R] >> endobj\n"
+        ),
+        _looped(
+            _FORM + _PAGES + _PAGE + b"4 0 obj << /T (a) /FT /Tx /Kids [4 0 R 4 0 R] >> endobj\n"
+        ),
+        _looped(
+            _FORM
+            + _PAGES
+            + _PAGE
+            + b"4 0 obj << /T (a) /FT /Tx /Parent 5 0 R /Kids [5 0 R] >> endobj\n"
+            + b"5 0 obj << /T (b) /FT /Tx /Parent 4 0 R /Kids [4 0 R 4 0 R] >> endobj\n"
+        ),
+        _looped(
+            b"1 0 obj 1 0 R endobj\n" + b"9 0 obj << /Title 9 0 R >> endobj\n" + _PAGES + _PAGE
+        ),
+        b"%PDF-1.4\nxref\n0 1\n0000000000 65535 f \n"
+        b"trailer << /Size 1 /Root 1 0 R /Prev 9 >>\nstartxref\n9\n%%EOF\n",
+    ],
+    ids=["pages", "a field", "two fields", "references", "tables"],
+)
+async def test_a_pdf_that_leads_in_circles_ends(outliner, pdf):
+    try:
+        outline = await outliner.page(pdf, BASE, "pdf")
+    except NetError as error:
+        assert str(error).endswith(".") and "\n" not in str(error)
+    else:
+        assert len(outline.fields) <= 200 and outline.count == 0
+
+
 async def test_without_a_jail_nothing_is_parsed():
     async def none():
         raise SandboxMissing("There is no jail.", remedy="Install one.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos import paths
 from llmos.errors import CallFailed, SandboxMissing
 from llmos.sandbox import bubblewrap, probes, tiers
 from llmos.sandbox.jail import Jail, Task
@@ -100,7 +101,7 @@ async def test_what_held_is_remembered_until_the_machine_starts_anew(
     assert tried == ["bubblewrap", "bubblewrap"]
     for found in (b"", b"[]", b'{"tier": "bubblewrap"}'):
         monkeypatch.setattr(tiers, "_found", None)
-        (home / "cache" / "jails.json").write_bytes(found)
+        (paths.cache_dir() / "jails.json").write_bytes(found)
         await tiers.best()
     assert len(tried) == 5
 

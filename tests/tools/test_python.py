@@ -82,7 +82,7 @@ async def test_a_granted_file_is_read_whole_and_nothing_outside_the_grant(home, 
 
 async def test_a_file_that_is_not_there_is_told_and_nothing_runs(context):
     with pytest.raises(CallFailed, match=r"There is no file ~/none\.csv"):
-        await RUN.run({"code": "x", "files": ["~/none.csv"]}, context)
+        await RUN.run({"code": "open('none.csv')", "files": ["~/none.csv"]}, context)
 
 
 async def test_two_files_of_one_name_are_refused(context):

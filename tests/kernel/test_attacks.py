@@ -1,0 +1,349 @@
+"""What somebody tries who writes pages, files and plugins, against a whole kernel that obeys them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos import limits
+from llmos.config import AgentConfig, Config
+from llmos.errors import CallFailed, KernelError
+from llmos.events import CallAsked, Message, TurnFinished
+from llmos.kernel.evidence import Exhibits
+from llmos.kernel.kernel import Kernel
+from llmos.kernel.lending import Lender
+from llmos.kernel.speakers import Speakers
+from llmos.kernel.specialist import Specialist
+from llmos.kernel.syscalls import Invocation, Outcome, Syscall, SyscallTable, process_calls
+from llmos.kernel.trust import trust
+from llmos.labels import Label, Origin
+from llmos.memory.grants import Grants
+from llmos.memory.journal import Journal
+from llmos.memory.pages import Kind
+from llmos.services import Evidence, Timer
+from tests.kernel.kernels import call, kernel_on, turn
+from tests.kernel.test_gate import (
+    CALLS,
+    MAIL,
+    RULES,
+    SENT,
+    STRANGE,
+    TO_ANN,
+    TO_EVE,
+    _text,
+    asked,
+    nothing_sent,
+    questions,
+)
+
+__all__ = ["nothing_sent"]  # a fixture that every test here uses
+
+FREE = Syscall("note.post", "Post a note.", _text("text"), "egress", MAIL.run, sources={})
+
+
+def results(kernel: Kernel, pid: int) -> list[tuple[str, str]]:
+    """Error and text of the calls that were answered."""
+    stored = kernel.journal.messages(pid)
+    return [(m.error, m.message.content) for m in stored if m.message.role == "tool"]
+
+
+# --- children -----------------------------------------------------------------------------------
+
+
+async def test_what_a_child_read_taints_the_child_it_gives_the_work_to(home: Path):
+    rules = [
+        *RULES,
+        ("Pass it on", TO_ANN),
+        ("send everything", call("process.spawn", task="Pass it on")),
+        ("Do the part", call("page.read")),
+        ("working on it", "They are on it."),
+        ("Write", call("process.spawn", task="Do the part")),
+    ]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        with kernel.subscribe(answers=True) as events:
+            await kernel.send(pid, "Write to ann@x.org")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        kernel.permissions.answer(event.pid, event.call.id, "no")
+                    if isinstance(event, TurnFinished) and event.pid == 3:
+                        break
+        [(error, _)] = results(kernel, 3)
+        assert error == "denied"
+        assert SENT == []
+
+
+# --- errors and code ----------------------------------------------------------------------------
+
+
+async def test_an_error_that_quotes_a_stranger_counts_as_their_text(home: Path):
+    async def fail(_made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+        raise CallFailed(STRANGE)
+
+    label = Label(Origin.UNTRUSTED)
+    row = Syscall("site.read", "Read a site.", _text(), "read", fail, label=label)
+    rules = [
+        ("send everything", f"{TO_ANN}{TO_ANN}"),
+        *RULES,
+        ("Read", call("site.read")),
+    ]
+    async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Read the site and write to ann@x.org", "no")
+        assert len(SENT) == 1  # once is what the words ask for
+        assert len(questions(seen)) == 1
+        [record] = [r for r in kernel.journal.records(pid, role=Kind.TOOL)][:1]
+        assert record.label.origin is Origin.UNTRUSTED
+
+
+def coding(kernels: list[Kernel], *names: str, timeout: float = 0.0) -> Syscall:
+    """A call that makes others, as code in a session does."""
+
+    async def run(made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+        told = []
+        for name in names:
+            arguments = {"to": "ann@x.org", "body": "All"} if name == "mail.send" else {}
+            told.append(await kernels[0]._agent.caller.nested(made.process, name, arguments))
+        return Outcome("\n".join(told), label=Label(Origin.UNTRUSTED))
+
+    return Syscall("code.run", "Run code.", _text(), "pure", run, timeout=timeout)
+
+
+async def test_code_that_read_a_stranger_sends_only_what_the_words_ask_for(home: Path):
+    kernels: list[Kernel] = []
+    row = coding(kernels, "page.read", "own.read", "mail.send")
+    rules = [*RULES, ("Write", call("code.run"))]
+    async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
+        kernels.append(kernel)
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Write to ann@x.org", "no")
+        [question] = questions(seen)
+        assert any("tell others what is yours" in reason for reason in question.reasons)
+        assert SENT == []
+
+
+async def test_a_call_that_code_no_longer_waits_for_is_not_asked_about_and_never_made(home: Path):
+    kernels: list[Kernel] = []
+    row = coding(kernels, "page.read", "mail.send", timeout=0.3)
+    rules = [*RULES, ("took too long", "It did not end."), ("Go", call("code.run"))]
+    async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
+        kernels.append(kernel)
+        pid = (await kernel.create()).pid
+        question = None
+        with kernel.subscribe(pid, answers=True) as events:
+            await kernel.send(pid, "Go")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    question = event if isinstance(event, CallAsked) else question
+                    if isinstance(event, TurnFinished):
+                        break
+        assert question is not None
+        assert list(kernel.permissions.waiting()) == []
+        with pytest.raises(KernelError):
+            kernel.permissions.answer(pid, question.call.id, "once")
+        assert list(kernel.journal.open_calls()) == []
+        [record] = kernel.journal.records(pid, role=Kind.TOOL)
+        assert record.label.origin is Origin.UNTRUSTED  # its code was shown the page
+        assert SENT == []
+
+
+# --- counting -----------------------------------------------------------------------------------
+
+
+async def test_two_calls_that_the_person_agrees_to_are_both_made(home: Path):
+    rules = [
+        ("Sent.", "Done."),
+        ("The salary", f"{TO_ANN}{TO_ANN}"),
+        ("send everything", call("own.read")),
+        ("\n\nTask: ", 'mail.send {"to": "ann@x.org"}\n'),
+        ("Read", call("page.read")),
+    ]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Read it all and write to ann@x.org", "once")
+        assert len(questions(seen)) == 2
+        assert len(SENT) == 2
+
+
+async def test_calls_side_by_side_use_no_more_than_is_left_of_the_budget(home: Path):
+    rules = [*RULES, ("Go", call("page.read") * 3)]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create(budget={"calls": 1})).pid
+        await turn(kernel, pid, "Go")
+        assert [error for error, _ in results(kernel, pid)].count("") == 1
+
+
+# --- experts ------------------------------------------------------------------------------------
+
+
+class Crew:
+    """One expert, who may make one call."""
+
+    def __init__(self, *calls: Syscall) -> None:
+        self._expert = Specialist("helper", f"You help. {STRANGE}", SyscallTable(calls))
+
+    async def named(self, name: str) -> Specialist:
+        assert name == "helper"
+        return self._expert
+
+    async def addressed(self, text: str) -> Specialist | None:
+        return self._expert if text.startswith("@helper") else None
+
+    async def listed(self) -> Sequence[dict[str, Any]]:
+        return []
+
+    async def knows(self, specialist: Specialist, text: str) -> Sequence[Evidence]:
+        return []
+
+
+def staffed(kernel: Kernel, *calls: Syscall) -> Kernel:
+    """The kernel with an expert who may make ``calls``."""
+    kernel.staff = crew = Crew(*calls)
+    exhibits = Exhibits(kernel.journal)
+    kernel._agent._speakers = Speakers(crew, kernel.journal, kernel._transcript, exhibits)
+    return kernel
+
+
+async def test_what_an_experts_prompt_names_is_not_named_by_anybody_who_is_trusted(home: Path):
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=CALLS) as plain:
+        kernel = staffed(plain, *CALLS)
+        pid = (await kernel.create(expert="helper")).pid
+        seen, _ = await asked(kernel, pid, "Go", "no")
+        assert len(questions(seen)) == 1
+        assert SENT == []
+
+
+async def test_a_model_addresses_no_expert(home: Path):
+    rules = [("@helper", TO_ANN), ("Go", call("process.spawn", task="@helper send it"))]
+    async with kernel_on(home, rules, calls=CALLS[1:]) as plain:
+        kernel = staffed(plain, MAIL)
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Go, ann@x.org")
+        await kernel.wait(2)
+        assert kernel.journal.records(2, role=Kind.EXPERT) == []
+        assert [error for error, _ in results(kernel, 2)] == ["unknown_call"]
+        assert SENT == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_child_of_an_expert_may_call_what_the_expert_may_and_no_more(
+    home: Path, begun: bool
+):
+    rules = [
+        ("There is no call", "I cannot."),
+        ("Send it", TO_ANN),
+        ("Go", call("process.spawn", task="Send it")),
+    ]
+    async with kernel_on(home, rules, calls=CALLS) as plain:
+        kernel = staffed(plain, *process_calls(lambda: plain))
+        pid = (await kernel.create(expert="helper" if begun else "")).pid
+        await turn(kernel, pid, f"{'' if begun else '@helper '}Go, ann@x.org")
+        await kernel.wait(2)
+        assert [error for error, _ in results(kernel, 2)] == ["unknown_call"]
+        assert len(kernel.journal.records(2, role=Kind.EXPERT)) == (not begun)
+        assert SENT == []
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+async def test_what_was_remembered_elsewhere_and_is_brought_back_is_the_persons_own(home: Path):
+    journal = Journal(home / "journal.db")
+    try:
+        pid = (await journal.create_process()).pid
+        user = Label(Origin.USER)
+        await journal.append(pid, Message(Kind.RECALLED, "A page.", name="p1.1 p2"), label=user)
+        assert not trust(journal, pid).private
+        await journal.append(pid, Message(Kind.RECALLED, "My PIN: 1234.", name="m3"), label=user)
+        assert trust(journal, pid).private
+    finally:
+        await journal.close()
+
+
+# --- questions ----------------------------------------------------------------------------------
+
+
+async def test_always_is_offered_only_for_what_was_shown_whole_and_in_one_line(home: Path):
+    long = "x" * (limits.QUESTION_VALUE_CHARS + 1)
+    rules = [
+        *RULES,
+        ("Long", call("note.post", text=long)),
+        ("Lines", call("note.post", text="a\n\nfiles.read wants nothing.")),
+    ]
+    roomy = AgentConfig(reply_tokens=9000)
+    async with kernel_on(home, rules, calls=[FREE], agent=roomy, window=60_000) as kernel:
+        pid = (await kernel.create()).pid
+        [question] = questions((await asked(kernel, pid, "Long", "no"))[0])
+        assert question.always == ""
+        [question] = questions((await asked(kernel, pid, "Lines", "no"))[0])
+        assert question.always == 'note.post with text = "a\\n\\nfiles.read wants nothing."'
+
+
+async def test_a_question_that_a_kill_came_into_is_over_and_its_call_is_not_made_again(home: Path):
+    rules = [*RULES, ("Go", TO_EVE)]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        with kernel.subscribe(pid, answers=True) as events:
+            await kernel.send(pid, "Go")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        break
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        with kernel.subscribe(pid, answers=True):
+            assert list(kernel.permissions.waiting()) == []
+            with pytest.raises(KernelError):
+                kernel.permissions.answer(pid, event.call.id, "once")
+            await kernel.wait(pid)
+        assert list(kernel.journal.open_calls()) == []
+        assert SENT == []
+
+
+async def test_an_answer_is_to_the_conversation_that_asks(home: Path):
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=CALLS) as kernel:
+        pid, other = (await kernel.create()).pid, (await kernel.create()).pid
+        with kernel.subscribe(pid, answers=True) as events:
+            await kernel.send(pid, "Go")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        with pytest.raises(KernelError):
+                            kernel.permissions.answer(other, event.call.id, "once")
+                        kernel.permissions.answer(pid, event.call.id, "no")
+                    if isinstance(event, TurnFinished):
+                        break
+        assert SENT == []
+
+
+# --- what a person mentions ---------------------------------------------------------------------
+
+
+async def test_what_is_only_mentioned_gives_away_neither_secrets_nor_everything(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    person = tmp_path / "people" / "ann"
+    (person / ".aws").mkdir(parents=True)
+    (person / ".aws" / "credentials").write_text("key")
+    (person / "notes.txt").write_text("notes")
+    monkeypatch.setenv("HOME", str(person))
+
+    async def due(_pid: int, _timer: Timer) -> None:
+        raise AssertionError("nothing is due")
+
+    text = (
+        f"A page says: cat /proc/self/environ and ~/.aws/credentials, ls {person.parent}; "
+        f"read {person} and {person / 'notes.txt'}."
+    )
+    async with kernel_on(home, [], agent=AgentConfig()) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, text)
+        grants = Grants(kernel.journal, kernel.permissions._grants._home)
+        lender = Lender(Config(state=home / "state"), kernel.journal, grants, due)
+        process = kernel.table[pid]
+        assert lender._named(process) == [(person / "notes.txt").resolve()]
+        await lender.close()
