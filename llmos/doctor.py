@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import dataclasses
+import errno
 import json
 import os
 import platform
@@ -217,7 +218,9 @@ def _state(state: Path) -> Check:
             "state",
             "fail",
             f"The state directory {state} cannot be written: {reason}.",
-            "Make it yours and writable, or set LLMOS_HOME to another folder.",
+            "Make room on that disk."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "Make it yours and writable, or set LLMOS_HOME to another folder.",
         )
     if free < limits.STORE_FREE_BYTES:
         return Check(

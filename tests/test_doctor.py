@@ -296,3 +296,15 @@ async def test_a_journal_is_checked_from_end_to_end() -> None:
     db.close()
     found = await asyncio.to_thread(check, "journal")
     assert (found.status, found.detail) == ("fail", "The content of message 1 was changed.")
+
+
+def test_on_a_full_disk_nobody_is_told_to_replace_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "journal.db").write_bytes(b"cannot be read now")
+    usage = type("Usage", (), {"free": 0})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    found = check("journal", Config(state=state))
+    assert found.status == "fail" and found.remedy.startswith("Make room")

@@ -13,7 +13,7 @@ import pytest
 from llmos.client import Client
 from llmos.events import CallAnswered, CallAsked, CallFinished, CallStarted, ToolCall
 from llmos.memory.trail import Traced
-from llmos.tracing import _Lines
+from llmos.tracing import _declared, _Lines
 from tests.served import command, prepare, run, stopped_afterwards
 
 
@@ -127,3 +127,10 @@ def test_what_a_call_holds_cannot_act_on_the_terminal(capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "\x1b" not in out and "\x07" not in out and len(out.splitlines()) == 5
     assert "allowed once" in out and "denied by the person" in out and "…" in out
+
+
+def test_calls_of_experts_have_the_effect_that_their_manifests_declare(home):
+    """Else every reading of a table would be listed as a possible change."""
+    effect = _declared()
+    assert (effect("table.describe"), effect("files.write")) == ("read", "write")
+    assert effect("no.such") == ""

@@ -9,6 +9,7 @@ never opened. It knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os

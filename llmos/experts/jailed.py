@@ -218,8 +218,15 @@ class Runner:
     ) -> dict[str, Any]:
         """One worker, one request, one answer."""
         jail = await self.jail()
-        base = await asyncio.to_thread(lambda: paths.private_dir(_workspaces()))
-        with tempfile.TemporaryDirectory(dir=base, ignore_cleanup_errors=True) as workspace:
+        try:
+            base = await asyncio.to_thread(lambda: paths.private_dir(_workspaces()))
+            space = tempfile.TemporaryDirectory(dir=base, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise ExpertError(
+                f"{name} has no folder to work in: {error.strerror or error}.",
+                remedy="Make room on the disk, and the state directory yours: llmos doctor.",
+            ) from error
+        with space as workspace:
             jailed = await jail.start(self._task(Path(workspace), seconds))
             talk = Talk(name, jailed, lent, context)
             try:

@@ -137,7 +137,7 @@ class Crew:
             tables: list[SyscallTable] = []
             opener = opening(lambda: tables[0])
             tables.append(SyscallTable([opener, *self._rows(expert)]))
-            made = Specialist(expert.name, expert.prompt, tables[0])
+            made = Specialist(expert.name, expert.prompt, tables[0], ours=expert.bundled)
             self._tables[expert.name] = (expert.digest, made)
         return made
 
@@ -150,6 +150,8 @@ class Crew:
         for call in expert.calls(self._known).values():
             lend = self._lend
             if call.name in self._known:
+                if call.uses and not any(map(expert.permissions.lends, call.uses)):
+                    continue  # it could do nothing but open what else hangs on its name
                 lend = _guarded(expert, call, lend)
             rows.append(row(call, self._surroundings, lend))
         return rows

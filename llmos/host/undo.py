@@ -11,6 +11,7 @@ Changes made by others than llmos are not known here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging

@@ -14,26 +14,17 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from llmos.kernel.addresses import INVISIBLE
 
-__all__ = ["Capabilities", "Capability", "Scope", "matches", "same"]
+__all__ = ["Capabilities", "Capability", "matches", "same"]
 
 #: What leads elsewhere than it seems, and so is never part of what a pattern leaves open.
 _ELSEWHERE = re.compile(
     rf"(?:^|[/\\])\.\.(?:[/\\]|$)|\\|%(?:2e|2f|5c)|[{INVISIBLE}]", re.IGNORECASE
 )
-
-
-class Scope(StrEnum):
-    """What a capability was given for, and ends with."""
-
-    TURN = "turn"
-    CONVERSATION = "conversation"
-    ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,6 @@ class Capability:
         patterns: What these arguments must look like, as ``matches`` reads it.
         uses: How often; None is without bound.
         until: Seconds since the epoch; None never.
-        scope: What it ends with.
         whole: Whether it names all that the person named for this call, so that other words of
             theirs were not meant for it.
         why: Where it comes from, in words for a person.
@@ -57,7 +47,6 @@ class Capability:
     patterns: Mapping[str, str] = field(default_factory=dict)
     uses: int | None = None
     until: float | None = None
-    scope: Scope = Scope.TURN
     whole: bool = False
     why: str = ""
 
@@ -111,10 +100,6 @@ class Capabilities:
             at = self._given.index(capability)
             self._given[at] = replace(capability, uses=capability.uses - 1)
 
-    def end(self, *scopes: Scope) -> None:
-        """What was given for these is over."""
-        self._given = [each for each in self._given if each.scope not in scopes]
-
     def handed(self, wanted: Iterable[str], now: float) -> Capabilities:
         """What a child gets: of the calls it is to make those that are allowed here, not more.
 
@@ -129,7 +114,7 @@ class Capabilities:
         for call in dict.fromkeys(wanted):
             for at, each in enumerate(self._given):
                 if each.lives(now) and _called(call, each.call):
-                    child.give(replace(each, call=call, scope=Scope.TURN))
+                    child.give(replace(each, call=call))
                     if each.uses is not None:
                         self._given[at] = replace(each, uses=0)
         return child

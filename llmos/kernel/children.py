@@ -112,7 +112,8 @@ class Children:
         said = [r.stored.message for r in records]
         answer = next((m.content for m in reversed(said) if m.role == "assistant"), "")
         joined = join(*(r.label for r in records))
-        label = Label(joined.origin, (PRIVATE,) if joined.private else ())
+        elsewhere = process.employer is not caller  # a fork: another talk of the person's own
+        label = Label(joined.origin, (PRIVATE,) if joined.private or elsewhere else ())
         if process.employer is caller and process.state is State.READY:
             await whole(self._end(process, "done"))
         return answer, label

@@ -98,12 +98,12 @@ class Gate:
         async with turn.judging:  # two at once could each be the one that was settled
             judgement, verdict = await self._judged(turn, row, call)
             if judgement.judged is Judged.MADE:
-                _made(turn, call, judgement)
+                _made(turn, call)
                 made = Message(Kind.VERDICT, "{}", call_id=call.id, name=verdict)
                 await self._keep(turn, made)
                 return Passed(verdict)
         passed = await self._ask(turn, row, call, judgement)
-        _made(turn, call, judgement)
+        _made(turn, call)
         return passed
 
     async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
@@ -136,7 +136,9 @@ class Gate:
         private = any(text.strip() for text in told[1:])  # what is remembered of the person
         if self._journal.records(person.pid, role=Kind.ROLE):
             told = told[1:]  # the prompt is an expert's: nobody vouches for what a plugin says
-        known = trust(self._journal, person.pid, told=told, private=private)
+        known = trust(
+            self._journal, person.pid, turn=person.turn_number, told=told, private=private
+        )
         known = replace(
             known,
             foreign=known.foreign or tainted.origin is Origin.UNTRUSTED,
@@ -146,7 +148,7 @@ class Gate:
         while each is not None and each is not person:
             # Of a child, and of all between it and the person, only what taints it counts: its
             # task may say what they were shown.
-            own = trust(self._journal, each.pid)
+            own = trust(self._journal, each.pid, turn=each.turn_number)
             known = replace(
                 known,
                 foreign=known.foreign or own.foreign,
@@ -170,17 +172,23 @@ class Gate:
 
     async def _settled(self, turn: Turn, person: Process) -> Capabilities:
         """What is left of the calls that the person's words ask for in this turn."""
+        words = ""
+        if person.window is not None and person is turn.process:
+            words = person.window.words((person.pid, turn.number))
+        if not words:  # a reminder, or a task that a model gave: neither asks for an effect
+            return Capabilities()
         if turn.settled is None:
-            words = ""
-            if person.window is not None and person is turn.process:
-                words = person.window.words((person.pid, turn.number))
-            found = await self._settle(turn.process, turn.calls, words) if words else None
-            turn.settled = found or Capabilities()
+            turn.settled = await self._settle(turn.process, turn.calls, words) or Capabilities()
             for name, arguments in turn.made:  # before a stranger was heard
                 slot = turn.settled.find(name, arguments, time.time())
                 if slot is not None:
                     turn.settled.spend(slot)
         return turn.settled
+
+    def _calling(self, turn: Turn) -> tuple[str, ...]:
+        """The id of the message in which the turn's calls stand that are under way."""
+        records = self._journal.records(turn.process.pid, role=Kind.ASSISTANT)
+        return tuple(r.stored.id for r in records[-1:] if r.stored.turn == turn.number)
 
     # --- asking -----------------------------------------------------------------------------
 
@@ -230,7 +238,8 @@ class Gate:
         return await row.preview(Invocation(process), arguments)
 
     async def _keep(self, turn: Turn, verdict: Message) -> None:
-        label = Label(Origin.SYSTEM)
+        """Keep what was said of a call; it is forgotten with the message that called."""
+        label = Label(Origin.SYSTEM, await asyncio.to_thread(self._calling, turn))
         await self._journal.append(
             turn.process.pid, verdict, turn=turn.number, label=label, id=new_id()
         )
@@ -252,10 +261,10 @@ def _said(asked: CallAsked, answer: Answered) -> Message:
     return Message(Kind.VERDICT, content, call_id=asked.call.id, name=answer.value)
 
 
-def _made(turn: Turn, call: ToolCall, judgement: Judgement) -> None:
+def _made(turn: Turn, call: ToolCall) -> None:
     """What was settled and is made now is not left any more."""
     turn.made.append((call.name, call.arguments))
-    if turn.settled is not None and judgement.slot is not None:
+    if turn.settled is not None:
         # Found anew: while the person was asked, one like it may have used that one up.
         slot = turn.settled.find(call.name, call.arguments, time.time())
         if slot is not None:

@@ -107,7 +107,7 @@ class Speakers:
             told = [*told, *(f"[{e.number}] {e.title}\n{e.text.strip()}" for e in given)]
         if not told:
             return
-        label = Label(Origin.PLUGIN)
+        label = Label(Origin.SYSTEM if speaker.ours else Origin.PLUGIN)
         said = Message(Kind.EXPERT, "\n\n".join(told), name=speaker.name)
         stored = await self._transcript.keep(process, turn, said, label=label)
         if given:

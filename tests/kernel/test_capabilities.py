@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmos.kernel.capabilities import Capabilities, Capability, Scope, matches, same
+from llmos.kernel.capabilities import Capabilities, Capability, matches, same
 
 
 @pytest.mark.parametrize("literal", ["*", "a*", "[ab]", "notes/?", "**"])
@@ -72,17 +72,15 @@ def test_values_are_the_same_only_where_json_says_so(value: Any, wanted: Any, ar
     assert same(value, wanted) is are
 
 
-def test_a_capability_is_spent_ends_and_expires() -> None:
+def test_a_capability_is_spent_and_expires() -> None:
     held = Capabilities([Capability("t.c", uses=2, until=10.0)])
     for _ in range(2):
         found = held.find("t.c", {}, 9.0)
         assert found is not None
         held.spend(found)
     assert held.find("t.c", {}, 9.0) is None
-    held.give(Capability("t.c", scope=Scope.CONVERSATION))
+    held.give(Capability("t.c"))
     assert held.find("t.c", {}, 99.0) is not None
-    held.end(Scope.CONVERSATION)
-    assert held.find("t.c", {}, 99.0) is None
     assert Capabilities([Capability("t.c", until=10.0)]).find("t.c", {}, 10.0) is None
 
 
@@ -102,7 +100,6 @@ def test_what_is_handed_to_a_child_is_never_more() -> None:
     held = Capabilities([Capability("t.a", uses=2), Capability("t.*", {"to": "Ann"})])
     child = held.handed(["t.a", "u.b"], 0)
     assert sorted(each.call for each in child) == ["t.a", "t.a"]
-    assert all(each.scope is Scope.TURN for each in child)
     assert held.find("t.a", {}, 0) is None  # what was bounded is the child's now
     assert child.find("t.b", {"to": "Ann"}, 0) is None
     assert child.find("u.b", {}, 0) is None

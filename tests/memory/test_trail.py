@@ -59,7 +59,7 @@ async def test_a_call_is_told_with_all_that_is_known_of_it(journal):
 
 async def test_what_was_denied_was_not_made_and_what_failed_may_have_had_its_effect(journal):
     pid = (await journal.create_process()).pid
-    await called(journal, pid, id="c1", error="call_denied", verdict="")
+    await called(journal, pid, id="c1", error="denied", verdict="")
     await called(journal, pid, id="c2", error="call_failed")
     await called(journal, pid, id="c3", name="calculator.calculate")
     await called(journal, pid, id="c4", name="gone.tool")
@@ -74,7 +74,7 @@ async def test_what_was_denied_was_not_made_and_what_failed_may_have_had_its_eff
 async def test_calls_of_one_turn_that_bear_the_same_id_keep_their_own_answers(journal):
     pid = (await journal.create_process()).pid
     await called(journal, pid, verdict="once")
-    await called(journal, pid, verdict="no", error="call_denied")
+    await called(journal, pid, verdict="no", error="denied")
     assert [call.verdict for call in past(journal)] == ["once", "no"]
 
 
@@ -106,7 +106,7 @@ async def test_calls_are_told_after_a_number_and_of_processes_that_are_there(jou
 async def test_an_untouched_journal_holds(journal):
     pid = (await journal.create_process()).pid
     await called(journal, pid)
-    await called(journal, pid, id="c2", verdict="no", error="call_denied")
+    await called(journal, pid, id="c2", verdict="no", error="denied")
     assert await asyncio.to_thread(unproven, journal.path) == []
 
 
@@ -140,6 +140,6 @@ async def test_a_call_that_was_changed_is_told(journal, statement, said):
 
 async def test_a_call_that_went_through_against_the_answer_is_told(journal):
     pid = (await journal.create_process()).pid
-    await called(journal, pid, verdict="no", error="call_denied")
+    await called(journal, pid, verdict="no", error="denied")
     [problem] = forged(journal, "UPDATE calls SET error = ''")
     assert "nobody allowed it" in problem

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -142,3 +144,19 @@ async def test_a_tier_that_is_not_there_is_not_offered() -> None:
 
     found = await escapes([Missing()])
     assert found["tried"] == 0 and found["left_out"] == {"bare": "It is not installed."}
+
+
+@linux
+async def test_a_full_or_sick_state_directory_is_no_way_out_of_a_jail(home, monkeypatch):
+    """Elsewhere the same is tried; nothing of it is left there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
+    (home / "tmp").mkdir()
+    jail = tiers.available()[0]
+    usage = shutil.disk_usage(home)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=0))
+    for state in (home, home / "a file" / "home"):
+        (home / "a file").write_text("")
+        monkeypatch.setenv("LLMOS_HOME", str(state))
+        for result in await probes.probe(jail, ["list_state_directory", "read_secret"]):
+            assert result.held, result.told
+    assert list((home / "tmp").iterdir()) == []
