@@ -33,7 +33,7 @@ from llmos.errors import ConfigError, ModelError, ModelMissing, RemoteDown
 from llmos.experts import tools as tool_loader
 from llmos.experts.catalogue import Experts
 from llmos.experts.knowledge import Library
-from llmos.experts.rows import Lend, row
+from llmos.experts.rows import Lend, nothing, row
 from llmos.experts.staff import Crew
 from llmos.experts.tools import Call
 from llmos.kernel.directory import opening
@@ -173,7 +173,7 @@ def syscall_table(kernel: Callable[[], Kernel]) -> tuple[SyscallTable, list[str]
 def _calls(
     kernel: Callable[[], Kernel],
     memory: Memory | None = None,
-    lend: Lend = lambda _process, _call: {},
+    lend: Lend = nothing,
 ) -> _Calls:
     """All calls: the kernel's own, and the tools' through the loader.
 

@@ -266,22 +266,28 @@ def grants(ctx: click.Context, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(file_okay=False))
 @click.option("--write", is_flag=True, help="Also change what is in it.")
 @click.option("--pid", type=int, default=0, help="Only in this conversation.", shell_complete=_pids)
-def grants_folder(folder: str, write: bool, pid: int) -> None:
+@click.option(
+    "--days", type=click.FloatRange(0, 3650), default=0, help="For so long; 0: until taken back."
+)
+def grants_folder(folder: str, write: bool, pid: int, days: float) -> None:
     """Let tools read FOLDER."""
     from llmos.grants import allow_folder
 
-    _run(allow_folder(folder, write=write, pid=pid))
+    _run(allow_folder(folder, write=write, pid=pid, days=days))
 
 
 @grants.command("call")
 @click.argument("call")
 @click.argument("values", nargs=-1)
 @click.option("--pid", type=int, default=0, help="Only in this conversation.", shell_complete=_pids)
-def grants_call(call: str, values: tuple[str, ...], pid: int) -> None:
+@click.option(
+    "--days", type=click.FloatRange(0, 3650), default=0, help="For so long; 0: until taken back."
+)
+def grants_call(call: str, values: tuple[str, ...], pid: int, days: float) -> None:
     """Make CALL (such as files.write) without a question, with VALUES (name=value, name=pat*)."""
     from llmos.grants import allow_call
 
-    _run(allow_call(call, values, pid=pid))
+    _run(allow_call(call, values, pid=pid, days=days))
 
 
 @grants.command("revoke")

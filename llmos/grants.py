@@ -29,18 +29,21 @@ async def print_grants(*, as_json: bool) -> None:
     for grant in grants:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(grant["time"]))
         where = f" in process {grant['pid']}" if grant["pid"] else ""
-        click.echo(f"{grant['id']:<6} {since}  {_told(grant)}{where}")
+        ends = ""
+        if grant["until"]:
+            ends = time.strftime(", until %Y-%m-%d %H:%M", time.localtime(grant["until"]))
+        click.echo(f"{grant['id']:<6} {since}  {_told(grant)}{where}{ends}")
 
 
-async def allow_folder(folder: str, *, write: bool, pid: int) -> None:
+async def allow_folder(folder: str, *, write: bool, pid: int, days: float = 0) -> None:
     """Let tools read a folder, or also change what is in it."""
     path = str(Path(folder).expanduser().absolute())
     async with await Client.connect() as client:
-        grant = await client.grant(folder=path, write=write, pid=pid)
+        grant = await client.grant(folder=path, write=write, pid=pid, days=days)
     click.echo(f"{grant['id']}: {_told(grant)}")
 
 
-async def allow_call(call: str, values: tuple[str, ...], *, pid: int) -> None:
+async def allow_call(call: str, values: tuple[str, ...], *, pid: int, days: float = 0) -> None:
     """Let a call be made without a question, with the arguments that are given.
 
     Args:
@@ -56,7 +59,7 @@ async def allow_call(call: str, values: tuple[str, ...], *, pid: int) -> None:
         name, equals, value = written.partition("=")
         if not equals or not name:
             raise LlmosError(f"{written!r} is not of the form name=value.")
-        if "*" in value or "?" in value:
+        if "*" in value:
             patterns[name] = value
             continue
         try:
@@ -64,7 +67,9 @@ async def allow_call(call: str, values: tuple[str, ...], *, pid: int) -> None:
         except ValueError:
             arguments[name] = value
     async with await Client.connect() as client:
-        grant = await client.grant(call=call, arguments=arguments, patterns=patterns, pid=pid)
+        grant = await client.grant(
+            call=call, arguments=arguments, patterns=patterns, pid=pid, days=days
+        )
     click.echo(f"{grant['id']}: {_told(grant)}")
 
 

@@ -6,8 +6,8 @@ builds the table, process by process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from llmos.experts.tools import Call
 from llmos.kernel.monitor import From
@@ -18,13 +18,31 @@ from llmos.kernel.trust import vouched
 from llmos.labels import Label, named
 from llmos.sdk import Context, Result
 
-__all__ = ["Lend", "row"]
-
-#: What a call of a process is lent, by name (``services.SERVICES``).
-Lend = Callable[[Process, str], Mapping[str, Any]]
+__all__ = ["Lend", "nothing", "row"]
 
 
-def row(call: Call, surroundings: Context, lend: Lend = lambda _process, _call: {}) -> Syscall:
+class Lend(Protocol):
+    """Gives what a call of a process is lent, by name (``services.SERVICES``)."""
+
+    def __call__(
+        self, process: Process, call: str, hosts: Sequence[str] | None = None
+    ) -> Mapping[str, Any]:
+        """What the call may use.
+
+        Args:
+            process: Whose call it is.
+            call: Its name.
+            hosts: Patterns of the hosts it may read pages of; None leaves it to the settings.
+        """
+        ...
+
+
+def nothing(process: Process, call: str, hosts: Sequence[str] | None = None) -> Mapping[str, Any]:
+    """Lends nothing."""
+    return {}
+
+
+def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
     """The row of one call.
 
     Args:

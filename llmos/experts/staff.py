@@ -148,19 +148,25 @@ class Crew:
             if each.name != OPEN and (each.name in _OWN or expert.may_call(each.name))
         ]
         for call in expert.calls(self._known).values():
-            lend = self._lend
-            if call.name in self._known:
-                if call.uses and not any(map(expert.permissions.lends, call.uses)):
-                    continue  # it could do nothing but open what else hangs on its name
-                lend = _guarded(expert, call, lend)
-            rows.append(row(call, self._surroundings, lend))
+            own = call.name not in self._known
+            if not own and call.uses and not any(map(expert.permissions.lends, call.uses)):
+                continue  # it could do nothing but open what else hangs on its name
+            rows.append(row(call, self._surroundings, _guarded(expert, call, self._lend, own=own)))
         return rows
 
 
-def _guarded(expert: Expert, call: Call, lend: Lend) -> Lend:
-    """The services that a call of llmos gets while an expert makes it."""
+def _guarded(expert: Expert, made: Call, lend: Lend, *, own: bool) -> Lend:
+    """The services that a call gets while an expert makes it, on the hosts that it declared.
 
-    def guarded(process: Process, name: str) -> Mapping[str, Any]:
-        return expert.lend(call, lend(process, name))
+    Args:
+        own: It is one of its own, and guarded where it runs.
+    """
+    anywhere = "*" in expert.permissions.web
+
+    def guarded(
+        process: Process, call: str, hosts: Sequence[str] | None = None
+    ) -> Mapping[str, Any]:
+        lent = lend(process, call, hosts if anywhere else expert.permissions.web)
+        return lent if own else expert.lend(made, lent)
 
     return guarded

@@ -172,7 +172,7 @@ class Agent:
         if reason == TOO_LONG and process.window is not None:  # no later turn would fit either
             process.window.drop((process.pid, turn.number))
         process.seconds += live.seconds
-        process.live = process.generation = None
+        process.live = process.generation = process.settled = None
         process.interrupted = process.out_of_time = False
         try:
             await self._journal.finish_turn(
@@ -206,7 +206,7 @@ class Agent:
         process = turn.process
         rows = turn.calls.rows()
         steps = await self._planned(process) if self._guide else None
-        turn.settled = steps.settled if steps is not None else None
+        turn.settled = process.settled = steps.settled if steps is not None else None
         done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()

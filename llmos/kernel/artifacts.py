@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from llmos import limits, paths
@@ -60,7 +60,24 @@ class Artifacts:
                 paths.atomic_write(self._folder / id, file.data)
             media = file.media if _MEDIA.fullmatch(file.media) else "application/octet-stream"
             kept.append(ArtifactInfo(id, named(file.name), media, len(file.data)))
+        if kept:
+            self._make_room({info.id for info in kept})
         return tuple(kept)
+
+    def _make_room(self, fresh: Set[str]) -> None:
+        """Take away the files made longest ago, where all are too much: that is logged."""
+        files = sorted(
+            ((path, path.stat()) for path in self._folder.iterdir()),
+            key=lambda file: file[1].st_mtime,
+        )
+        over = sum(status.st_size for _, status in files) - limits.ARTIFACTS_BYTES
+        for path, status in files:
+            if over <= 0:
+                return
+            if path.name not in fresh:
+                log.warning("%s is no longer kept: files of calls take too much room", path.name)
+                path.unlink(missing_ok=True)
+                over -= status.st_size
 
     def read(self, id: str) -> bytes:
         """The bytes of a file.
@@ -74,7 +91,7 @@ class Artifacts:
         try:
             data = (self._folder / id).read_bytes()
         except OSError:
-            raise NotStored("This file is not kept any more.") from None
+            raise NotStored("This file is no longer kept.") from None
         if hashlib.sha256(data).hexdigest() != id:
             raise StoreCorrupt("This file was changed on the disk.")
         return data

@@ -73,7 +73,7 @@ def _comes(value: Value) -> str:
     return _FROM.get(value.source, value.source)
 
 
-def always(row: Syscall, arguments: Mapping[str, Any], judgement: Judgement) -> Capability | None:
+def always(row: Syscall, arguments: Mapping[str, Any]) -> Capability | None:
     """What "always" would allow: the same call with the same values where values matter.
 
     None where every argument is free, since then it would allow anything; and where a value is

@@ -140,6 +140,8 @@ class Caller:
         if turn.nested >= limits.NESTED_CALLS:
             raise CallFailed("The code made too many calls.")
         turn.nested += 1
+        # A session may hold what it was shown in any turn before, files given to it included.
+        turn.tainted = join(turn.tainted, Label(Origin.UNTRUSTED).kept_private())
         answer = await self._make(turn, ToolCall(new_id(), name, dict(arguments)))
         if answer.outcome.label is not None:
             turn.tainted = join(turn.tainted, answer.outcome.label)
@@ -184,7 +186,8 @@ class Caller:
                 await self._exhibits.number(process.pid, turn.number, call.id, outcome.evidence)
             )
             outcome = replace(outcome, text=numbered(outcome.text, found))
-        seconds = time.monotonic() - began
+        # Without the time a person took to answer.
+        seconds = time.monotonic() - turn.admitted.pop(call.id, began)
         failpoint("kernel.after_call")
         await self._closed(turn, number, call, outcome.text, seconds, code)
         return Answer(outcome, code, seconds, found)
@@ -217,6 +220,7 @@ class Caller:
         if left is not None and left < 1:
             raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
         process.charge(calls=1)
+        turn.admitted[call.id] = time.monotonic()
         return row, passed
 
     async def _run(self, turn: Turn, row: Syscall, call: ToolCall, passed: Passed) -> Outcome:

@@ -108,7 +108,7 @@ class Gate:
 
     async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
         """What becomes of a call, and by what where it is made."""
-        person = spokesman(turn.process)
+        person = turn.process.spokesman
         known = await asyncio.to_thread(self._known, turn, person)
         granted, lasting = await asyncio.to_thread(self._granted, person)
         seen = Seen(
@@ -164,7 +164,11 @@ class Gate:
         for grant in self._grants.of(self._journal.lineage(person.pid)):
             if grant.call:
                 capability = Capability(
-                    grant.call, arguments=grant.arguments, patterns=grant.patterns, why=grant.why
+                    grant.call,
+                    arguments=grant.arguments,
+                    patterns=grant.patterns,
+                    until=grant.until or None,
+                    why=grant.why,
                 )
                 capabilities.give(capability)
                 named[id(capability)] = grant.id
@@ -172,8 +176,15 @@ class Gate:
 
     async def _settled(self, turn: Turn, person: Process) -> Capabilities:
         """What is left of the calls that the person's words ask for in this turn."""
+        employer = turn.process.employer
+        if employer is not None:  # it may make what is left of what its employer may, and no more
+            if turn.settled is None:
+                names = [row.name for row in turn.calls]
+                left = employer.settled
+                turn.settled = left.handed(names, time.time()) if left else Capabilities()
+            return turn.settled
         words = ""
-        if person.window is not None and person is turn.process:
+        if person.window is not None:
             words = person.window.words((person.pid, turn.number))
         if not words:  # a reminder, or a task that a model gave: neither asks for an effect
             return Capabilities()
@@ -183,6 +194,7 @@ class Gate:
                 slot = turn.settled.find(name, arguments, time.time())
                 if slot is not None:
                     turn.settled.spend(slot)
+        turn.process.settled = turn.settled
         return turn.settled
 
     def _calling(self, turn: Turn) -> tuple[str, ...]:
@@ -194,9 +206,9 @@ class Gate:
 
     async def _ask(self, turn: Turn, row: Syscall, call: ToolCall, judgement: Judgement) -> Passed:
         process = turn.process
-        person = spokesman(process)
+        person = process.spokesman
         preview = await self._preview(process, row, call.arguments)
-        lasting = always(row, call.arguments, judgement)
+        lasting = always(row, call.arguments)
         number = person.live.number if person.live is not None else turn.number
         asked = question(
             person.pid, number, row, call, judgement, preview=preview.text, lasting=lasting
@@ -269,10 +281,3 @@ def _made(turn: Turn, call: ToolCall) -> None:
         slot = turn.settled.find(call.name, call.arguments, time.time())
         if slot is not None:
             turn.settled.spend(slot)
-
-
-def spokesman(process: Process) -> Process:
-    """The process in which a person speaks: of a child, the one that it works for."""
-    while process.employer is not None:
-        process = process.employer
-    return process

@@ -104,12 +104,15 @@ class Lender:
         if (folders := self._folders.pop(pid, None)) is not None:
             await folders.close()
 
-    def lend(self, process: Process, call: str) -> Mapping[str, Any]:
+    def lend(
+        self, process: Process, call: str, hosts: Sequence[str] | None = None
+    ) -> Mapping[str, Any]:
         """What a call of a process may use.
 
         Args:
             process: Whose call it is.
             call: Its name, for the log of requests.
+            hosts: Patterns of the hosts it may reach, at every hop; None leaves it to the settings.
         """
         pid = process.pid
         if pid not in self._folders:
@@ -120,7 +123,7 @@ class Lender:
             return await self.nested(process, name, arguments)
 
         return {
-            "web": self._internet.lend(pid, call),
+            "web": self._internet.lend(pid, call, hosts),
             "folders": self._folders[pid],
             "interpreter": self._sessions.lend(pid, ask if self.nested is not None else None),
             "shell": Shell(lambda: {grant.path: grant.write for grant in self._lasting(process)}),
@@ -153,13 +156,13 @@ class Lender:
         return [*self._lasting(process), *named]
 
     def _lasting(self, process: Process) -> list[Grant]:
-        grants = self._grants.of(self._journal.lineage(_speaker(process).pid))
+        grants = self._grants.of(self._journal.lineage(process.spokesman.pid))
         return [Grant(Path(grant.folder), grant.write) for grant in grants if grant.folder]
 
     def _named(self, process: Process) -> list[Path]:
         """What a person names in a conversation, its tools may read; nothing that is secret."""
         found: list[Path] = []
-        for record in self._journal.records(_speaker(process).pid):
+        for record in self._journal.records(process.spokesman.pid):
             if record.stored.message.role != Kind.USER or record.label.origin is not Origin.USER:
                 continue
             for written in _paths(record.stored.message.content):
@@ -192,9 +195,3 @@ def _paths(text: str) -> Iterable[str]:
         yield written
         if match["bare"]:
             yield written.rstrip(".,;:!?)]}»”’")
-
-
-def _speaker(process: Process) -> Process:
-    while process.employer is not None:
-        process = process.employer
-    return process

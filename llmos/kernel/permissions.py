@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,7 @@ class Permissions:
         folder: str = "",
         write: bool = False,
         pid: int = 0,
+        days: float = 0,
     ) -> Grant:
         """Allow a call or a folder.
 
@@ -75,6 +78,7 @@ class Permissions:
             folder: A folder that exists.
             write: Whether it may be changed.
             pid: The conversation it holds in; 0 for all.
+            days: How long it holds; 0 until it is taken back.
 
         Raises:
             KernelError: It is neither or both, or there is no such call or folder.
@@ -88,6 +92,8 @@ class Permissions:
             grant = await asyncio.to_thread(self._folder, folder, write, pid)
         else:
             grant = self._call(call, dict(arguments or {}), dict(patterns or {}), pid)
+        if days:
+            grant = replace(grant, until=time.time() + days * 86400)
         return await self._grants.give(grant)
 
     async def revoke(self, id: str) -> Grant:

@@ -22,6 +22,7 @@ from llmos.memory.journal import StoredProcess
 from llmos.memory.window import Window
 
 if TYPE_CHECKING:
+    from llmos.kernel.capabilities import Capabilities
     from llmos.kernel.syscalls import SyscallTable
 
 __all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named", "titled"]
@@ -179,6 +180,7 @@ class Process:
     interrupted: bool = False  # the turn under way is to end
     out_of_time: bool = False  # the same, because its time is up
     expert: str | None = None  # whom it was begun with; empty for nobody, None: not read yet
+    settled: Capabilities | None = None  # what is left of the calls its turn was to make
     calls_of: SyscallTable | None = None  # what that one may call; None: not known yet
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
     ahead: asyncio.Task[None] | None = None  # computes what its next turn will need
@@ -249,6 +251,14 @@ class Process:
             above.paid_tokens += tokens
             above.paid_calls += calls
             above = above.employer
+
+    @property
+    def spokesman(self) -> Process:
+        """The process in which a person speaks: of a child, the one that it works for."""
+        found = self
+        while found.employer is not None:
+            found = found.employer
+        return found
 
     @property
     def turn_number(self) -> int:

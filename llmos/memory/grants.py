@@ -8,6 +8,7 @@ all. Decides nothing: the monitor reads them.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +34,12 @@ class Grant:
         time: Since when, in seconds since the epoch.
         call: Name of a call, or a pattern of names (``files.*``); empty for a folder.
         arguments: The very values that arguments must have.
-        patterns: Patterns (as a shell has them) that text arguments must match.
+        patterns: Patterns that text arguments must match: ``*`` is anything but a slash, ``**``
+            anything.
         folder: An absolute path; empty for a call.
         write: Whether the folder may be changed.
         pid: The conversation it holds in, with its forks; 0 for all.
+        until: When it ends, in seconds since the epoch; 0 never.
         why: Where it comes from, in words for a person.
     """
 
@@ -48,6 +51,7 @@ class Grant:
     folder: str = ""
     write: bool = False
     pid: int = 0
+    until: float = 0.0
     why: str = ""
 
     def to_json(self) -> str:
@@ -59,6 +63,7 @@ class Grant:
             "folder": self.folder,
             "write": self.write,
             "pid": self.pid,
+            "until": self.until,
             "why": self.why,
         }
         return json.dumps({name: value for name, value in kept.items() if value})
@@ -70,11 +75,19 @@ class Grants:
     Args:
         journal: Where they are kept.
         home: Gives the process that keeps what belongs to no conversation.
+        clock: Gives seconds since the epoch.
     """
 
-    def __init__(self, journal: Journal, home: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        home: Callable[[], Awaitable[int]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._journal = journal
         self._home = home
+        self._clock = clock
         self._grants: dict[str, Grant] = {}
         self._loaded = False
 
@@ -89,7 +102,9 @@ class Grants:
         """What is allowed now, newest first."""
         if not self._loaded:
             self.load()
-        return sorted(self._grants.values(), key=lambda grant: -grant.time)
+        now = self._clock()
+        lasting = (each for each in self._grants.values() if not each.until or now < each.until)
+        return sorted(lasting, key=lambda grant: -grant.time)
 
     def of(self, pids: Iterable[int]) -> list[Grant]:
         """What is allowed in a conversation.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,8 +78,8 @@ class Internet:
         Args:
             pid: The process that calls.
             call: Such as ``browse.read``.
-            hosts: Patterns (``example.org``, ``*.example.org``) of the hosts it may reach, search
-                engines among them; None leaves it to the settings.
+            hosts: Patterns (``example.org``, ``*.example.org``) of the hosts it may read, at every
+                hop; None leaves it to the settings.
         """
         return _Lent(self, Caller(pid, call, None if hosts is None else tuple(hosts)))
 
@@ -112,7 +113,8 @@ class _Lent:
         return await self._internet.read(address, self._caller)
 
     async def search(self, query: str, most: int = 10) -> Sequence[Hit]:
-        return await self._internet.search(query, most, self._caller)
+        # Whether it may search was decided by whoever lent it; the engines are the settings'.
+        return await self._internet.search(query, most, replace(self._caller, hosts=None))
 
 
 async def _told(work: Coroutine[Any, Any, T]) -> T:

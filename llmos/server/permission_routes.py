@@ -43,6 +43,7 @@ class GrantRow(BaseModel):
     folder: str
     write: bool
     pid: Annotated[int, Field(description="The conversation it holds in; 0 for all.")]
+    until: Annotated[float, Field(description="0: until it is taken back.")]
     why: str
 
 
@@ -59,6 +60,7 @@ class GrantBody(Body):
     folder: Annotated[str, Field(max_length=limits.FOLDER_CHARS)] = ""
     write: bool = False
     pid: Annotated[int, Field(ge=0)] = 0
+    days: Annotated[float, Field(ge=0, le=3650, description="0: until it is taken back.")] = 0
 
 
 GrantId = Annotated[str, Path(pattern=r"^g\d{1,18}$", description="Such as g12.")]
@@ -95,6 +97,7 @@ def router(kernel: ServedKernel) -> APIRouter:
             folder=body.folder,
             write=body.write,
             pid=body.pid,
+            days=body.days,
         )
         return _row(given)
 
@@ -116,5 +119,6 @@ def _row(grant: Grant) -> GrantRow:
         folder=grant.folder,
         write=grant.write,
         pid=grant.pid,
+        until=grant.until,
         why=grant.why,
     )

@@ -429,6 +429,18 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing(write, installed, monkey
     assert left(installed) == []
 
 
+@pytest.mark.parametrize("step", ["_folder", "fingerprints", "told"])
+def test_ctrl_c_before_the_question_leaves_nothing(write, installed, monkeypatch, step):
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    module = {"_folder": archive, "fingerprints": locked, "told": install}[step]
+    monkeypatch.setattr(module, step, pressed)
+    with pytest.raises(KeyboardInterrupt):
+        install.stage(write())
+    assert left(installed) == []
+
+
 def test_hostile_folders_are_refused(write, installed, tmp_path):
     folder = write()
     (folder / "link").symlink_to("/etc/passwd")

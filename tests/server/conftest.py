@@ -558,7 +558,8 @@ class Permitting:
     async def grant(self, **about: Any) -> Grant:
         if bool(about["call"]) == bool(about["folder"]):
             raise KernelError("Allow either a call or a folder.")
-        grant = Grant(id=f"g{len(self.given) + 1}", time=1.0, **about)
+        until = 86400.0 * about.pop("days")
+        grant = Grant(id=f"g{len(self.given) + 1}", time=1.0, until=until, **about)
         self.given[grant.id] = grant
         return grant
 

@@ -143,6 +143,6 @@ async def test_without_code_or_an_interpreter_there_is_a_sentence():
 
 
 def test_what_it_declares():
-    assert (RUN.effect, RUN.origin, RUN.private) == ("pure", "untrusted", True)
-    assert RUN.sources == {"code": "any", "files": "named"}
+    assert (RUN.effect, RUN.origin, RUN.private) == ("read", "untrusted", True)
+    assert RUN.sources == {"code": "any", "files": "any"}
     assert (EVALUATE.effect, EVALUATE.origin, EVALUATE.private) == ("pure", "plugin", False)
