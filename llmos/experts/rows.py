@@ -6,6 +6,7 @@ builds the table, process by process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Invocation, Outcome, Previewed, Syscall
 from llmos.kernel.trust import vouched
 from llmos.labels import Label, named
-from llmos.sdk import Context, Result
+from llmos.sdk import Context, Result, Verbatim
 
 __all__ = ["Lend", "nothing", "row"]
 
@@ -74,10 +75,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         examples=call.examples,
         worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
         timeout=call.timeout + 1,  # the tool's own limit comes first, and says more
-        copied={
-            name: Copied(v.accepts, _test(call, v.accepts), v.also, v.joins)
-            for name, v in call.verbatim.items()
-        },
+        copied={name: _copied(call, name, v) for name, v in call.verbatim.items()},
         sources={name: From(said) for name, said in call.sources.items() if isinstance(said, str)},
         among=listed,
         defaults=call.defaults,
@@ -96,6 +94,23 @@ def _outcome(call: Call, arguments: Mapping[str, Any], result: Result, label: La
         artifacts=result.artifacts,
         evidence=result.evidence,
     )
+
+
+def _copied(call: Call, name: str, verbatim: Verbatim) -> Copied:
+    """How an argument is copied from the person's words.
+
+    Without a test of the tool's own (an expert's stays in its jail) its schema's pattern is one.
+    """
+    accepts, known = verbatim.accepts, _test(call, verbatim.accepts)
+    pattern = call.schema["properties"][name].get("pattern")
+    if accepts is None and pattern:
+        matches = re.compile(pattern).fullmatch
+
+        def accepts(text: str) -> bool:
+            return matches(text) is not None
+
+        known = f"{call.name}.{name}"
+    return Copied(accepts, known, verbatim.also, verbatim.joins)
 
 
 def _test(call: Call, test: Any) -> str:

@@ -347,4 +347,10 @@ def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:
     said = planned.outcome.said
     values = [str(v).lower() for v in planned.call.arguments.values() if v] if planned.call else []
     telling = tuple(s for s in said if any(v in s.lower() for v in values))
-    return tuple(f"{s}." for s in (telling if several and telling else said))
+    return tuple(_ended(s) for s in (telling if several and telling else said))
+
+
+def _ended(sentence: str) -> str:
+    """A sentence with its full stop, where what it quotes has not ended it."""
+    whole = sentence.rstrip("”\"')").endswith((".", "!", "?", "…"))
+    return sentence if whole else f"{sentence}."

@@ -33,7 +33,7 @@ async def run(tmp_path, answer: bytes, query: str = "tides"):
 
 
 def test_a_query_leaves_the_machine_so_it_must_come_from_the_person():
-    assert WEB.effect == "egress" and WEB.sources == {"query": "trusted"}
+    assert WEB.effect == "egress" and WEB.sources == {"query": "any"}
     assert WEB.origin == "untrusted" and WEB.trusted == ("addresses",)
 
 

@@ -27,6 +27,9 @@ _ENDINGS = re.compile(
 )
 
 
+_TOLD = 240  # characters of a page that are said in a sentence
+
+
 def is_address(text: str) -> bool:
     """Whether ``text`` is the address of a page, with ``https://`` or as people write it."""
     found = _ADDRESS.fullmatch(text)
@@ -50,7 +53,12 @@ async def read(address: Annotated[str, Verbatim(accepts=is_address)], context: C
     title = page.title or page.address
     return Result(
         f"{head}\n\n{page.text}",
-        data={"address": page.address, "title": page.title, "media": page.media},
+        data={
+            "address": page.address,
+            "title": page.title,
+            "media": page.media,
+            "told": _told(title, page.text),
+        },
         evidence=(Evidence(page.address, title, page.text),),
     )
 
@@ -76,6 +84,13 @@ async def links(address: Annotated[str, Verbatim(accepts=is_address)], context: 
         "more": page.more,
     }
     return Result(text, data=data)
+
+
+def _told(title: str, text: str) -> str:
+    """A page in a sentence: how it begins."""
+    words = " ".join(text.split())
+    cut = "…" if len(words) > _TOLD else ""
+    return f"{title} says: “{words[:_TOLD]}{cut}”" if words else f"{title} has no text"
 
 
 def _short(address: str) -> str:

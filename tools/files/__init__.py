@@ -18,6 +18,8 @@ from llmos.sdk import Artifact, Context, Evidence, Length, Preview, Result, Tool
 __all__ = ["delete", "edit", "list", "move", "read", "rename_by_date", "search", "write"]
 
 _SHOWN = 200  # entries or lines that are told
+_NAMED = 8  # of them that are said in a sentence
+_TOLD = 240  # characters of a file that are said in one
 _KEPT = 1000  # of them that are given to programs
 _RENAMED = 500  # files renamed by one call
 _ARTIFACT_CHARS = 200_000  # of a diff
@@ -76,7 +78,10 @@ async def list(context: Context, folder: Folder = "", pattern: Glob = "") -> Res
         lines.append(f"… and {len(entries) - _SHOWN} more")
     one = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
     text = "\n".join([f"{one} in {base}:", *lines]) + _missing(entries)
-    return Result(text, {"count": len(entries), "folder": base, "entries": rows})
+    names = [os.path.relpath(row["path"], base) for row in rows]
+    told = f"In {base} there {'is' if len(names) == 1 else 'are'} {_enumerated(names)}"
+    data = {"count": len(entries), "folder": base, "entries": rows, "told": told}
+    return Result(text, data)
 
 
 async def read(path: Path, context: Context) -> Result:
@@ -90,7 +95,12 @@ async def read(path: Path, context: Context) -> Result:
     if not text.strip():
         return Result(f"{name} is empty.", {"path": path, "characters": len(text)})
     proof = Evidence(path, name, text)
-    return Result(text, {"path": path, "characters": len(text)}, evidence=(proof,))
+    words = " ".join(text.split())
+    told = (
+        f"{name} says: “{words}”" if len(words) <= _TOLD else f"{name} begins: “{words[:_TOLD]}…”"
+    )
+    data = {"path": path, "characters": len(text), "told": told}
+    return Result(text, data, evidence=(proof,))
 
 
 async def search(
@@ -109,7 +119,16 @@ async def search(
     lines = [f"{row['path']}:{row['line']}: {row['text']}" for row in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
         lines.append(f"… and {len(rows) - _SHOWN} more")
-    return Result("\n".join(lines) + _missing(found), {"count": len(rows), "found": rows})
+    places = [f"{os.path.basename(str(row['path']))}, line {row['line']}" for row in rows]
+    data = {"count": len(rows), "found": rows, "told": f"“{text}” stands in {_enumerated(places)}"}
+    return Result("\n".join(lines) + _missing(found), data)
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """Names as a person says them; of many the first."""
+    if len(names) > _NAMED:
+        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # --- changing -----------------------------------------------------------------------------------

@@ -65,6 +65,11 @@ async def web(
             lines.append(f"   {hit.text}")
     return Result(
         "\n".join(lines),
-        data={"query": query, "count": len(hits), "addresses": [hit.address for hit in hits]},
+        data={
+            "query": query,
+            "count": len(hits),
+            "addresses": [hit.address for hit in hits],
+            "told": "Found: " + "; ".join(f"{hit.title} ({hit.address})" for hit in hits[:3]),
+        },
         evidence=tuple(Evidence(hit.address, hit.title, hit.text) for hit in hits if hit.text),
     )

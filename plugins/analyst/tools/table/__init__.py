@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmos.sdk import Context, Length, Result, Verbatim
+from llmos.sdk import Context, Length, Pattern, Result, Verbatim
 
 from .columns import read
 
 __all__ = ["describe"]
 
 
-async def describe(path: Annotated[str, Length(1, 1000), Verbatim()], context: Context) -> Result:
+#: A path, or the name of a file with its ending; a pattern, since the test stays in the jail.
+Table = Annotated[str, Length(1, 1000), Verbatim(), Pattern(r"\S*[/~]\S*|\S+\.[A-Za-z]{2,5}")]
+
+
+async def describe(path: Table, context: Context) -> Result:
     """Show the columns of a CSV file: their kinds, what is missing, how the values are spread.
 
     Args:
