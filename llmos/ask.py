@@ -105,7 +105,12 @@ async def ask(
         finally:
             if consent is not None:
                 await consent.close()
-            if not pid and not keep:
+            if heard.reminds and not pid and not keep:
+                print(
+                    f"llmos: The chat stays, as process {asked}, for its reminder.",
+                    file=sys.stderr,
+                )
+            elif not pid and not keep:
                 with contextlib.suppress(LlmosError):  # a kernel that is gone keeps nothing running
                     await client.kill(asked)
     assert isinstance(event, TurnFinished)
@@ -115,11 +120,13 @@ async def ask(
 
 async def _save(client: Client, heard: _Heard, folder: Path) -> None:
     """Write the files that calls made; none takes another one's place."""
+    if heard.files:
+        folder.mkdir(parents=True, exist_ok=True)
     for file in heard.files:
         data = await client.artifact(file.id)
         stem, dot, ending = file.name.rpartition(".")
         for number in itertools.count(1):
-            name = file.name if number == 1 else f"{stem or ending} {number}{dot and '.' + ending}"
+            name = file.name if number == 1 else f"{stem or ending}-{number}{dot and '.' + ending}"
             try:
                 with (folder / name).open("xb") as out:
                     out.write(data)
@@ -149,6 +156,7 @@ class _Heard:
         self.recalled: list[tuple[str, str]] = []  # page and place
         self.files: list[ArtifactInfo] = []
         self.saved: list[Path] = []
+        self.reminds = False  # it set a reminder, which would end with its process
         self.cut = False  # of the message, only its beginning and its end are in view
         self._pages = ""  # how the ids of the message's own pages begin
 
@@ -166,6 +174,7 @@ class _Heard:
                 self.answer += event.text
             case CallFinished():
                 self.calls.append(event)
+                self.reminds |= event.call.name == "timer.set" and not event.error
             case ArtifactsMade():
                 self.files += event.artifacts
 

@@ -213,7 +213,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 @click.option("--keep", is_flag=True, help="Keep the new process instead of ending it.")
 @click.option(
     "--save",
-    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Write the files that are made, such as charts, to this folder.",
 )
 @click.option("--expert", default="", help="The expert that answers; llmos plugin list has them.")

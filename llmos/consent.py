@@ -97,6 +97,8 @@ class Consent:
                 print(f"{choices}: ", end="", file=sys.stderr, flush=True)
                 said = (await _line()).strip().lower()
                 answer = _ANSWERS.get(said)
+                if answer is None:
+                    print("That is none of the answers.", file=sys.stderr)
                 if answer in ("conversation", "always") and not asked.always:
                     answer = None
         with contextlib.suppress(LlmosError):  # somebody else was faster

@@ -49,21 +49,22 @@ def _warm(_session_home: None) -> Path:
     return Path(os.environ["LLMOS_HOME"]) / "cache"
 
 
-@pytest.fixture(autouse=True)
-def home(
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    _warm: Path,
-) -> Iterator[Path]:
-    """The isolated ``LLMOS_HOME`` of this test, also for the processes it starts."""
-    monkeypatch.setenv("LLMOS_HOME", str(tmp_path))
+@pytest.fixture
+def _cache(tmp_path_factory: pytest.TempPathFactory, _warm: Path) -> Iterator[Path]:
+    """A cache of this test's own; set up before, and gone after, whatever it patches."""
     cache = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("LLMOS_CACHE", str(cache))
     _copy(_warm, cache)
-    yield tmp_path
+    yield cache
     _copy(cache, _warm)
     shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, _cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The isolated ``LLMOS_HOME`` of this test, also for the processes it starts."""
+    monkeypatch.setenv("LLMOS_HOME", str(tmp_path))
+    monkeypatch.setenv("LLMOS_CACHE", str(_cache))
+    return tmp_path
 
 
 def _copy(source: Path, target: Path) -> None:

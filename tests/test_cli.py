@@ -268,3 +268,18 @@ def test_each_home_has_a_kernel_of_its_own(served: Path, monkeypatch: pytest.Mon
     assert str(peek("status").exception).startswith("No kernel is running.")
     monkeypatch.setenv("LLMOS_HOME", str(served))
     assert peek("status").exit_code == 0
+
+
+def test_ctrl_c_while_the_command_is_still_being_loaded_is_silent(home: Path, tmp_path: Path):
+    """The module that is loaded last of all raises, as the interpreter does for Ctrl-C."""
+    broken = tmp_path / "early" / "click"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    search = os.pathsep.join([str(broken.parent), str(Path(__file__).resolve().parent.parent)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "llmos", "ps"],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": search},
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")

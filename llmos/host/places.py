@@ -108,7 +108,8 @@ class Places:
         if not within:
             names = ", ".join(told(str(grant.path)) for grant in grants)
             raise HostError(
-                f"{told(text)} is outside the granted folders.", remedy=f"Granted: {names}."
+                f"{told(text)} is outside the granted folders.",
+                remedy=f"Granted: {names}. llmos grants folder FOLDER grants another.",
             )
         nearest = max(within, key=lambda grant: len(grant.path.parts))
         if why := guarded.why_not(path.relative_to(nearest.path).parts):

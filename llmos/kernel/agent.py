@@ -50,9 +50,14 @@ from llmos.kernel.transcript import Shaped, Transcript
 from llmos.kernel.turn import Reply, Turn, TurnOver, repeats
 from llmos.memory.journal import Journal, new_id
 
-__all__ = ["Agent"]
+__all__ = ["REMINDER", "Agent"]
 
 log = logging.getLogger(__name__)
+
+_OTHER = "Say it in other words, or use a larger model: llmos models list."
+
+#: How the message begins that wakes a process with a reminder.
+REMINDER = "(Reminder)"
 
 #: Name of a call so malformed that it does not even say what it calls.
 _UNREADABLE = "unreadable"
@@ -249,7 +254,9 @@ class Agent:
         process = turn.process
         if self._guide is not None:
             assert process.window is not None
-            plan = self._guide.plan(process.window.conversation(), turn.calls.rows())
+            said, rows = process.window.conversation(), turn.calls.rows()
+            told = _reminded(turn)
+            plan = self._guide.plan(said, rows, told=told) if told else self._guide.plan(said, rows)
             process.planning = asyncio.ensure_future(plan)
 
     async def _planned(self, process: Process) -> Steps | None:
@@ -386,7 +393,9 @@ class Agent:
         if turn.reply.finish == "cancelled":
             raise TurnOver("interrupted")
         if turn.reply.finish == "length":
-            raise TurnOver("length", EngineError("The model did not finish its call."))
+            raise TurnOver(
+                "length", EngineError("The model did not finish its call.", remedy=_OTHER)
+            )
         return text
 
     async def _chunks(
@@ -500,6 +509,20 @@ class Agent:
             )
         )
         await self._results.cite(turn, stored.id, checked)
+
+
+def _reminded(turn: Turn) -> str:
+    """What a small model says to a reminder; empty where a person, or an employer, speaks.
+
+    A larger one is woken by it as by any message, and may do something about it.
+    """
+    process = turn.process
+    assert process.window is not None
+    said = process.window.conversation()
+    text = said[-1].content if said and said[-1].role == "user" else ""
+    if process.window.words((process.pid, turn.number)) or not text.startswith(REMINDER):
+        return ""
+    return f"This is your reminder: {text.removeprefix(REMINDER).strip()}"
 
 
 def _opened(process: Process) -> list[str]:

@@ -40,6 +40,7 @@ _DATA = re.compile(
     r"|interval|index|matrix|tuple|set))\s*$",
     re.IGNORECASE,
 )
+_BRACKETS = re.compile(r"\[[\d,; ]+\]|【[\d,; ]+】")
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _TICKS = re.compile(r"`+")
 _BEFORE = 24  # characters looked at before brackets
@@ -214,6 +215,7 @@ class _Look:
     def _taken_out(self, line: str) -> tuple[str, list[_Marks]]:
         """The line without its markers, and where they stood."""
         kept, length, start, marks = list[str](), 0, 0, list[_Marks]()
+        alone = not _BRACKETS.sub("", line).strip()  # a line of nothing but numbers cites something
         for found in _markers(line):
             numbers = _numbers(found)
             known = any(number in self._exhibits for number in numbers)
@@ -221,7 +223,8 @@ class _Look:
             data = _DATA.search(shown) is not None
             data |= len(numbers) > 1 and _LISTED.search(shown) is not None
             data |= found[0][0] == "[" and _INDEXED.search(shown) is not None
-            other = found["link"] or not shown.strip() or max(numbers) > limits.EVIDENCE_MAX
+            other = bool(found["link"]) or max(numbers) > limits.EVIDENCE_MAX
+            other = other or (not shown.strip() and not alone)
             if data or (other and not known):
                 continue  # brackets of another kind
             kept.append(line[start : found.start()])

@@ -234,14 +234,23 @@ class Guide:
             del self._fittings[next(iter(self._fittings))]
         return fitting
 
-    async def plan(self, history: Sequence[Message], calls: Sequence[Syscall]) -> Steps:
+    async def plan(
+        self, history: Sequence[Message], calls: Sequence[Syscall], *, told: str = ""
+    ) -> Steps:
         """What the turn that answers the newest message is to do.
+
+        Args:
+            history: What was said.
+            calls: What can be called.
+            told: What the reply says where the message is no person's: then nothing is called.
 
         Whoever stops waiting for it leaves the fitting to go on: the next turn needs it too.
         """
         chooser = await asyncio.shield(self.prepare(calls))
         if self._folds is None:
             self._folds = await self._must_fold()
+        if told:
+            return Steps(chooser, Reading(), folds=bool(self._folds), undone=told)
         message = history[-1].content if history and history[-1].role == "user" else ""
         reading = _asked(message, calls)
         if reading is None:

@@ -30,7 +30,7 @@ from llmos.events import (
     StoredMessage,
     WindowChanged,
 )
-from llmos.kernel.agent import Agent
+from llmos.kernel.agent import REMINDER, Agent
 from llmos.kernel.artifacts import Artifacts
 from llmos.kernel.calling import Caller
 from llmos.kernel.children import Children
@@ -425,7 +425,7 @@ class Kernel:
             NoSuchProcess: There is none any more.
             ProcessEnded: It has ended.
         """
-        await self.send(pid, f"(Reminder) {timer.text}", origin=Origin.MODEL)
+        await self.send(pid, f"{REMINDER} {timer.text}", origin=Origin.MODEL)
 
     async def _send(self, process: Process, text: str, origin: Origin) -> str:
         pid = process.pid

@@ -15,6 +15,7 @@ turn leaves by today's settings.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -265,6 +266,15 @@ class _Retold(Transcript):
                 await self.keep(process, message.turn, said, label=record.label)
 
 
+def _said(record: Record) -> tuple[str, ...]:
+    """The ways to say a result that were kept with it; none where they were erased."""
+    try:
+        said = json.loads(record.stored.message.content or "{}").get("said", ())
+    except (ValueError, AttributeError):
+        return ()
+    return tuple(sentence for sentence in said if isinstance(sentence, str))
+
+
 class _Answers:
     """The results of a turn's recorded calls, handed out in their order.
 
@@ -276,6 +286,11 @@ class _Answers:
     def __init__(self, calls: Sequence[ToolCall], records: Sequence[Record]) -> None:
         self._left = deque(calls)
         results = [r for r in records if r.stored.message.role == Kind.TOOL]
+        self._said = {
+            r.stored.message.call_id: _said(r)
+            for r in records
+            if r.stored.message.role == Kind.VOUCHED
+        }
         self._results: dict[str, deque[Record]] = {}
         for record in results:
             self._results.setdefault(record.stored.message.call_id, deque()).append(record)
@@ -307,7 +322,7 @@ class _Answers:
             outcome = await self._again(row, by, arguments)
             if outcome is not None and outcome.text == text:
                 return replace(outcome, label=record.label)
-        return Outcome(text, label=record.label)
+        return Outcome(text, self._said.get(expected.id, ()), label=record.label)
 
     async def _again(
         self, row: Syscall, by: Invocation, arguments: Mapping[str, Any]

@@ -75,8 +75,9 @@ class Results:
             await self._exhibits.keep(
                 turn.process.pid, turn.number, call.id, answer.exhibits, label, stored.id
             )
-        if outcome.vouched:
-            content = json.dumps(list(outcome.vouched), ensure_ascii=False)
+        if outcome.vouched or outcome.said:
+            beside = {"vouched": list(outcome.vouched), "said": list(outcome.said)}
+            content = json.dumps(beside, ensure_ascii=False)
             await self._beside(turn, call, Kind.VOUCHED, content, stored.id)
         if outcome.artifacts:
             await self._keep_files(turn, call, answer, stored.id)

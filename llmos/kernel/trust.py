@@ -131,7 +131,7 @@ def vouched(fields: Iterable[str], data: object) -> list[str]:
 
 def _values(record: Record) -> list[str]:
     try:
-        values = json.loads(record.stored.message.content or "[]")
-    except ValueError:
+        values = json.loads(record.stored.message.content or "{}").get("vouched", ())
+    except (ValueError, AttributeError):
         return []
     return [value for value in values if isinstance(value, str)]

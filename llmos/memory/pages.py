@@ -50,7 +50,7 @@ class Kind(StrEnum):
     EXPERT = "expert"  # who speaks in a turn, what it is told and knows; shown with the message
     ARTIFACT = "artifact"  # which files a call made
     EVIDENCE = "evidence"  # a text that answers may cite; its number is the record's name
-    VOUCHED = "vouched"  # values of a result that are trusted whoever wrote the rest of it
+    VOUCHED = "vouched"  # of a result: values that are trusted whoever wrote it; how it is said
 
 
 #: Records that people and the model wrote or a call answered; the others are the kernel's own.

@@ -78,7 +78,9 @@ class Shell:
                 argv=("/bin/sh", "-c", _SCRIPT, "sh", str(folders[0]), command),
                 readable=readable,
                 writable=writable,
-                env={"HOME": "/nonexistent"},  # no settings are read or left in a granted folder
+                env={
+                    "HOME": str(Path.home())
+                },  # so that ~ means what it says; only what is granted is there
                 bounds=Bounds(memory_bytes=limits.SHELL_MEMORY_BYTES),
             )
             finished = await run(

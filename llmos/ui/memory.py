@@ -231,6 +231,8 @@ class MemoryScreen(MemoryActions):
         self._draw()
 
     def _draw(self) -> None:
+        if not self.query(MemoryList):  # an answer that came while the screen was being closed
+            return
         query = self.query_text
         # What was found for the words before stays until the new answer is there.
         shown = groups(self._facts, self._hits if self._hits_of else [], query)

@@ -14,7 +14,7 @@ from llmos.sdk import Context, Evidence, Result, ToolError, Verbatim
 __all__ = ["links", "read"]
 
 _ADDRESS = re.compile(
-    r"(?P<scheme>https?://)?(?P<host>[^\s/?#:@\\]+\.[^\s/?#:@\\]+|\[[0-9a-f:.]+\])"
+    r"(?P<scheme>https?://)?(?P<host>[^\s/?#:@\\]+\.[^\s/?#:@\\]+|localhost|\[[0-9a-f:.]+\])"
     r"(?P<rest>(:\d{1,5})?([/?#]\S*)?)",
     re.IGNORECASE,
 )

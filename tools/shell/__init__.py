@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 from llmos.sdk import Context, Length, Result, Verbatim
 
-__all__ = ["run"]
+__all__ = ["is_command", "run"]
+
+#: Programs whose names begin ordinary sentences, too: alone they are none.
+_WORDS = frozenset(
+    {"find", "make", "open", "test", "time", "who", "which", "look", "write", "sort"}
+)
 
 
-async def run(command: Annotated[str, Length(1), Verbatim()], context: Context) -> Result:
+def is_command(text: str) -> bool:
+    """Whether ``text`` begins with a program of this machine."""
+    first, _, rest = _bare(text).partition(" ")
+    if text != text.strip() or (first in _WORDS and not rest.startswith(("-", "/", "~", "."))):
+        return False
+    return len(first) > 1 and shutil.which(first) is not None
+
+
+def _bare(command: str) -> str:
+    """A command without the marks that people set around one."""
+    marked = command.startswith("`") and command.endswith("`") and command.count("`") == 2
+    return command[1:-1].strip() if marked else command
+
+
+async def run(
+    command: Annotated[str, Length(1), Verbatim(accepts=is_command)], context: Context
+) -> Result:
     """Run one shell command.
 
     Args:
         command: The command as the user wrote it.
     """
-    ran = await context.shell.run(command)
+    ran = await context.shell.run(_bare(command))
     text = "\n".join(part for part in (ran.output, ran.error) if part)
     data = {"output": ran.output, "error": ran.error}
     return Result(text or "It ran and printed nothing.", data, ran.artifacts)
