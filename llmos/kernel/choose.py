@@ -29,8 +29,8 @@ from llmos.kernel.syscalls import Example, Syscall
 __all__ = ["Choice", "Chooser", "Reading"]
 
 _THRESHOLD = 0.5  # least probability of a call
-_UNBOUND = 0.6  # and of one that takes no value from the words: only their meaning speaks for it
-_CHANGES = 0.7  # and of one that does more than look
+_UNBOUND = 0.75  # and of one that takes no value from the words: only their meaning speaks for it
+_CHANGES = 0.75  # and of one that does more than look
 _LOOKS = ("pure", "read")  # effects that change and send nothing
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
 _IGNORED = 1.0  # and this for each value that stands before its clause
@@ -233,10 +233,14 @@ class Chooser:
         return len(found) if len(covered) == len(words) else 0
 
     def _values(self, call: Syscall, text: str) -> bool:
-        """Whether these words hold a value for the call, or a part of one."""
+        """Whether these words hold a value for the call, or a part of one.
+
+        An argument that takes any words at all says nothing: there are always some.
+        """
         return any(
             value not in copied.also
             for copied in call.copied.values()
+            if copied.accepts is not None
             for value in candidates(copied, text, parts=1)
         )
 
