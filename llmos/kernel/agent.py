@@ -211,7 +211,7 @@ class Agent:
         process = turn.process
         rows = turn.calls.rows()
         steps = await self._planned(process) if self._guide else None
-        turn.settled = process.settled = steps.settled if steps is not None else None
+        process.settled = steps.settled if steps is not None else None
         done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()

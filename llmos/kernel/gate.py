@@ -178,24 +178,25 @@ class Gate:
         """What is left of the calls that the person's words ask for in this turn."""
         employer = turn.process.employer
         if employer is not None:  # it may make what is left of what its employer may, and no more
-            if turn.settled is None:
+            if turn.process.settled is None:
                 names = [row.name for row in turn.calls]
                 left = employer.settled
-                turn.settled = left.handed(names, time.time()) if left else Capabilities()
-            return turn.settled
+                turn.process.settled = left.handed(names, time.time()) if left else Capabilities()
+            return turn.process.settled
         words = ""
         if person.window is not None:
             words = person.window.words((person.pid, turn.number))
         if not words:  # a reminder, or a task that a model gave: neither asks for an effect
             return Capabilities()
-        if turn.settled is None:
-            turn.settled = await self._settle(turn.process, turn.calls, words) or Capabilities()
+        if turn.process.settled is None:
+            turn.process.settled = (
+                await self._settle(turn.process, turn.calls, words) or Capabilities()
+            )
             for name, arguments in turn.made:  # before a stranger was heard
-                slot = turn.settled.find(name, arguments, time.time())
+                slot = turn.process.settled.find(name, arguments, time.time())
                 if slot is not None:
-                    turn.settled.spend(slot)
-        turn.process.settled = turn.settled
-        return turn.settled
+                    turn.process.settled.spend(slot)
+        return turn.process.settled
 
     def _calling(self, turn: Turn) -> tuple[str, ...]:
         """The id of the message in which the turn's calls stand that are under way."""
@@ -276,8 +277,8 @@ def _said(asked: CallAsked, answer: Answered) -> Message:
 def _made(turn: Turn, call: ToolCall) -> None:
     """What was settled and is made now is not left any more."""
     turn.made.append((call.name, call.arguments))
-    if turn.settled is not None:
+    if turn.process.settled is not None:
         # Found anew: while the person was asked, one like it may have used that one up.
-        slot = turn.settled.find(call.name, call.arguments, time.time())
+        slot = turn.process.settled.find(call.name, call.arguments, time.time())
         if slot is not None:
-            turn.settled.spend(slot)
+            turn.process.settled.spend(slot)

@@ -13,7 +13,6 @@ from typing import Any
 
 from llmos.errors import LlmosError
 from llmos.events import ToolCall, Usage
-from llmos.kernel.capabilities import Capabilities
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import SyscallTable
 from llmos.labels import Label, Origin
@@ -80,4 +79,3 @@ class Turn:
     tainted: Label = field(default_factory=lambda: Label(Origin.SYSTEM))  # what code was shown
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # one call after the other
     made: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # calls with an effect
-    settled: Capabilities | None = None  # what the person's words ask for; None until it matters

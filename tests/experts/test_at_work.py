@@ -105,7 +105,7 @@ async def test_what_an_expert_knows_comes_with_the_message_and_is_cited(home: Pa
         assert sentence[:-1] in {
             " ".join(source.quote.split()).rstrip(".") for source in cited.sources
         }
-        assert all(source.address.startswith("coder: ") or source.title for source in cited.sources)
+        assert all(source.title.startswith("coder: ") for source in cited.sources)
         assert cited in await kernel.history(pid)
         seen, _ = await turn(kernel, pid, "But?")
         [cited] = [event for event in seen if isinstance(event, Cited)]
