@@ -8,8 +8,8 @@ that process and knows nothing of what is said to it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Protocol
 from llmos import limits
 from llmos.errors import CallFailed, SandboxMissing
 from llmos.sandbox import tiers
+from llmos.sandbox.child import Program, spawn
 from llmos.sandbox.jail import Bounds, Task
 from llmos.seldom import Seldom
 
@@ -75,30 +76,21 @@ async def start(libraries: Sequence[str]) -> Process:
         _log.warning("chat templates run without a jail: %s", missing)
     except CallFailed as failed:
         raise OSError(str(failed)) from failed
-    return _Unjailed(
-        await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            start_new_session=True,  # an interrupt at the keyboard is not meant for it
-        )
-    )
+    # In a session of its own: an interrupt at the keyboard is not meant for it.
+    return _Unjailed(await spawn(argv, env={}, fds=()))
 
 
 class _Unjailed:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.stdin, self.stdout, self._process = process.stdin, process.stdout, process
+    def __init__(self, program: Program) -> None:
+        self.stdin, self.stdout, self._program = program.stdin, program.stdout, program
 
     async def wait(self) -> int:
-        status = await self._process.wait()
-        return status if status >= 0 else 128 - status
+        await self._program.exited.wait()
+        status = self._program.status
+        return 128 + signal.SIGKILL if status is None else status
 
     async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        self._program.send(signal.SIGKILL)
+        await self.wait()
+        self._program.forget()
+        self._program.close()

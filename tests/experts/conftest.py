@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmos.experts.catalogue import Experts
-from llmos.sandbox.jail import Task
+from tests.sandbox.bare import Bare
 
 PLUGIN = """
 format = 1
@@ -55,56 +52,9 @@ def plain(body: str) -> str:
     return f"def sing(times: Annotated[int, Range(1, 9)] = 1) -> str:\n    '''Sing.'''\n{body}"
 
 
-class OpenJail:
-    """A jail as far as starting and ending goes; it holds nobody."""
-
-    name = "open"
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.started: list[OpenJailed] = []
-
-    async def start(self, task: Task) -> OpenJailed:
-        self.tasks.append(task)
-        assert task.workspace is not None
-        process = await asyncio.create_subprocess_exec(
-            *task.argv,
-            stdin=-1,
-            stdout=-1,
-            stderr=-1,
-            cwd=task.workspace,
-            env=task.environment(str(task.workspace)),
-            start_new_session=True,
-        )
-        self.started.append(OpenJailed(process))
-        return self.started[-1]
-
-
-class OpenJailed:
-    ended = ""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
-        self.pid, self._process = process.pid, process
-        self.over = asyncio.Event()
-
-    async def wait(self) -> int:
-        return await self._process.wait()
-
-    async def kill(self) -> None:
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        await self._process.wait()
-
-
 @pytest.fixture
-def jail() -> OpenJail:
-    return OpenJail()
+def jail() -> Bare:
+    return Bare()
 
 
 @pytest.fixture
@@ -142,10 +92,10 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def experts(tmp_path: Path, jail: OpenJail) -> Callable[..., Any]:
+def experts(tmp_path: Path, jail: Bare) -> Callable[..., Any]:
     """Experts of a folder, loaded."""
 
-    async def find() -> OpenJail:
+    async def find() -> Bare:
         return jail
 
     async def load(bundled: Path | None = None) -> Experts:

@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 
+from llmos.sandbox.child import Program, spawn
 from llmos.sandbox.jail import Task
 
 
 class BareJailed:
     ended = ""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
-        self.pid = process.pid
+    def __init__(self, program: Program) -> None:
+        self.stdin, self.stdout, self.stderr = program.stdin, program.stdout, program.stderr
+        self.pid = program.pid
+        self._program = program
 
     async def wait(self) -> int:
-        status = await self._process.wait()
-        return status if status >= 0 else 128 - status
+        await self._program.exited.wait()
+        status = self._program.status
+        assert status is not None
+        return status
 
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        await self.wait()
+        self._program.forget()
+        self._program.close()
 
 
 class Bare:
-    """Counts what it started."""
+    """Keeps what it was asked to run, and what it started."""
 
     name = "bare"
 
     def __init__(self) -> None:
+        self.tasks: list[Task] = []
         self.started: list[BareJailed] = []
 
     async def start(self, task: Task) -> BareJailed:
-        process = await asyncio.create_subprocess_exec(
-            *task.argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=task.workspace,
-            env=task.environment("/tmp"),
-            start_new_session=True,
+        self.tasks.append(task)
+        assert task.workspace is not None
+        program = await spawn(
+            task.argv, env=task.environment("/tmp"), fds=task.fds, cwd=str(task.workspace)
         )
-        self.started.append(BareJailed(process))
+        self.started.append(BareJailed(program))
         return self.started[-1]
 
     async def __call__(self) -> Bare:

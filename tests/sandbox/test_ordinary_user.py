@@ -38,8 +38,8 @@ try:
     while made < 200:
         if os.fork() == 0: signal.pause()
         made += 1
+        print(made, flush=True)
 except OSError: pass
-print(made)
 '''
 NAMELESS = '''
 import os, signal
@@ -60,8 +60,9 @@ async def main():
         ends = []
         for code in BOMB, NAMELESS:
             task = Task((sys.executable, '-I', '-S', '-c', code), workspace=space, bounds=bounds)
-            ends.append(await run(jail, task, seconds=30, output_bytes=100000))
-        told[jail.name + str(len(told))] = [len(names), out, int(ends[0].stdout), ends[1].ended]
+            ends.append(await run(jail, task, seconds=120, output_bytes=100000))
+        made = int(ends[0].stdout.split()[-1])
+        told[jail.name + str(len(told))] = [len(names), out, made, ends[0].ended, ends[1].ended]
     print(json.dumps(told))
 
 asyncio.run(main())
@@ -108,8 +109,10 @@ async def test_the_jails_of_an_ordinary_user_hold_as_well(place: Path):
     assert process.returncode == 0
     results = json.loads(told)
     assert list(results) == ["bubblewrap0", "landlock1", "landlock2"]
-    for tried, out, children, disk in results.values():
+    for tried, out, children, bound, disk in results.values():
         assert tried >= 50
         assert out == []
-        assert 15 <= children <= 20
+        # Refused by the limit, or, where others of this user ended meanwhile, seen by the watch.
+        assert bound in ("", "processes")
+        assert 15 <= children <= 20 or bound == "processes"
         assert disk == "disk"

@@ -3,7 +3,6 @@ there is no jail: a probe that cannot fail would prove nothing."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ from llmos.bench.escapes import escapes
 from llmos.errors import SandboxMissing
 from llmos.sandbox import probes, tiers
 from llmos.sandbox.attempts.registry import ATTEMPTS
+from llmos.sandbox.child import spawn
 from llmos.sandbox.jail import Jail, Task
 from tests.sandbox.bare import Bare, BareJailed
 
@@ -42,31 +42,25 @@ class Loose(Bare):
     """No jail at all: the program gets the environment and whatever is open."""
 
     async def start(self, task: Task) -> BareJailed:
-        process = await asyncio.create_subprocess_exec(
-            *task.argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=task.workspace,
-            env=os.environ | {"API_TOKEN": "secret"},
-            close_fds=False,
-            start_new_session=True,
-        )
-        return BareJailed(process)
+        env = os.environ | {"API_TOKEN": "secret"}
+        fds = [int(name) for name in os.listdir("/proc/self/fd")]
+        inherited = [fd for fd in fds if fd > 2 and _inheritable(fd)]
+        program = await spawn(task.argv, env=env, fds=inherited, cwd=str(task.workspace))
+        return BareJailed(program)
+
+
+def _inheritable(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # it was the one that listed them
+        return False
 
 
 class Dead(Bare):
     """A jail in which nothing runs."""
 
     async def start(self, task: Task) -> BareJailed:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/false",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        return BareJailed(process)
+        return BareJailed(await spawn(["/bin/false"], env={}, fds=()))
 
 
 def out_of(probed: list[probes.Probed]) -> dict[str, str]:
