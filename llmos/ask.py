@@ -52,6 +52,7 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 async def ask(
     text: str,
     *,
+    given: str = "",
     as_json: bool = False,
     pid: int = 0,
     system: str = "",
@@ -62,6 +63,7 @@ async def ask(
     """Ask ``text`` and print the answer as it comes.
 
     Args:
+        given: What was piped in beside it: read with it, and nobody's words.
         as_json: Print one JSON object with answer, calls, what was brought back from memory, and
             usage at the end instead.
         pid: The process to ask in; a new one, ended afterwards unless ``keep``, where 0.
@@ -85,7 +87,7 @@ async def ask(
         consent = Consent(client) if present() and not as_json else None
         try:
             async with client.subscribe(asked, answers=consent is not None) as events:
-                message = await client.send(asked, text)
+                message = await client.send(asked, text, given=given)
                 turn = -1
                 async for event in events:
                     if isinstance(event, ProcessChanged) and event.state == "ended":
@@ -206,6 +208,9 @@ class _Printer:
         elif isinstance(event, CallStarted) and self._chatty:
             arguments = json.dumps(event.call.arguments, ensure_ascii=False)
             line = f"[{event.call.name} {arguments}]"
+            print(visible(line), file=sys.stderr, flush=True)
+        elif isinstance(event, CallFinished) and event.error and self._chatty:
+            line = f"[✗ {event.call.name}: {event.error}]"
             print(visible(line), file=sys.stderr, flush=True)
 
     def end(self, heard: _Heard, last: TurnFinished) -> None:

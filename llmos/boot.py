@@ -41,6 +41,7 @@ from llmos.kernel.kernel import Kernel
 from llmos.kernel.lending import Lender
 from llmos.kernel.memory import Memory
 from llmos.kernel.memory_calls import memory_calls
+from llmos.kernel.reader import reading
 from llmos.kernel.syscalls import Syscall, SyscallTable, process_calls
 from llmos.memory import embedders
 from llmos.memory.embed import CachedEmbedder, ModelEmbedder
@@ -187,7 +188,7 @@ def _calls(
     surroundings = _surroundings()
     tables: list[SyscallTable] = []
     own = [*process_calls(kernel), *(memory_calls(memory) if memory else ())]
-    own.append(opening(lambda: tables[0]))
+    own += [reading(lambda: kernel().reader), opening(lambda: tables[0])]
     rows = {row.name: row for row in own}
     known: dict[str, Call] = {}
     for call in loaded.calls.values():

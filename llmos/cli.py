@@ -228,12 +228,15 @@ def ask(
 ) -> None:
     """Ask one question; the answer streams to standard output.
 
-    What is piped in is added to the question.
+    What is piped in is read with the question, as a text that anybody may have written; without a
+    question it is the question.
     """
     text = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    given = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
-        text = "\n\n".join(part for part in (text, piped) if part)
+        given = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+        if not text.strip():
+            text, given = given, ""
     if not text.strip():
         raise click.UsageError('There is no question. Say: llmos ask "What is 17 × 24?"')
     from llmos.ask import ask as ask_kernel
@@ -243,7 +246,14 @@ def ask(
             "An expert answers in a process of its own: leave --pid and --system."
         )
     asked = ask_kernel(
-        text, as_json=as_json, pid=pid, system=system, keep=keep, save=save, expert=expert
+        text,
+        given=given,
+        as_json=as_json,
+        pid=pid,
+        system=system,
+        keep=keep,
+        save=save,
+        expert=expert.removeprefix("@").lower(),
     )
     sys.exit(_run(asked))
 

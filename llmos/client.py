@@ -211,13 +211,16 @@ class Client:
 
     # --- messages and events ----------------------------------------------------------------
 
-    async def send(self, pid: int, text: str) -> str:
+    async def send(self, pid: int, text: str, *, given: str = "") -> str:
         """Send a message; it is in the journal when this returns.
+
+        Args:
+            given: A text that goes with it and need not be the person's own words.
 
         Returns:
             The message's id, the ``message_id`` of its ``TurnStarted``.
         """
-        body = {"content": text}
+        body = {"content": text, "given": given} if given else {"content": text}
         row = await self._call("POST", f"/kernel/v1/processes/{pid}/messages", json=body)
         return row["id"]
 

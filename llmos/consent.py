@@ -1,21 +1,25 @@
 """A question about a call, on a plain terminal: what would be done, and yes or no.
 
-Shows the kernel's own wording and the literal arguments, made harmless for a terminal. A line that
-was typed before the question stood there answers nothing.
+Shows the kernel's own wording and the literal arguments, made harmless for a terminal: every row of
+a value begins with a rule, however long the value is, so that none looks like a sentence of llmos,
+and what white space would hide is counted. A line that was typed before the question stood there
+answers nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sys
 import termios
+import unicodedata
 from collections.abc import Iterator
 
 from llmos.client import Client
 from llmos.errors import LlmosError
 from llmos.events import CallAnswered, CallAsked
-from llmos.visible import visible
+from llmos.visible import legible
 
 __all__ = ["Consent", "present", "shown"]
 
@@ -28,7 +32,10 @@ _ANSWERS = {
     "no": "no",
     "": "no",
 }
-_LINES = 40  # of a preview; the chat screen shows all of it
+_ROWS = 40  # of a preview; the chat screen shows all of it
+_TOLD_AGAIN = 15  # rows after which what is asked is said once more, beside the answers
+_NARROW = 24  # columns that a row is given at least
+_RULE = "    │ "
 
 
 def present() -> bool:
@@ -37,24 +44,46 @@ def present() -> bool:
 
 
 def shown(asked: CallAsked) -> Iterator[str]:
-    """The question, line by line."""
-    yield visible(asked.title)
+    """The question, row by row, none wider than the terminal."""
+    width = max(shutil.get_terminal_size().columns - len(_RULE) - 1, _NARROW)
+    title = legible(asked.title, line=True)
+    before = 0
+    yield title
     for reason in asked.reasons:
-        yield f"  {visible(reason)}"
+        before += 1
+        yield f"  {legible(reason, line=True)}"
     for name, value, source in asked.arguments:
-        first, *rest = visible(value).splitlines() or [""]
-        yield (
-            f"    {visible(name)} = {first}   ({visible(source)})"
-            if not rest
-            else (f"    {visible(name)} ({visible(source)}):")
-        )
-        for line in (first, *rest) if rest else ():
-            yield f"      {line}"
-    lines = visible(asked.preview).splitlines()
-    for line in lines[:_LINES]:
-        yield f"    {line}"
-    if len(lines) > _LINES:
-        yield f"    … and {len(lines) - _LINES} more lines"
+        yield f"  {legible(name, line=True)} ({legible(source, line=True)}):"
+        rows = _rows(value, width) if value else ["(empty)"]
+        before += 1 + len(rows)
+        yield from (_RULE + row for row in rows)
+    if asked.preview:
+        yield "  What would change:"
+        rows = _rows(asked.preview, width)
+        before += 1 + len(rows[:_ROWS])
+        yield from (_RULE + row for row in rows[:_ROWS])
+        if len(rows) > _ROWS:
+            yield f"  … and {len(rows) - _ROWS:,} more rows of it"
+    if asked.always:
+        yield "  Always would mean:"
+        yield from (_RULE + row for row in _rows(asked.always, width))
+    if before > _TOLD_AGAIN:
+        yield f"{title} All of it stands above."
+
+
+def _rows(text: str, width: int) -> list[str]:
+    """Text as rows that no terminal breaks anew."""
+    rows = []
+    for line in legible(text).splitlines():
+        row, taken = "", 0
+        for character in line:
+            cells = 2 if unicodedata.east_asian_width(character) in "WFA" else 1
+            if taken + cells > width:
+                rows.append(row)
+                row, taken = "", 0
+            row, taken = row + character, taken + cells
+        rows.append(row)
+    return rows
 
 
 class Consent:
@@ -88,7 +117,6 @@ class Consent:
             print("\n" + "\n".join(shown(asked)), file=sys.stderr)
             choices = "[y]es, once  [N]o"
             if asked.always:
-                print(f"  always would mean: {visible(asked.always)}", file=sys.stderr)
                 choices = "[y]es, once  [c] in this conversation  [a]lways  [N]o"
             with contextlib.suppress(OSError, termios.error):
                 termios.tcflush(sys.stdin, termios.TCIFLUSH)

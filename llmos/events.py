@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 __all__ = [
+    "BY_REMINDER",
     "EVENTS",
+    "REMINDER",
     "ArtifactInfo",
     "ArtifactsMade",
     "CallAnswered",
@@ -43,6 +45,10 @@ __all__ = [
 ]
 
 
+#: How the message begins that wakes a process with a reminder, and what such a message is named.
+REMINDER, BY_REMINDER = "(Reminder)", "reminder"
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One system call as the model wrote it: ``name`` is ``tool.function``."""
@@ -61,7 +67,8 @@ class Message:
         content: The text, whole.
         calls: Calls an assistant message made.
         call_id: For a tool message, the call it answers.
-        name: For a tool message, the call's name.
+        name: For a tool message, the call's name; for a user message, ``BY_REMINDER`` where a
+            reminder wrote it, or how much of it a person did (``memory.records.piped``).
     """
 
     role: str
@@ -169,12 +176,17 @@ class ProcessChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted(Event):
-    """A message was journalled and its turn has begun (``message_id`` acknowledges it)."""
+    """A message was journalled and its turn has begun (``message_id`` acknowledges it).
+
+    Args:
+        by: What wrote it, where no person did: ``BY_REMINDER``.
+    """
 
     type: ClassVar[str] = "turn.started"
     turn: int
     message_id: str
     text: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,12 +76,15 @@ class Result:
         data: The same for programs, JSON-able; the fields of a dict fill the manifest's ``say``.
         artifacts: Files it made, for the person.
         evidence: Texts that an answer may cite; the model finds their numbers in the result.
+        failed: What it ran for the person failed, such as their code; ``text`` says how. The model
+            reads it as any result, and the person sees that the call failed.
     """
 
     text: str
     data: Any = None
     artifacts: tuple[Artifact, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

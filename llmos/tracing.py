@@ -71,14 +71,21 @@ async def _trace(pid: int, lines: _Lines, *, past: bool) -> None:
     try:
         client = await Client.connect(start=False)
     except KernelUnreachable:
-        for call in _recorded(pid):
+        calls = _recorded(pid)
+        for call in calls:
             lines.past(call)
+        if not calls:
+            lines.none(pid)
         return
     async with client, client.subscribe(pid) as events:
         # Subscribed first: no call falls between what is past and what is live.
-        for row in await client.calls(pid):
+        rows = await client.calls(pid)
+        for row in rows:
             lines.past(_traced(row))
-        if past or (await client.process(pid)).state == "ended":
+        over = past or (await client.process(pid)).state == "ended"
+        if not rows:
+            lines.none(pid, follows=not over)
+        if over:
             return
         async for event in events:
             lines.live(event)
@@ -115,6 +122,16 @@ class _Lines:
             click.echo(json.dumps({"type": "call", **dataclasses.asdict(call)}))
             return
         click.echo(f"{_clock(call.time)} {self._written(call)} {_outcome(call)}")
+
+    def none(self, pid: int, *, follows: bool = False) -> None:
+        """There is nothing past to show: a sentence for a person, no line for a program.
+
+        Args:
+            follows: What comes is shown.
+        """
+        if not self._json:
+            wait = " What it calls from now on is shown; Ctrl-C ends." if follows else ""
+            click.echo(f"No call was made in process {pid} so far.{wait}", err=True)
 
     def live(self, event: Event) -> None:
         """What happens now, as far as it belongs to calls."""

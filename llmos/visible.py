@@ -1,7 +1,8 @@
 """Text made harmless for a terminal.
 
-What a model, a tool or a web page wrote is untrusted. A terminal acts on escape sequences, and
-bidirectional marks make text read otherwise than it is stored; both become visible here.
+What a model, a tool or a web page wrote is untrusted. A terminal acts on escape sequences,
+bidirectional marks make text read otherwise than it is stored, and white space can push what
+follows it out of view; all of that becomes visible here. Letters that look like others stay.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["REPLACEMENT", "encodable", "visible"]
+__all__ = ["REPLACEMENT", "encodable", "legible", "visible"]
 
 #: Stands where a character was that must not reach a terminal and has no picture of its own.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -24,6 +25,13 @@ _HIDDEN = re.compile(
     "[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_SPACES = " \u00a0\u115f\u1160\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\u3164\uffa0"
+#: A blank, and whatever has no width behind it.
+_BLANK = f"[{_SPACES}][\u034f\u17b4\u17b5\u180b-\u180d\u200c\u200d\ufe00-\ufe0f]*"
+_RUN = re.compile(f"(?:{_BLANK}){{17,}}")  # wider than code is indented
+_GAP = re.compile(f"\n(?:(?:{_BLANK})*\n){{3,}}")
+_ENDS = re.compile(r"\n{5,}")
+_END = re.compile(f"(?:{_BLANK})+$")
 
 
 def visible(text: str) -> str:
@@ -32,6 +40,26 @@ def visible(text: str) -> str:
     Newlines and tabs stay, ``\\r\\n`` becomes a newline; escape becomes ``␛``, and so on.
     """
     return _HIDDEN.sub(REPLACEMENT, text.replace("\r\n", "\n").translate(_PICTURES))
+
+
+def legible(text: str, *, line: bool = False) -> str:
+    """As ``visible``, and with a mark where white space could hide what comes behind it.
+
+    For what a person says yes to. Long runs of blanks, and of empty lines, are counted, and a
+    blank at the very end is shown; what is shown is no longer text to be taken over.
+
+    Args:
+        line: Keep it on one line.
+    """
+    shown = visible(text)
+    if line:
+        shown = _ENDS.sub(lambda ends: f"⟨{len(ends[0]):,} line ends⟩", shown)
+        shown = shown.replace("\n", "␊").replace("\t", "␉")
+    shown = _GAP.sub(
+        lambda gap: f"\n⟨{gap[0].count(chr(10)) - 1:,} empty lines⟩\n", shown.expandtabs(4)
+    )
+    shown = _RUN.sub(lambda run: f"⟨{len(run[0]):,} spaces⟩", shown)
+    return _END.sub(lambda end: "␣" * len(end[0]), shown)
 
 
 def encodable(value: Any) -> Any:

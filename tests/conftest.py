@@ -13,6 +13,7 @@ import importlib.metadata
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ from llmos.errors import SandboxMissing
 from llmos.sandbox import tiers
 
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+
+
+def pytest_configure() -> None:
+    """Processes that tests start can be interrupted, also where these tests run in the background:
+    what a signal is ignored by is inherited."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 # --- a home of its own ------------------------------------------------------------------------

@@ -44,7 +44,31 @@ def test_what_was_brought_back_is_named_with_its_place(served: Path, tmp_path: P
     assert done.stderr == ""
 
 
+def test_what_is_piped_in_is_read_with_the_question_and_is_nobodys_word(served: Path):
+    async def last() -> tuple[str, str]:
+        async with await Client.connect() as client:
+            [said, *_] = await client.messages((await client.processes())[0].pid)
+            return said.message.name, said.message.content
+
+    assert run("ask", "--keep", "Sum this up.", stdin="All is well.\n").returncode == 0
+    assert asyncio.run(last()) == ("piped:12", "Sum this up.\n\nAll is well.")
+    assert run("ask", "--keep", stdin="Is all well?\n").returncode == 0  # then it is the question
+    assert asyncio.run(last()) == ("", "Is all well?")
+
+
 def test_a_message_of_which_only_the_ends_are_in_view_is_answered_with_a_warning(served: Path):
     done = run("ask", "--json", "Sum this up.", stdin="All is well on board. " * 10_000)
     assert json.loads(done.stdout)["answer"] == "Yes."
     assert "only its beginning and its end in view" in done.stderr
+
+
+def test_an_expert_that_is_not_there_is_one_sentence_with_the_nearest_name(served: Path):
+    told = "There is no expert @analist. Did you mean @analyst? Installed: @analyst, @coder, @"
+    for words in (("--expert", "analist", "Which columns?"), ("@analist which columns?",)):
+        done = run("ask", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"llmos: {told}")
+    assert "begin it with something else than @" in done.stderr
+    assert json.loads(run("ps", "--json").stdout) == []
+    assert run("ask", "--expert", "@Coder", "Hello").stdout == "Yes.\n"
+    assert run("ask", "me@example.org asks @analist").stdout == "Yes.\n"

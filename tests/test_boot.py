@@ -285,10 +285,16 @@ async def test_a_reminder_that_came_due_while_no_kernel_ran_is_given(script: Pat
                 async for event in events:
                     if isinstance(event, TurnStarted):
                         break
-        assert event.text == "(Reminder) Call Ann"
+        assert (event.text, event.by) == ("(Reminder) Call Ann", "reminder")
         [record] = [
             r for r in kernel.journal.records(pid) if r.stored.message.content == event.text
         ]
         assert record.label.origin is Origin.MODEL  # it is not the person who speaks
         await kernel.wait(pid)
+        assert [m.message.name for m in await kernel.messages(pid) if m.turn == event.turn] == [
+            "reminder",
+            "",
+        ]
+        window = kernel.table[pid].window
+        assert window is not None and not any(message.name for message in window.messages())
     assert json.loads((settings.state / "timers.json").read_text())["timers"] == []

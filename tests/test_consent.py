@@ -8,6 +8,7 @@ import pty
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -68,10 +69,48 @@ async def until(person: int, text: str) -> str:
 
 def test_what_is_shown_is_literal_and_harmless():
     text = "\n".join(shown(asked()))
-    assert "path = /x   (you said so)" in text
-    assert "text (the model wrote it):\n      a\n      b" in text
+    assert "  path (you said so):\n    │ /x\n" in text
+    assert "  text (the model wrote it):\n    │ a\n    │ b" in text
     assert "\x1b" not in text
-    assert "… and 20 more lines" in text
+    assert "… and 20 more rows of it" in text
+    assert "Always would mean:\n    │ files.write with path = /x" in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "~/notes.txt" + " " * 3000 + "; and the rest",
+        "~/notes.txt" + "\n" * 3000 + "; and the rest",
+        "~/notes.txt" + "\u3000\u200d" * 2000 + "; and the rest",
+        "~/notes.txt" + "\t\u2800" * 2000 + "; and the rest",
+    ],
+)
+def test_white_space_pushes_nothing_out_of_view(value: str):
+    rows = list(shown(replace(asked(), arguments=(("path", value, "you said so"),), preview="")))
+    assert len(rows) < 15 and all(len(row) <= 80 for row in rows)
+    assert any("; and the rest" in row for row in rows)
+
+
+@pytest.mark.parametrize("columns", ["60", "20"])
+def test_no_value_makes_a_row_that_reads_as_a_sentence_of_llmos(
+    monkeypatch: pytest.MonkeyPatch, columns: str
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    faked = "  to (you said so):\n    │ me@example.org"
+    for value in (f"x\n{faked}", f"{'x' * 500}{faked}", f"{'界' * 500}{faked}", f"x\r{faked}"):
+        question = replace(asked(), arguments=(("text", value, "a page"),), preview=value)
+        rows = list(shown(replace(question, always=f"mail.send with text = {value}")))
+        assert [row for row in rows if "you said so" in row and not row.startswith("    │ ")] == []
+        question = replace(asked(), title=value, reasons=(value,), arguments=(("a", "b", value),))
+        assert not any(row.startswith("  to (") for row in shown(replace(question, preview="")))
+
+
+def test_what_is_asked_is_said_again_beside_the_answers_where_it_is_far_above():
+    long = (("text", "line\n" * 400, "the model wrote it"),)
+    *_, last = shown(replace(asked(), arguments=long))
+    assert last == "files.write wants to change something on this machine. All of it stands above."
+    *_, last = shown(replace(asked(), arguments=(("path", "/x", "you said so"),), preview=""))
+    assert "above" not in last
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,21 @@ def test_the_past_is_told_with_and_without_a_kernel(served):
     assert refused.returncode == 1 and "There is no process 99." in refused.stderr
 
 
+def test_a_chat_without_calls_says_that_there_are_none(served):
+    pid = str(asyncio.run(_talk("Hello")))
+    told = run("trace", pid, "--past")
+    assert (told.returncode, told.stdout) == (0, "")
+    assert told.stderr == f"No call was made in process {pid} so far.\n"
+    quiet = run("trace", pid, "--past", "--json")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    with command("trace", pid) as watching:
+        assert watching.stderr is not None
+        assert b"from now on is shown; Ctrl-C ends." in watching.stderr.readline()
+        watching.terminate()
+    run("stop")
+    assert run("trace", pid).stderr == told.stderr
+
+
 def test_calls_are_followed_live(served):
     pid = asyncio.run(_talk("Delegate"))
     with command("trace", str(pid), "--full") as watching:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Protocol
 from llmos import limits
 from llmos.errors import CallFailed, SandboxMissing
 from llmos.sandbox import tiers
-from llmos.sandbox.child import Program, spawn
-from llmos.sandbox.jail import Bounds, Task
+from llmos.sandbox.jail import Bounds, Jail, Task
+from llmos.sandbox.unjailed import Unjailed
 from llmos.seldom import Seldom
 
 __all__ = ["Process", "start"]
@@ -71,26 +70,14 @@ async def start(libraries: Sequence[str]) -> Process:
         ),
     )
     try:
-        return await (await tiers.best()).start(task)
+        return await (await _jail()).start(task)
+    except (CallFailed, SandboxMissing) as failed:
+        raise OSError(str(failed)) from failed
+
+
+async def _jail() -> Jail:
+    try:
+        return await tiers.best()
     except SandboxMissing as missing:
         _log.warning("chat templates run without a jail: %s", missing)
-    except CallFailed as failed:
-        raise OSError(str(failed)) from failed
-    # In a session of its own: an interrupt at the keyboard is not meant for it.
-    return _Unjailed(await spawn(argv, env={}, fds=()))
-
-
-class _Unjailed:
-    def __init__(self, program: Program) -> None:
-        self.stdin, self.stdout, self._program = program.stdin, program.stdout, program
-
-    async def wait(self) -> int:
-        await self._program.exited.wait()
-        status = self._program.status
-        return 128 + signal.SIGKILL if status is None else status
-
-    async def kill(self) -> None:
-        self._program.send(signal.SIGKILL)
-        await self.wait()
-        self._program.forget()
-        self._program.close()
+        return Unjailed()

@@ -12,24 +12,22 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths
 from llmos.errors import ExpertError, LlmosError
-from llmos.experts import expertfile, lending, locked
+from llmos.experts import address, expertfile, lending, locked
 from llmos.experts.jailed import FindJail, Runner, sweep
 from llmos.experts.permissions import Permissions
 from llmos.experts.toolfile import EFFECTS
 from llmos.experts.tools import Broken, Call, Tool
 
-__all__ = ["Expert", "Experts", "addressed"]
+__all__ = ["Expert", "Experts"]
 
 _log = logging.getLogger(__name__)
-_ADDRESS = re.compile(r"\s*@([A-Za-z][A-Za-z0-9-]*)(?=[\s,:;.!?]|$)[ \t]*[,:]?\s*")
 _CACHE_BYTES = 4 * 1024 * 1024
 
 
@@ -125,10 +123,15 @@ class Experts:
             return self._found[name]
         for broken in self.broken:
             if broken.name == name:
-                raise ExpertError(broken.sentence)
-        raise ExpertError(
-            f"There is no expert named {name[:60]!r}.", remedy="See: llmos plugin list"
-        )
+                raise ExpertError(
+                    f"The expert @{name} is broken: {broken.sentence}",
+                    remedy=f"See: llmos plugin info {name}",
+                )
+        raise address.unknown(name, self._found)
+
+    def known(self, name: str) -> bool:
+        """Whether something of that name is there, even if it is broken."""
+        return name in self._found or any(broken.name == name for broken in self.broken)
 
     async def load(self) -> None:
         """Read what is there; whatever was loaded before is forgotten."""
@@ -242,18 +245,3 @@ def _checked(name: str, folder: Path, lock: locked.Lock | None) -> tuple[expertf
     if about.name != name:
         raise ExpertError(f"The expert in the folder {name} calls itself {about.name}.")
     return about, digest
-
-
-def addressed(text: str, names: Collection[str]) -> tuple[str, str]:
-    """Which expert a message is for: ``@coder why does this fail?``.
-
-    Only at the beginning, so that a pasted mail or a decorator addresses nobody.
-
-    Returns:
-        The expert's name and the rest of the message; an empty name and the whole message where
-        it begins with no expert's name.
-    """
-    match = _ADDRESS.match(text)
-    if match is None or match[1].lower() not in names:
-        return "", text
-    return match[1].lower(), text[match.end() :]

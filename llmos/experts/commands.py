@@ -24,8 +24,9 @@ from llmos.experts import install as installing
 from llmos.experts import locked
 from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.expertfile import Manifest
+from llmos.experts.tools import Broken
 from llmos.sandbox.jail import Jail
-from llmos.visible import visible
+from llmos.visible import legible, visible
 
 __all__ = ["plugin"]
 
@@ -89,9 +90,18 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def _heading(about: Manifest | Expert) -> str:
     """What it is; in marks, what is its own advertising."""
-    return visible(
-        f"{about.name} {about.version} ({about.licence}), in its own words: “{about.summary}”"
-    )
+    summary = about.summary.replace("”", '"')  # its own words end where llmos says so
+    told = f"{about.name} {about.version} ({about.licence}), in its own words: “{summary}”"
+    return textwrap.fill(legible(told, line=True), 100, subsequent_indent="  ")
+
+
+def _say_may(told: tuple[str, ...]) -> None:
+    """What it may do, and what that does not mean."""
+    click.echo("What it may do, and it can do nothing else:")
+    for line in told:
+        click.echo(_listed(line))
+    click.echo("What changes or sends something still takes your own words, or your yes.")
+    click.echo("While it speaks it sees the chat, and its prompt and files steer the answers.")
 
 
 def _listed(line: str) -> str:
@@ -109,14 +119,11 @@ def install(source: Path, yes: bool) -> None:
     staged = installing.stage(source.expanduser())
     try:
         click.echo(_heading(staged.manifest))
-        click.echo("What it declares, and it can do nothing else:")
-        for line in staged.told:
-            click.echo(_listed(line))
+        _say_may(staged.told)
         if staged.before is not None:
             click.echo(f"It replaces version {staged.before}. What changes:")
             for line in staged.changes:
                 click.echo(_listed(line))
-        click.echo("Its prompt and its knowledge steer the answers while it speaks.")
         if not yes and not _agreed("Install it?"):
             click.echo("Nothing was changed.")
             raise click.exceptions.Exit(1)
@@ -163,13 +170,17 @@ def list_(as_json: bool) -> None:
 @_json_option
 def info(name: str, as_json: bool) -> None:
     """Show what an expert is and what it may do."""
-    expert = _experts().get(name.removeprefix("@"))
+    name, experts = name.removeprefix("@").lower(), _experts()
+    broken = next((each for each in experts.broken if each.name == name), None)
+    if broken is not None and all(expert.name != name for expert in experts.all()):
+        _say_broken(broken, as_json=as_json)
+        raise click.exceptions.Exit(1)
+    expert = experts.get(name)
     if as_json:
         click.echo(json.dumps(_row(expert), indent=2))
         return
     click.echo(_heading(expert))
-    for line in _told(expert):
-        click.echo(_listed(line))
+    _say_may(_told(expert))
     if expert.starters:
         click.echo("Ask it, for example:")
     for starter in expert.starters:
@@ -186,6 +197,16 @@ def remove(name: str) -> None:
     """
     installing.remove(name.removeprefix("@"))
     click.echo("Removed. What it said in your chats stays there.")
+
+
+def _say_broken(broken: Broken, *, as_json: bool) -> None:
+    """Why an expert can't be used, and where it is."""
+    if as_json:
+        told = {"name": broken.name, "broken": broken.sentence, "folder": str(broken.path)}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(visible(f"@{broken.name} is broken: {broken.sentence}"))
+    click.echo(visible(f"Its files: {broken.path}"))
 
 
 def _told(expert: Expert) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 from llmos import __version__, limits
 from llmos.errors import CallFailed, ExpertError
 from llmos.experts import toolfile
+from llmos.experts.address import NAME
 from llmos.experts.permissions import Permissions, host_pattern
 from llmos.experts.table import FILE, Table
 
@@ -25,7 +26,6 @@ __all__ = ["FILE", "FORMAT", "Manifest", "OwnTool", "read"]
 
 #: The version of the format that is read here. A larger one adds keys that nobody here knows.
 FORMAT = 1
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}([-+.]?[0-9A-Za-z.-]{1,40})?")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .+()-]{0,59}")
 _CALL = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31})?")
@@ -92,7 +92,7 @@ def read(folder: Path) -> Manifest:
         if key in table.left:
             raise ExpertError(f"{FILE} uses “{key}”, which this version of llmos cannot do yet.")
     name = table.text("name")
-    if not _NAME.fullmatch(name) or "--" in name:
+    if not NAME.fullmatch(name) or "--" in name:
         raise ExpertError(
             f"The name {name[:60]!r} must be 2 to 32 long, of a-z, 0-9 and single hyphens."
         )

@@ -43,22 +43,22 @@ def told(manifest: Manifest, folder: Path) -> tuple[str, ...]:
     may = manifest.permissions
     lines = [f"It may {line}." for line in may.told()]
     if manifest.calls:
-        lines.append(f"It may make these calls of llmos: {', '.join(manifest.calls)}.")
+        lines.append(f"Within that, it may use these tools of llmos: {', '.join(manifest.calls)}.")
     own = [(tool.about, call) for tool in manifest.tools for call in tool.about.calls]
     if own:
         told = ", ".join(f"{a.name}.{call.function} ({_DOES[call.effect]})" for a, call in own)
         lines.append(
-            f"It brings calls of its own: {told}. They run in a jail, with at most "
-            f"{may.memory_mb:,} MB of memory, and reach nothing but what stands here."
+            f"It brings tools of its own: {told}. They run in a jail, with at most "
+            f"{may.memory_mb:,} MB of memory, and reach nothing but what is said here."
         )
     if manifest.knowledge:
         size = sum((folder / name).stat().st_size for name in manifest.knowledge)
         files = "a file" if len(manifest.knowledge) == 1 else f"{len(manifest.knowledge):,} files"
-        lines.append(f"It brings {files} of knowledge ({max(size // 1024, 1):,} kB).")
+        lines.append(f"It brings {files} that it quotes from ({max(size // 1024, 1):,} kB).")
     if not may.told():
         lines.append("It may not use the web, your files, or anything else of your machine.")
     elif not (manifest.calls or own):
-        lines.append("But it brings no calls and names none, so it only talks.")
+        lines.append("But it brings no tools and names none of llmos's, so it only talks.")
     return tuple(visible(line) for line in lines)
 
 

@@ -276,7 +276,7 @@ def _read(name: str, answer: dict[str, Any]) -> sdk.Result | sdk.Preview:
             if not isinstance(each, list) or not all(type(item) is kind for item in each):
                 raise ValueError(kind.__name__)
         data = wire.unpack(answer["data"])
-        text = _str(answer["text"])
+        text, failed = _str(answer["text"]), answer["failed"] is True
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         _log.error("%s answered with no result", name, exc_info=error)
         raise sdk.ToolError(f"{name} gave no result that can be read.") from error
@@ -288,7 +288,7 @@ def _read(name: str, answer: dict[str, Any]) -> sdk.Result | sdk.Preview:
         plain = visible(artifact.name) == artifact.name and artifact.name.isprintable()
         if not plain or "/" in artifact.name or artifact.name in ("", ".", ".."):
             raise sdk.ToolError(f"{name} gave a file whose name is not a plain one.")
-    return sdk.Result(text, data, tuple(artifacts), tuple(evidence))
+    return sdk.Result(text, data, tuple(artifacts), tuple(evidence), failed)
 
 
 def _str(value: Any) -> str:

@@ -79,28 +79,39 @@ class Permissions:
         )
 
     def told(self) -> tuple[str, ...]:
-        """What is declared, a plain sentence each."""
+        """What is declared, plain words each, to stand behind “It may”."""
         lines = []
-        if "*" in self.web:
-            lines.append("read any page of the web, and so send it what an address can hold")
-        elif self.web:
-            lines.append(f"read pages of {', '.join(map(_site, self.web))}, and of no other site")
+        if self.web:
+            hosts = ", ".join(map(_site, self.web))
+            where = "any page of the web" if "*" in self.web else f"pages of {hosts}"
+            only = "" if "*" in self.web else ", and of no other site"
+            lines.append(f"read {where}{only}; an address can carry words of your chat there")
         if self.search:
-            lines.append("search the web")
+            lines.append("search the web; the search engine sees what is searched for")
         if self.folders:
-            change = " and change" if self.folders == "write" else ""
-            lines.append(f"read{change} files in the folders that you granted")
+            also = ", and change files in those that you granted with --write"
+            lines.append(
+                "read files in the folders that you granted to llmos, and any file or folder whose"
+                f" path you write in the chat{also if self.folders == 'write' else ''}"
+                " (this grants no folder; “llmos grants” lists yours)"
+            )
         if self.python:
-            lines.append("run Python in a jail")
+            lines.append(
+                "run Python in a jail without network, which reaches your files"
+                f" {'only as is said here' if self.folders else 'not at all'}"
+            )
         if self.shell:
-            lines.append("run commands, jailed to the folders that you granted")
+            lines.append(
+                "run commands in a jail that holds the folders that you granted, and change files"
+                " in those that you granted with --write, which llmos undo cannot take back"
+            )
         if self.timers:
-            lines.append("set, see and cancel reminders")
+            lines.append("set, see and cancel reminders in the chat where you ask it")
         if self.clipboard:
-            change = " and write" if self.clipboard == "write" else ""
-            lines.append(f"read{change} your clipboard")
+            change = ", and put something else there" if self.clipboard == "write" else ""
+            lines.append(f"read your clipboard{change}")
         if self.machine:
-            lines.append("see what your machine is doing")
+            lines.append("see how busy and how full your machine is")
         return tuple(lines)
 
 

@@ -88,11 +88,12 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
 def _outcome(call: Call, arguments: Mapping[str, Any], result: Result, label: Label) -> Outcome:
     return Outcome(
         result.text,
-        call.phrases(arguments, result),
+        () if result.failed else call.phrases(arguments, result),  # they tell of what was done
         label=label,
         vouched=tuple(vouched(call.trusted, result.data)) if call.trusted else (),
         artifacts=result.artifacts,
         evidence=result.evidence,
+        failed=result.failed,
     )
 
 

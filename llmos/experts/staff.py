@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmos import limits
-from llmos.errors import LlmosError
-from llmos.experts.catalogue import Expert, Experts, addressed
+from llmos.errors import ExpertError, LlmosError
+from llmos.experts import address
+from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.knowledge import Library
 from llmos.experts.rows import Lend, row
 from llmos.experts.tools import Call
@@ -29,6 +30,8 @@ __all__ = ["Crew"]
 
 log = logging.getLogger(__name__)
 
+#: The way out where no expert was meant.
+_PLAIN = "If it is for no expert, begin it with something else than @."
 #: Calls of the kernel's own that every expert has: they concern nothing but its conversation.
 _OWN = frozenset({"memory.recall", "memory.search"})
 
@@ -106,11 +109,17 @@ class Crew:
 
     async def addressed(self, text: str) -> Specialist | None:
         """See ``specialist.Staff``."""
-        if not text.lstrip().startswith("@"):
+        name = address.addressed(text)
+        if not name:
             return None
         await self._ready()
-        name, _ = addressed(text, {expert.name for expert in self._experts.all()})
-        return self._specialist(self._experts.get(name)) if name else None
+        if not self._experts.known(name) and not address.meant(text):
+            return None
+        try:
+            return self._specialist(self._experts.get(name))
+        except ExpertError as error:
+            remedy = f"{error.remedy.rstrip('.')}. {_PLAIN}"
+            raise ExpertError(error.sentence, remedy=remedy) from error
 
     async def knows(self, specialist: Specialist, text: str) -> Sequence[Evidence]:
         """See ``specialist.Staff``."""

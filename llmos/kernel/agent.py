@@ -25,6 +25,8 @@ from llmos.config import AgentConfig
 from llmos.engine.backend import Backend, Prompt, SamplingParams
 from llmos.errors import BudgetExceeded, EngineError, InvalidArguments, LlmosError, PromptTooLong
 from llmos.events import (
+    BY_REMINDER,
+    REMINDER,
     Event,
     Message,
     ReplyDelta,
@@ -50,14 +52,11 @@ from llmos.kernel.transcript import Shaped, Transcript
 from llmos.kernel.turn import Reply, Turn, TurnOver, repeats
 from llmos.memory.journal import Journal, new_id
 
-__all__ = ["REMINDER", "Agent"]
+__all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
 _OTHER = "Say it in other words, or use a larger model: llmos models list."
-
-#: How the message begins that wakes a process with a reminder.
-REMINDER = "(Reminder)"
 
 #: Name of a call so malformed that it does not even say what it calls.
 _UNREADABLE = "unreadable"
@@ -125,6 +124,7 @@ class Agent:
                 turn=turn.number,
                 message_id=message.id,
                 text=message.message.content,
+                by=BY_REMINDER if message.message.name == BY_REMINDER else "",
             )
         )
         reason, error = "stop", None

@@ -7,6 +7,7 @@ is part of a sentence here, it is only shown as what it is.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ _DOES = {
     "execute": "wants to run a program on this machine.",
     "egress": "wants to send something out of this machine.",
 }
+#: What parts one value from the next where they are told.
+_PARTING = re.compile(r"[\s\"=,]")
 _FROM = {
     "person": "you said so",
     "trusted": "from a result that is trusted",
@@ -68,6 +71,8 @@ def question(
 
 
 def _comes(value: Value) -> str:
+    if value.source == "read":
+        return f"read from {', '.join(value.pages[:3])}"
     if value.pages:
         return f"it stands in {', '.join(value.pages[:3])}"
     return _FROM.get(value.source, value.source)
@@ -111,6 +116,7 @@ def _text(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    """A value within a sentence: what would begin another line is written as JSON has it."""
+    """A value within a sentence: what could be taken for more of it is written as JSON has it."""
     text = _text(value)
-    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)
+    plain = text.isprintable() and not _PARTING.search(text)
+    return text if plain and text else json.dumps(text, ensure_ascii=False)

@@ -14,13 +14,21 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from llmos import limits
-from llmos.errors import BudgetExceeded, CallFailed, CallTimeout, LlmosError
+from llmos.errors import (
+    BudgetExceeded,
+    CallDenied,
+    CallFailed,
+    CallTimeout,
+    InvalidArguments,
+    LlmosError,
+)
 from llmos.events import CallFinished, CallProgress, CallStarted, Event, ToolCall
 from llmos.failpoints import failpoint
 from llmos.kernel.evidence import Exhibit, Exhibits, numbered
 from llmos.kernel.gate import Gate, Passed
 from llmos.kernel.process import Process, State
-from llmos.kernel.syscalls import Invocation, Outcome, Syscall
+from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall
+from llmos.kernel.trust import EXTRACT
 from llmos.kernel.turn import Turn
 from llmos.labels import Label, Origin, join
 from llmos.memory.journal import Journal, new_id
@@ -37,6 +45,8 @@ log = logging.getLogger(__name__)
 CONTENT, READ = "files.bytes", "files.read"
 
 _CODE = frozenset({"python", "shell", "process"})  # tools that code itself may not use
+#: Effects of calls that give something to read; and tools that do more, or are the reader itself.
+_READS, _UNREAD = frozenset({"read", "egress"}), _CODE | {EXTRACT.partition(".")[0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,33 @@ class Caller:
         payload = answer.outcome.payload
         return answer.outcome.text if payload is None else payload
 
+    async def unseen(self, process: Process, name: str, arguments: Mapping[str, Any]) -> Outcome:
+        """Make a call whose result the process is not shown, within the turn under way.
+
+        It passes the gate and is journalled as any other. Nothing of it taints the turn, so whoever
+        asks must pass on none of its words; an error says none of them either.
+
+        Raises:
+            UnknownCall / InvalidArguments: The process has no such call, it takes other arguments,
+                or it gives nothing to read; nothing was called.
+            CallDenied: It may not be made.
+            CallFailed: No turn is under way, or it failed.
+        """
+        turn = self._turns.get(process.pid)
+        if turn is None:
+            raise CallFailed("Calls can be made only within a turn.")
+        row = turn.calls.get(name)
+        if row.effect not in _READS or name.partition(".")[0] in _UNREAD:
+            raise InvalidArguments(f"{name} gives nothing to read so: take a call that reads.")
+        row.check(arguments)
+        answer = await self._make(turn, ToolCall(new_id(), name, dict(arguments)))
+        if answer.error == CallDenied.code:
+            raise CallDenied(f"{name} was not allowed, so nothing was read.")
+        if answer.error:
+            log.info("%s, unseen: %s", name, answer.outcome.text)
+            raise CallFailed(f"{name} failed ({answer.error}), so nothing was read.")
+        return answer.outcome
+
     async def _make(self, turn: Turn, call: ToolCall) -> Answer:
         process, refused = turn.process, turn.reply.refused.get(call.id)
         self._publish(CallStarted(pid=process.pid, turn=turn.number, call=call))
@@ -164,6 +201,7 @@ class Caller:
             admitted, passed = await self._admitted(turn, call)
             row = admitted
             outcome = await self._run(turn, row, call, passed)
+            code = CODE_RAISED if outcome.failed else ""
         except asyncio.CancelledError:  # the code that asked for it does not wait any more
             seconds = time.monotonic() - began
             await whole(self._closed(turn, number, call, "", seconds, "interrupted"))
@@ -176,7 +214,8 @@ class Caller:
         except Exception:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
-        if code and row is not None and row.label is not None:  # it may quote what it read
+        told = code in ("", CODE_RAISED)  # by the call itself, which labels what it tells
+        if not told and row is not None and row.label is not None:  # it may quote what it read
             outcome = replace(outcome, label=join(row.label, Label(Origin.PLUGIN)))
         if turn.nested:  # it may say what its code was shown
             label = outcome.label or Label(Origin.PLUGIN)

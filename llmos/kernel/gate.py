@@ -1,8 +1,8 @@
 """The gate: every system call passes it before it is made.
 
-Gathers what the monitor's rules need to know of a caller, has them judge, asks the person where
-they say so, and keeps what was asked and answered. The rules are ``monitor.py``; the words of a
-question are made here, by the kernel, from the literal arguments.
+Has the monitor's rules judge, asks the person where they say so, and keeps what was asked and
+answered. The rules are ``monitor.py``, what they know of a caller ``standing.py``; the words of a
+question are made by the kernel, from the literal arguments (``asking.py``).
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llmos import limits
 from llmos.errors import BudgetExceeded, CallDenied, StoreError
 from llmos.events import CallAsked, Message, ToolCall
 from llmos.kernel.asking import always, question
-from llmos.kernel.capabilities import Capabilities, Capability
-from llmos.kernel.monitor import HARMLESS, Judged, Judgement, Seen, judge
+from llmos.kernel.monitor import HARMLESS, Judged, Judgement, judge
 from llmos.kernel.process import Process
 from llmos.kernel.questions import Answered, Questions
-from llmos.kernel.syscalls import Invocation, Previewed, Syscall, SyscallTable
-from llmos.kernel.trust import Trust, trust
+from llmos.kernel.standing import Standings
+from llmos.kernel.syscalls import Invocation, Previewed, Syscall
 from llmos.kernel.turn import Turn
 from llmos.labels import Label, Origin
 from llmos.memory.grants import Grant, Grants
@@ -34,9 +33,6 @@ from llmos.memory.pages import Kind
 __all__ = ["Gate", "Passed"]
 
 log = logging.getLogger(__name__)
-
-#: Gives the calls that a person's words ask for, and how often; None where nobody can tell.
-Settle = Callable[[Process, SyscallTable, str], Awaitable[Capabilities | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +53,9 @@ class Gate:
 
     Args:
         journal: Knows what was said, and keeps what was asked.
-        grants: What was allowed for longer.
+        grants: Takes what is allowed for longer.
         questions: Ask the person.
-        settle: Tells what a person's own words ask for.
-        told: Texts of the system's own that stand in every conversation.
+        standings: Tell what is known of a caller.
     """
 
     def __init__(
@@ -68,14 +63,12 @@ class Gate:
         journal: Journal,
         grants: Grants,
         questions: Questions,
-        settle: Settle,
-        told: Callable[[Process], list[str]] = lambda process: [process.system],
+        standings: Standings,
     ) -> None:
         self._journal = journal
         self._grants = grants
         self._questions = questions
-        self._settle = settle
-        self._told = told
+        self._standings = standings
 
     async def admit(self, turn: Turn, row: Syscall, call: ToolCall) -> Passed:
         """Return when the call may be made.
@@ -108,100 +101,15 @@ class Gate:
 
     async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
         """What becomes of a call, and by what where it is made."""
-        person = turn.process.spokesman
-        known = await asyncio.to_thread(self._known, turn, person)
-        granted, lasting = await asyncio.to_thread(self._granted, person)
-        seen = Seen(
-            said=known.said,
-            trusted=known.trusted,
-            foreign=known.foreign,
-            private=known.private,
-            settled=await self._settled(turn, person) if known.foreign else None,
-            granted=granted,
-        )
-        judgement = judge(row.name, row.declared, call.arguments, seen, time.time())
-        if judgement.judged is Judged.ASKED and known.strangers:
-            # So that the question can say where a value comes from.
-            seen = replace(seen, shown=await asyncio.to_thread(known.shown))
-            judgement = judge(row.name, row.declared, call.arguments, seen, time.time())
+        standing = await self._standings.of(turn)
+        now = time.time()
+        judgement = judge(row.name, row.declared, call.arguments, standing.seen, now)
+        if judgement.judged is Judged.ASKED:
+            explained = await standing.explained()
+            judgement = judge(row.name, row.declared, call.arguments, explained, now)
         if judgement.capability is not None:
-            return judgement, f"granted {lasting.get(id(judgement.capability), '')}".strip()
+            return judgement, f"granted {standing.grants[id(judgement.capability)]}"
         return judgement, "made"
-
-    # --- what is known ----------------------------------------------------------------------
-
-    def _known(self, turn: Turn, person: Process) -> Trust:
-        process, tainted = turn.process, turn.tainted  # by what its code was shown
-        told = self._told(person)
-        private = any(text.strip() for text in told[1:])  # what is remembered of the person
-        if self._journal.records(person.pid, role=Kind.ROLE):
-            told = told[1:]  # the prompt is an expert's: nobody vouches for what a plugin says
-        known = trust(
-            self._journal, person.pid, turn=person.turn_number, told=told, private=private
-        )
-        known = replace(
-            known,
-            foreign=known.foreign or tainted.origin is Origin.UNTRUSTED,
-            private=known.private or tainted.private,
-        )
-        each: Process | None = process
-        while each is not None and each is not person:
-            # Of a child, and of all between it and the person, only what taints it counts: its
-            # task may say what they were shown.
-            own = trust(self._journal, each.pid, turn=each.turn_number)
-            known = replace(
-                known,
-                foreign=known.foreign or own.foreign,
-                private=known.private or own.private,
-                strangers=(*known.strangers, *own.strangers),
-            )
-            each = each.employer
-        return known
-
-    def _granted(self, person: Process) -> tuple[Capabilities, dict[int, str]]:
-        """What was allowed for longer, and by the identity of each capability its grant."""
-        capabilities, named = Capabilities(), dict[int, str]()
-        for grant in self._grants.of(self._journal.lineage(person.pid)):
-            if grant.call:
-                capability = Capability(
-                    grant.call,
-                    arguments=grant.arguments,
-                    patterns=grant.patterns,
-                    until=grant.until or None,
-                    why=grant.why,
-                )
-                capabilities.give(capability)
-                named[id(capability)] = grant.id
-        return capabilities, named
-
-    async def _settled(self, turn: Turn, person: Process) -> Capabilities:
-        """What is left of the calls that the person's words ask for in this turn."""
-        employer = turn.process.employer
-        if employer is not None:  # it may make what is left of what its employer may, and no more
-            if turn.process.settled is None:
-                names = [row.name for row in turn.calls]
-                left = employer.settled
-                turn.process.settled = left.handed(names, time.time()) if left else Capabilities()
-            return turn.process.settled
-        words = ""
-        if person.window is not None:
-            words = person.window.words((person.pid, turn.number))
-        if not words:  # a reminder, or a task that a model gave: neither asks for an effect
-            return Capabilities()
-        if turn.process.settled is None:
-            turn.process.settled = (
-                await self._settle(turn.process, turn.calls, words) or Capabilities()
-            )
-            for name, arguments in turn.made:  # before a stranger was heard
-                slot = turn.process.settled.find(name, arguments, time.time())
-                if slot is not None:
-                    turn.process.settled.spend(slot)
-        return turn.process.settled
-
-    def _calling(self, turn: Turn) -> tuple[str, ...]:
-        """The id of the message in which the turn's calls stand that are under way."""
-        records = self._journal.records(turn.process.pid, role=Kind.ASSISTANT)
-        return tuple(r.stored.id for r in records[-1:] if r.stored.turn == turn.number)
 
     # --- asking -----------------------------------------------------------------------------
 
@@ -256,6 +164,11 @@ class Gate:
         await self._journal.append(
             turn.process.pid, verdict, turn=turn.number, label=label, id=new_id()
         )
+
+    def _calling(self, turn: Turn) -> tuple[str, ...]:
+        """The id of the message in which the turn's calls stand that are under way."""
+        records = self._journal.records(turn.process.pid, role=Kind.ASSISTANT)
+        return tuple(r.stored.id for r in records[-1:] if r.stored.turn == turn.number)
 
 
 def _said(asked: CallAsked, answer: Answered) -> Message:

@@ -347,10 +347,10 @@ def _read(written: str) -> dict[str, Any] | None:
 def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:
     """Sentences that state a result; of several results each is said with a value of its call.
 
-    A call that failed is said in the tool's own words.
+    A call that failed is said in the tool's own words; of code that raised the model tells freely.
     """
     assert planned.outcome is not None
-    if planned.error:
+    if planned.error and not planned.outcome.failed:
         text = planned.outcome.text.removeprefix("Error: ").strip()
         return (text if text[-1:] in (".", "!", "?") else f"{text}.",) if text else ()
     said = planned.outcome.said

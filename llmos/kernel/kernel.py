@@ -21,6 +21,8 @@ from llmos.config import Config
 from llmos.engine.backend import Backend
 from llmos.errors import ExpertError, KernelError, LlmosError, ProcessEnded
 from llmos.events import (
+    BY_REMINDER,
+    REMINDER,
     ArtifactsMade,
     Cited,
     Event,
@@ -30,7 +32,7 @@ from llmos.events import (
     StoredMessage,
     WindowChanged,
 )
-from llmos.kernel.agent import REMINDER, Agent
+from llmos.kernel.agent import Agent
 from llmos.kernel.artifacts import Artifacts
 from llmos.kernel.calling import Caller
 from llmos.kernel.children import Children
@@ -47,11 +49,13 @@ from llmos.kernel.memory import Memory
 from llmos.kernel.permissions import Permissions
 from llmos.kernel.process import Budget, Process, State, priority_named, titled
 from llmos.kernel.questions import Questions
+from llmos.kernel.reader import Reader
 from llmos.kernel.replay import Replay
 from llmos.kernel.results import Results
 from llmos.kernel.settling import Settler
 from llmos.kernel.speakers import Speakers
 from llmos.kernel.specialist import Staff
+from llmos.kernel.standing import Standings
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
 from llmos.kernel.tracer import Tracer
@@ -64,6 +68,7 @@ from llmos.memory.facts import Facts
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Kind
+from llmos.memory.records import piped
 from llmos.memory.whole import whole
 from llmos.services import Timer
 
@@ -129,7 +134,8 @@ class Kernel:
         questions = Questions(publish, self.hub.answered)
         self.permissions = Permissions(questions, grants, calls, self.table)
         self.artifacts = Artifacts(config.state / "artifacts")
-        gate = Gate(journal, grants, questions, Settler(backend).settle, self._told)
+        standings = Standings(journal, grants, Settler(backend).settle, self._told)
+        gate = Gate(journal, grants, questions, standings)
         exhibits = Exhibits(journal)
         results = Results(journal, self._transcript, self.artifacts, exhibits, publish)
         self._agent = Agent(
@@ -144,6 +150,7 @@ class Kernel:
             guide,
             Speakers(staff, journal, self._transcript, exhibits) if staff is not None else None,
         )
+        self.reader = Reader(backend, self._agent.caller)
         self.staff = staff
         self._lender = lender
         if lender is not None:
@@ -379,28 +386,48 @@ class Kernel:
 
     # --- messages ---------------------------------------------------------------------------
 
-    async def send(self, pid: int, text: str, *, origin: Origin = Origin.USER) -> str:
+    async def send(
+        self,
+        pid: int,
+        text: str,
+        *,
+        given: str = "",
+        origin: Origin = Origin.USER,
+        by: str = "",
+    ) -> str:
         """Journal a message and have it answered in turn.
 
         Args:
+            given: A text that goes with a person's words and need not be theirs, such as one that
+                was piped in: the model reads it, and it counts as a stranger's.
             origin: Whose words they are; only a person's own can ask for an effect.
+            by: What wrote it, where no person did; shown to people, not to the model.
 
         Returns:
             Its id, once it is on the disk.
 
         Raises:
+            ExpertError: It begins with the name of an expert that is not there, or is broken.
             KernelError: It is empty, too long, or the mailbox is full.
             ProcessEnded: The process has ended.
         """
         self._require_open()
-        process = self.table.living(pid)
+        self.table.living(pid)
         if not text.strip():
             raise KernelError("The message is empty.")
-        if len(text) > limits.MESSAGE_CHARS:
+        if len(text) + len(given) > limits.MESSAGE_CHARS:
             raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
+        if self.staff is not None and origin is Origin.USER:  # who else writes addresses nobody
+            await self.staff.addressed(text)
+            self._require_open()
+        process = self.table.living(pid)
         if len(process.mailbox) >= limits.MAILBOX_MAX:
             raise KernelError(f"Process {pid} has too many unanswered messages.")
-        return await whole(self._send(process, text, origin))
+        message, label = Message("user", text, name=by), Label(origin)
+        if given.strip():
+            message = piped(text, given)
+            label = Label(Origin.UNTRUSTED).kept_private()
+        return await whole(self._send(process, message, label, titled(text)))
 
     async def experts(self) -> Sequence[dict[str, Any]]:
         """The experts there are, and why one is broken."""
@@ -425,15 +452,14 @@ class Kernel:
             NoSuchProcess: There is none any more.
             ProcessEnded: It has ended.
         """
-        await self.send(pid, f"{REMINDER} {timer.text}", origin=Origin.MODEL)
+        text = f"{REMINDER} {timer.text}"
+        await self.send(pid, text, origin=Origin.MODEL, by=BY_REMINDER)
 
-    async def _send(self, process: Process, text: str, origin: Origin) -> str:
+    async def _send(self, process: Process, message: Message, label: Label, title: str) -> str:
         pid = process.pid
         process.turns += 1
         turn = process.turns
-        stored = await self.journal.append(
-            pid, Message("user", text), turn=turn, label=Label(origin)
-        )
+        stored = await self.journal.append(pid, message, turn=turn, label=label)
         if process.state is State.ENDED:
             raise ProcessEnded(f"Process {pid} has ended.")
         process.active = stored.time
@@ -441,7 +467,7 @@ class Kernel:
         self._wake(process)
         if not process.title:
             try:
-                await self.rename(pid, titled(text))
+                await self.rename(pid, title)
             except LlmosError as error:  # the message is kept, and that is what was asked for
                 log.warning("process %d has no title: %s", pid, error)
         return stored.id

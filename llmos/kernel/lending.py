@@ -29,6 +29,7 @@ from llmos.labels import Label, Origin
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
+from llmos.memory.records import own_words
 from llmos.net.internet import Internet
 from llmos.sandbox.sessions import Sessions
 from llmos.sandbox.shell import Shell
@@ -163,9 +164,9 @@ class Lender:
         """What a person names in a conversation, its tools may read; nothing that is secret."""
         found: list[Path] = []
         for record in self._journal.records(process.spokesman.pid):
-            if record.stored.message.role != Kind.USER or record.label.origin is not Origin.USER:
+            if record.stored.message.role != Kind.USER:
                 continue
-            for written in _paths(record.stored.message.content):
+            for written in _paths(own_words(record)):
                 try:
                     path = Grant.of(written).path
                 except HostError:

@@ -27,7 +27,9 @@ everything. A truth value cannot be named: it is taken where it is the call's de
 
 What the rules do not promise: of values that are trusted, or that the person named for something
 else, a stranger may bring about the choice, unless the arguments were settled, too; and a text that
-is free may say anything but where to go. What a person pastes, they said.
+is free may say anything but where to go. What a person pastes, they said. A value that the reader
+found (``reader.py``) is no stranger's text: a stranger chose it within its kind, and a call with
+free arguments, or with what the person named, may be made because of it.
 """
 
 from __future__ import annotations
@@ -112,6 +114,7 @@ class Seen:
             nothing was settled.
         granted: What the person allowed.
         shown: The texts by strangers, so that a question can say where a value comes from.
+        read: For the same, values that were read from texts it was not shown.
     """
 
     said: Words
@@ -121,6 +124,7 @@ class Seen:
     settled: Mapping[str, int] | Capabilities | None = None
     granted: Capabilities = field(default_factory=Capabilities)
     shown: Sequence[Shown] = ()
+    read: Sequence[Shown] = ()
 
 
 class Judged(StrEnum):
@@ -138,9 +142,10 @@ class Value:
         name: Of the argument.
         value: Literally.
         source: ``person``, ``trusted``, ``declared`` (a default, or on the call's own list),
-            ``granted``, ``shown`` (it, or some of it, stands in a text by strangers) or
-            ``unknown`` (the model wrote it).
-        pages: Names of the texts by strangers in which it, or some of it, stands.
+            ``granted``, ``read`` (the reader found it in a text that was not shown), ``shown``
+            (it, or some of it, stands in a text by strangers) or ``unknown`` (the model wrote it).
+        pages: Names of the texts that it was read from, or by strangers in which it, or some of
+            it, stands.
         wrong: Whether it is why the call is asked.
     """
 
@@ -255,8 +260,11 @@ class _Case:
             source = self._source(name)
             pages: tuple[str, ...] = ()
             if source == "unknown":
-                pages = tuple(each.name for each in self.seen.shown if each.words.echo(value))
-                source = "shown" if pages else source
+                for told, texts in (("read", self.seen.read), ("shown", self.seen.shown)):
+                    pages = tuple(each.name for each in texts if each.words.echo(value))
+                    if pages:
+                        source = told
+                        break
             yield Value(name, value, source, pages, not self._may(name) or self._leads_away(name))
 
     def _source(self, name: str) -> str:

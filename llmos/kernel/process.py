@@ -181,6 +181,7 @@ class Process:
     out_of_time: bool = False  # the same, because its time is up
     expert: str | None = None  # whom it was begun with; empty for nobody, None: not read yet
     settled: Capabilities | None = None  # what is left of the calls its turn was to make
+    extracted: tuple[int, int] = (0, 0)  # a turn, and values the reader was asked for in it
     calls_of: SyscallTable | None = None  # what that one may call; None: not known yet
     employer: Process | None = None  # started it by process.spawn: pays for it, ends it
     ahead: asyncio.Task[None] | None = None  # computes what its next turn will need

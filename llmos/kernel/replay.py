@@ -42,7 +42,8 @@ from llmos.kernel.guide import Guide
 from llmos.kernel.process import Budget, Process
 from llmos.kernel.questions import Questions
 from llmos.kernel.results import Results
-from llmos.kernel.syscalls import Invocation, Outcome, Syscall, SyscallTable
+from llmos.kernel.standing import Standings
+from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall, SyscallTable
 from llmos.kernel.transcript import Transcript
 from llmos.labels import Label, Origin
 from llmos.memory.grants import Grants
@@ -204,7 +205,8 @@ class Replay:
         transcript.records = records
         questions = Questions(untold, lambda _pid: False)
         grants = Grants(past, _nowhere)
-        gate = Gate(past, grants, questions, _nothing_settled)
+        standings = Standings(past, grants, _nothing_settled, lambda process: [process.system])
+        gate = Gate(past, grants, questions, standings)
         exhibits = Exhibits(past)
         artifacts = Artifacts(past.path.parent / "artifacts")
         results = Results(past, transcript, artifacts, exhibits, untold)
@@ -314,7 +316,7 @@ class _Answers:
             raise CallDenied("In the record this call has no result.")
         record = found.popleft()
         text, error = record.stored.message.content, record.stored.error
-        if error:
+        if error and error != CODE_RAISED:
             failed = KernelError(text.removeprefix("Error: "))
             failed.code = error
             raise failed
@@ -322,7 +324,8 @@ class _Answers:
             outcome = await self._again(row, by, arguments)
             if outcome is not None and outcome.text == text:
                 return replace(outcome, label=record.label)
-        return Outcome(text, self._said.get(expected.id, ()), label=record.label)
+        said = self._said.get(expected.id, ())
+        return Outcome(text, said, label=record.label, failed=error == CODE_RAISED)
 
     async def _again(
         self, row: Syscall, by: Invocation, arguments: Mapping[str, Any]

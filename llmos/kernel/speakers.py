@@ -19,6 +19,7 @@ from llmos.kernel.transcript import Transcript
 from llmos.labels import Label, Origin
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
+from llmos.memory.records import own_words
 
 __all__ = ["Speakers"]
 
@@ -48,16 +49,16 @@ class Speakers:
         this returns.
 
         Raises:
-            ExpertError: The conversation's expert is gone or broken.
+            ExpertError: The expert of the message, or of the conversation, is gone or broken.
         """
         if process.expert is None:
             process.expert = await asyncio.to_thread(self._begun_with, process.pid)
             if not process.expert and process.employer is not None:
                 process.expert = await self._inherited(process, process.employer, message.seq)
-        text = message.message.content
         spoken = await asyncio.to_thread(self._journal.record, message.seq)
-        by_person = spoken is not None and spoken.label.origin is Origin.USER
-        addressed = await self._staff.addressed(text) if by_person else None
+        words = own_words(spoken) if spoken is not None else ""
+        text = words or message.message.content
+        addressed = await self._staff.addressed(words) if words else None
         if addressed is None and not process.expert:
             return None
         speaker = addressed or await self._staff.named(process.expert)

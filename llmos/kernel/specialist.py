@@ -45,7 +45,11 @@ class Staff(Protocol):
         ...
 
     async def addressed(self, text: str) -> Specialist | None:
-        """The expert that a message begins with (``@name …``); None where it names none."""
+        """The expert that a message begins with (``@name …``); None where it names none.
+
+        Raises:
+            ExpertError: It names one that is not there, or is broken; the sentence says which.
+        """
         ...
 
     async def listed(self) -> Sequence[dict[str, Any]]:

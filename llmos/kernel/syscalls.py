@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmos.kernel.process import Process
 
 __all__ = [
+    "CODE_RAISED",
     "Example",
     "Invocation",
     "Outcome",
@@ -32,6 +33,10 @@ __all__ = [
     "SyscallTable",
     "process_calls",
 ]
+
+
+#: The stable code of a call that was made and whose code failed (``Outcome.failed``).
+CODE_RAISED = "code_raised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Outcome:
         artifacts: Files it made.
         evidence: Texts that an answer may cite.
         payload: What code that made the call gets in the place of the text.
+        failed: What it ran failed, such as code that raised: the text is for the model all the
+            same, whole and as it is.
     """
 
     text: str
@@ -64,6 +71,7 @@ class Outcome:
     artifacts: tuple[Artifact, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     payload: bytes | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmos import limits
+from llmos.events import ToolCall
+from llmos.kernel.kinds import NONE
 from llmos.kernel.monitor import Shown
-from llmos.kernel.provenance import Words
+from llmos.kernel.provenance import Words, leaves
 from llmos.labels import Origin
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Kind
-from llmos.memory.records import Record
+from llmos.memory.records import Record, own_words
 
-__all__ = ["Trust", "trust", "vouched"]
+__all__ = ["EXTRACT", "Trust", "trust", "vouched"]
+
+#: The call by which a value is read from a text that nobody is shown (``reader.py``).
+EXTRACT = "reader.extract"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Trust:
         foreign: Whether anything in it is by strangers.
         private: Whether anything in it is the person's own, not to be told to others.
         strangers: Name and text of what strangers wrote.
+        read: What values were read from, and the values; no text by strangers, nor trusted.
     """
 
     said: Words
@@ -38,10 +44,15 @@ class Trust:
     foreign: bool
     private: bool
     strangers: tuple[tuple[str, str], ...] = ()
+    read: tuple[tuple[str, str], ...] = ()
 
     def shown(self) -> tuple[Shown, ...]:
         """What strangers wrote, so that a value can be looked up in it; takes a while."""
         return tuple(Shown(name, Words([text])) for name, text in self.strangers)
+
+    def extracted(self) -> tuple[Shown, ...]:
+        """The values that were read, so that it can be told where one comes from."""
+        return tuple(Shown(name, Words([value])) for name, value in self.read)
 
 
 def trust(
@@ -66,12 +77,17 @@ def trust(
     said: list[str] = []
     trusted = list(told)
     strangers: list[tuple[str, str]] = []
+    read: list[tuple[str, str]] = []
+    calls: dict[str, ToolCall] = {}
     records = journal.records(pid)
     speaker = _speaker(records, turn)
     for record in records:
         label, message = record.label, record.stored.message
-        if message.role == Kind.USER and label.origin is Origin.USER:
-            said.append(message.content)
+        calls.update((call.id, call) for call in message.calls)
+        if message.role == Kind.TOOL and message.name == EXTRACT and _found(record):
+            read.append((_place(calls.get(message.call_id), record), message.content))
+        if message.role == Kind.USER and (own := own_words(record)):
+            said.append(own)
         elif message.role == Kind.VOUCHED:
             trusted += _values(record)
         elif label.origin <= Origin.USER and message.role in (Kind.TOOL, Kind.RECALLED, Kind.NOTE):
@@ -82,12 +98,14 @@ def trust(
         private |= message.role == Kind.NOTE  # what is remembered of the person, or was
         if message.role in CONVERSATION or message.role == Kind.RECALLED:
             if label.origin is Origin.UNTRUSTED:
-                strangers.append((_named(record), message.content))
+                strangers.append((_named(record), _unsaid(record)))
             private |= label.private or (
                 message.role == Kind.RECALLED and _remembered(message.name)
             )
     words = Words(said)
-    return Trust(words, words.and_also(trusted), bool(strangers), private, tuple(strangers))
+    return Trust(
+        words, words.and_also(trusted), bool(strangers), private, tuple(strangers), tuple(read)
+    )
 
 
 def _speaker(records: Sequence[Record], turn: int) -> str:
@@ -104,8 +122,31 @@ def _remembered(names: str) -> bool:
 
 def _named(record: Record) -> str:
     """What a person calls a text that a stranger wrote."""
-    message = record.stored.message
-    return f"{message.name or 'a page'}, turn {record.stored.turn}"
+    name = record.stored.message.name or "a page"
+    if record.stored.message.role == Kind.USER and own_words(record):
+        name = "what was piped in"
+    return f"{name}, turn {record.stored.turn}"
+
+
+def _unsaid(record: Record) -> str:
+    """What of a stranger's text is not the person's own words before it."""
+    said = own_words(record) if record.stored.message.role == Kind.USER else ""
+    return record.stored.message.content[len(said) :]
+
+
+def _found(record: Record) -> bool:
+    """Whether the reader found a value."""
+    return not record.stored.error and not record.stored.message.content.startswith(f"{NONE}:")
+
+
+def _place(call: ToolCall | None, record: Record) -> str:
+    """What a person calls that which a value was read from: the call that gave it."""
+    about = call.arguments if call is not None else {}
+    given = (
+        json.dumps(value, ensure_ascii=False) for value in leaves(about.get("arguments") or {})
+    )
+    place = " ".join([str(about.get("call") or "a text"), *given])[: limits.READER_PLACE]
+    return f"{place}, turn {record.stored.turn}"
 
 
 def vouched(fields: Iterable[str], data: object) -> list[str]:

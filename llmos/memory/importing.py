@@ -213,8 +213,9 @@ class _Ours:
         if "erased" in value.data:
             gone = row.inside("erased")
             erased = (gone.moment("time"), gone.text("reason"))
+        named = self._mine or kind is Kind.TOOL  # else it could say whose words they are
         draft = Draft(
-            message=message,
+            message=message if named else dataclasses.replace(message, name=""),
             turn=row.integer("turn"),
             time=row.moment("time"),
             label=Label(origin, sources),

@@ -22,7 +22,7 @@ from llmos.labels import Label
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation, spoken
 from llmos.memory.fields import UNTOLD
-from llmos.memory.records import Record
+from llmos.memory.records import Record, unsaid
 
 __all__ = ["Paper", "conversations"]
 
@@ -75,12 +75,16 @@ class Paper:
             return _folded(f"Result of {message.name or 'a call'} ({how})", message.content)
         if message.role not in _NAMES:
             return ""
+        beside = ""
+        if other := unsaid(record):  # under You it would be read as the person's word
+            text = _apart(message.content.removesuffix(other).rstrip("\n"))
+            beside = _folded("Not written by you", other)
         cut = " · cut short" if stored.partial else ""
         when = f" · {day}" if (day := _day(stored.time)) else ""
         calls = "".join(
             _folded(f"Call of {call.name}", _readable(call.arguments)) for call in message.calls
         )
-        said = f"{text}\n\n" if text else ""
+        said = f"{text}\n\n{beside}" if text else beside
         return f"**{_NAMES[message.role]}**{when}{cut}\n\n{said}{calls}"
 
     def end(self) -> str:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from llmos.events import Message, StoredMessage, ToolCall
+from llmos.events import BY_REMINDER, Message, StoredMessage, ToolCall
 from llmos.labels import Label, Origin
 
 __all__ = [
@@ -25,13 +25,17 @@ __all__ = [
     "call",
     "is_id",
     "new_id",
+    "own_words",
+    "piped",
     "process",
     "record",
+    "unsaid",
 ]
 
 #: Stands before the id that an imported record had elsewhere, among its sources.
 IMPORTED = "import:"
 _ID = re.compile("[0-9a-f]{32}")
+_PIPED = re.compile(r"piped:([1-9]\d{0,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,33 @@ class StoredCall:
     error: str = ""
     result_hash: str = ""
     result_bytes: int = 0
+
+
+def piped(words: str, given: str) -> Message:
+    """A person's message to which they piped a text that need not be theirs.
+
+    Its record is labelled as a stranger's, whole; its name tells how much of it is the person's.
+    """
+    return Message("user", f"{words}\n\n{given}", name=f"piped:{len(words)}")
+
+
+def own_words(record: Record) -> str:
+    """What of a user message's record a person said themselves; empty where it is nobody's word."""
+    message = record.stored.message
+    if found := _PIPED.fullmatch(message.name):
+        return message.content[: int(found[1])]
+    return message.content if record.label.origin is Origin.USER else ""
+
+
+def unsaid(record: Record) -> str:
+    """What of a user message's record its name says that no person wrote; mostly nothing."""
+    message = record.stored.message
+    if message.role != "user" or not (
+        message.name == BY_REMINDER or _PIPED.fullmatch(message.name)
+    ):
+        return ""
+    own = own_words(record) if message.name != BY_REMINDER else ""
+    return message.content[len(own) :].lstrip("\n")
 
 
 def new_id() -> str:

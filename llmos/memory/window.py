@@ -33,7 +33,7 @@ from llmos.memory.pages import (
     pages_of,
     parse_id,
 )
-from llmos.memory.records import Record
+from llmos.memory.records import Record, own_words
 from llmos.memory.view import FORGOTTEN, Change, Held
 
 __all__ = ["FORGOTTEN", "Change", "Held", "Window", "closed", "digest"]
@@ -134,10 +134,9 @@ class Window:
         return list(dict.fromkeys(held.turn for held in self._in_view()))
 
     def words(self, turn: Turn) -> str:
-        """What the person said in a turn, whole, in view or not."""
+        """What the person said in a turn, whole, in view or not; no reminder, no piped text."""
         said = [held.record for held in self._turns.get(turn, ()) if held.kind == Kind.USER]
-        own = (record for record in said if record.label.origin is Origin.USER)  # not a reminder
-        return "\n".join(record.stored.message.content for record in own)
+        return "\n".join(filter(None, map(own_words, said)))
 
     def brought_from(self, turn: Turn) -> tuple[str, ...]:
         """Ids of the records that what was brought back into a turn was made of."""
@@ -211,7 +210,7 @@ class Window:
         return [Message("system", self.head()), *closed(self._messages(whole=False))]
 
     def conversation(self) -> list[Message]:
-        """The turns in view alone, without what was brought back into them."""
+        """The turns in view alone, without what was brought back or piped into them."""
         return self._messages(whole=True)
 
     def head(self) -> str:
@@ -227,7 +226,11 @@ class Window:
             text = held.text()
             if held.kind == Kind.USER and not whole:
                 text = "\n\n".join([*(b.text() for b in self._brought(held)), text])
-            out.append(Message(message.role, text, message.calls, message.call_id, message.name))
+            elif held.kind == Kind.USER:
+                text = own_words(held.record) or text
+            # Of a user message it is for people: templates would show it as a speaker's name.
+            name = message.name if held.kind == Kind.TOOL else ""
+            out.append(Message(message.role, text, message.calls, message.call_id, name))
         return out
 
     def _in_view(self) -> list[Held]:

@@ -4,13 +4,18 @@ Parses versions 2 and 3 of the format from the specification in the ggml project
 (docs/gguf.md): counts, key/value metadata and tensor descriptions, not the tensors' data. A file
 may claim anything, so every count and length is checked against what is left of the file before
 it is used, and time and memory are bounded by ``limits``. Knows nothing of what the keys mean.
+It runs in a jail (``header_worker.py``) on a pipe, so it reads forward only; ``read_container``
+is the same on a file, for whoever trusts it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -18,7 +23,16 @@ from typing import BinaryIO, Final, TypeAlias
 from llmos import limits
 from llmos.errors import ModelCorrupt, ModelMissing
 
-__all__ = ["Container", "Scalar", "Tensor", "Value", "read_container"]
+__all__ = [
+    "Container",
+    "Damaged",
+    "Scalar",
+    "Tensor",
+    "Value",
+    "opened",
+    "parse",
+    "read_container",
+]
 
 Scalar: TypeAlias = bool | int | float | str
 Value: TypeAlias = "Scalar | tuple[Scalar, ...]"
@@ -53,6 +67,7 @@ _PAIR_MIN: Final = 8 + 4 + 1  # empty key, type, one byte
 _DIMENSIONS_MAX: Final = 4
 _TENSOR_NAME_MAX: Final = 127
 _ALIGNMENT_MAX: Final = 1 << 20
+_SKIP: Final = 1 << 20  # bytes read and dropped at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +107,28 @@ class Container:
     file_size: int
 
 
+class Damaged(ModelCorrupt):
+    """A model file that cannot be what it says it is.
+
+    Args:
+        path: The file.
+        what: What is wrong with it, as the end of a sentence.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"The model file {path} is damaged: {what}.", remedy="Delete it and pull it again."
+        )
+        self.what = what
+
+
 class _Reader:
     """Reads forward and never past the end of the file or the largest header."""
 
     def __init__(self, file: BinaryIO, size: int, path: Path) -> None:
         self._file = file
         self._path = path
+        self._at = 0
         self._left = min(size, limits.GGUF_HEADER_BYTES)
         self._whole = size <= limits.GGUF_HEADER_BYTES
         self._strings = limits.GGUF_STRINGS
@@ -110,11 +141,8 @@ class _Reader:
         self._room -= size
         return True
 
-    def corrupt(self, what: str) -> ModelCorrupt:
-        return ModelCorrupt(
-            f"The model file {self._path} is damaged: {what}.",
-            remedy="Delete it and pull it again.",
-        )
+    def corrupt(self, what: str) -> Damaged:
+        return Damaged(self._path, what)
 
     def need(self, size: int, what: str) -> None:
         """Refuse unless ``size`` more bytes are there."""
@@ -126,6 +154,7 @@ class _Reader:
     def take(self, size: int, what: str) -> bytes:
         self.need(size, what)
         self._left -= size
+        self._at += size
         data = self._file.read(size)
         if len(data) != size:
             raise self.corrupt(f"it ends within {what}")
@@ -133,8 +162,8 @@ class _Reader:
 
     def skip(self, size: int, what: str) -> None:
         self.need(size, what)
-        self._left -= size
-        self._file.seek(size, 1)
+        while size:  # a pipe cannot seek
+            size -= len(self.take(min(size, _SKIP), what))
 
     def u32(self, what: str) -> int:
         return int(_U32.unpack(self.take(4, what))[0])
@@ -201,7 +230,7 @@ class _Reader:
         return count, tuple(strings) if keep else None
 
     def position(self) -> int:
-        return self._file.tell()
+        return self._at
 
 
 def _counts(reader: _Reader) -> tuple[int, int, int]:
@@ -295,8 +324,67 @@ def _placed(
     return tuple(placed)
 
 
+def parse(
+    file: BinaryIO, size: int, path: Path, wanted: Callable[[str], bool] = lambda key: True
+) -> Container:
+    """Read and check the header of a GGUF file, from its first byte on.
+
+    Args:
+        file: Stands at its beginning; read forward, and no further than the header.
+        size: Of the whole file, in bytes.
+        path: Its name, for sentences.
+        wanted: Which metadata keys to keep; all are checked.
+
+    Raises:
+        Damaged: It is no GGUF file, lies about a count, or is cut short.
+    """
+    reader = _Reader(file, size, path)
+    version, tensor_count, key_count = _counts(reader)
+    metadata, lengths = _metadata(
+        reader, key_count, lambda key: key == "general.alignment" or wanted(key)
+    )
+    alignment = metadata.get("general.alignment", 32)
+    if (
+        type(alignment) is not int
+        or not 0 < alignment <= _ALIGNMENT_MAX
+        or alignment & (alignment - 1)
+    ):
+        raise reader.corrupt(f"its alignment is {str(alignment)[:40]}")
+    tensors = [_tensor(reader, index) for index in range(tensor_count)]
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise reader.corrupt("two of its tensors have the same name")
+    placed = _placed(reader, tensors, alignment, size)
+    return Container(version, metadata, lengths, placed, size)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """A model file, open for reading, and what the system says of that very file.
+
+    Raises:
+        ModelMissing: There is no such file, it is no ordinary one, or it cannot be read.
+    """
+    try:
+        # Not blocking, for a pipe may stand there.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path, flags), "rb", buffering=1 << 20) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISDIR(status.st_mode):
+                raise ModelMissing(f"{path} is a folder, not a model file.")
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelMissing(f"{path} is not an ordinary file.")
+            yield file, status
+    except FileNotFoundError:
+        raise ModelMissing(f"There is no model file {path}.") from None
+    except IsADirectoryError:
+        raise ModelMissing(f"{path} is a folder, not a model file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelMissing(f"The model file {path} cannot be read: {reason}.") from error
+
+
 def read_container(path: Path, wanted: Callable[[str], bool] = lambda key: True) -> Container:
-    """Read and check the header of a GGUF file.
+    """Read and check the header of a GGUF file in this process.
 
     Args:
         path: The file.
@@ -304,35 +392,7 @@ def read_container(path: Path, wanted: Callable[[str], bool] = lambda key: True)
 
     Raises:
         ModelMissing: There is no such file, or it may not be read.
-        ModelCorrupt: The file is no GGUF file, lies about a count, or is cut short.
+        Damaged: The file is no GGUF file, lies about a count, or is cut short.
     """
-    try:
-        if path.is_dir():
-            raise ModelMissing(f"{path} is a folder, not a model file.")
-        if path.exists() and not path.is_file():
-            raise ModelMissing(f"{path} is not an ordinary file.")
-        with path.open("rb", buffering=1 << 20) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            reader = _Reader(file, size, path)
-            version, tensor_count, key_count = _counts(reader)
-            metadata, lengths = _metadata(
-                reader, key_count, lambda key: key == "general.alignment" or wanted(key)
-            )
-            alignment = metadata.get("general.alignment", 32)
-            if (
-                type(alignment) is not int
-                or not 0 < alignment <= _ALIGNMENT_MAX
-                or alignment & (alignment - 1)
-            ):
-                raise reader.corrupt(f"its alignment is {str(alignment)[:40]}")
-            tensors = [_tensor(reader, index) for index in range(tensor_count)]
-            if len({tensor.name for tensor in tensors}) != len(tensors):
-                raise reader.corrupt("two of its tensors have the same name")
-            placed = _placed(reader, tensors, alignment, size)
-            return Container(version, metadata, lengths, placed, size)
-    except FileNotFoundError:
-        raise ModelMissing(f"There is no model file {path}.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelMissing(f"The model file {path} cannot be read: {reason}.") from error
+    with opened(path) as (file, status):
+        return parse(file, status.st_size, path, wanted)

@@ -263,7 +263,7 @@ class _Pull:
         if target.suffix.lower() == ".gguf":
             try:
                 gguf.read_header(part)
-            except ModelError:
+            except ModelCorrupt:  # where it could only not be read, it is kept for another try
                 part.unlink(missing_ok=True)
                 raise
         size = part.stat().st_size

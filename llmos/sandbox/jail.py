@@ -12,7 +12,7 @@ operating system is the wall, and a hole in it is a hole in every jail on it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -168,14 +168,19 @@ class Finished:
 
 
 async def run(
-    jail: Jail, task: Task, data: bytes = b"", *, seconds: float, output_bytes: int
+    jail: Jail,
+    task: Task,
+    data: bytes | Iterable[bytes] = b"",
+    *,
+    seconds: float,
+    output_bytes: int,
 ) -> Finished:
     """Run a program to its end.
 
     Args:
         jail: The tier.
         task: The program.
-        data: What it reads from its standard input.
+        data: What it reads from its standard input; of several pieces, as many as it reads.
         seconds: Wall time it may take.
         output_bytes: What it may write to its standard output and error together; what is
             beyond is dropped, and ends it.
@@ -193,8 +198,9 @@ async def run(
 
     async def feed() -> None:
         try:
-            jailed.stdin.write(data)
-            await jailed.stdin.drain()
+            for piece in (data,) if isinstance(data, bytes) else data:
+                jailed.stdin.write(piece)
+                await jailed.stdin.drain()
             jailed.stdin.close()
         except (BrokenPipeError, ConnectionResetError):
             pass  # it does not read, which is its own business

@@ -226,8 +226,8 @@ class ServedKernel(Protocol):
         """Return when the process is ready or ended, or after ``seconds``."""
         ...
 
-    async def send(self, pid: int, text: str) -> str:
-        """Journal a message and return its id."""
+    async def send(self, pid: int, text: str, *, given: str = "") -> str:
+        """Journal a message, and a text that was piped in with it; return its id."""
         ...
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]: ...

@@ -74,6 +74,13 @@ class WaitBody(Body):
 
 class SendBody(Body):
     content: Annotated[str, Field(pattern=r"\S", max_length=limits.MESSAGE_CHARS)]
+    given: Annotated[
+        str,
+        Field(
+            max_length=limits.MESSAGE_CHARS,
+            description="A text that goes with it and need not be the person's own words.",
+        ),
+    ] = ""
 
 
 class Sent(BaseModel):
@@ -208,7 +215,7 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.post("/processes/{pid}/messages", status_code=201, responses=with_body)
     async def send(pid: Pid, body: SendBody) -> Sent:
         """Send a message; it is in the journal when this answers."""
-        return Sent(id=await kernel.send(pid, body.content))
+        return Sent(id=await kernel.send(pid, body.content, given=body.given))
 
     @routes.websocket("/events")
     async def events(socket: WebSocket) -> None:

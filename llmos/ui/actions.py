@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Markdown
 
 from llmos.errors import LlmosError
-from llmos.events import ProcessInfo, Recalled
+from llmos.events import BY_REMINDER, Message, ProcessInfo, Recalled
 from llmos.ui.blocks import RecallNotice
 from llmos.ui.composer import Composer
 from llmos.ui.conversation import Conversation
@@ -320,8 +320,7 @@ class ChatActions(FileActions):
         stored = await self._ask(lambda client: client.messages(self.pid))
         if stored is not None:
             said = [
-                f"**{'You' if record.message.role == 'user' else 'llmos'}**\n\n"
-                + record.message.content
+                f"**{_speaker(record.message)}**\n\n{record.message.content}"
                 for record in stored
                 if record.message.role in ("user", "assistant") and record.message.content.strip()
             ]
@@ -329,3 +328,10 @@ class ChatActions(FileActions):
 
     def action_help(self) -> None:
         self.app.push_screen(Help())
+
+
+def _speaker(message: Message) -> str:
+    """Who wrote a message, as a heading of the copied chat."""
+    if message.role == "user":
+        return "Reminder" if message.name == BY_REMINDER else "You"
+    return "llmos"

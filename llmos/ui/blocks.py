@@ -17,12 +17,21 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from llmos.events import ArtifactsMade, Cited, Recalled, WindowChanged
+from llmos.events import REMINDER, ArtifactsMade, Cited, Recalled, WindowChanged
 from llmos.ui.call_card import SPINNER, SPINNER_S
 from llmos.ui.markdown import StreamedMarkdown
 from llmos.ui.text import MUTED, duration, visible
 
-__all__ = ["Notice", "RecallNotice", "ReplyBlock", "Thinking", "UserBlock", "left", "note_id"]
+__all__ = [
+    "Notice",
+    "RecallNotice",
+    "ReminderBlock",
+    "ReplyBlock",
+    "Thinking",
+    "UserBlock",
+    "left",
+    "note_id",
+]
 
 
 class UserBlock(Static):
@@ -46,6 +55,19 @@ class UserBlock(Static):
         """The kernel has journalled it and taken it up."""
         self.message_id = message_id
         self.remove_class("-pending")
+
+
+class ReminderBlock(UserBlock):
+    """A reminder that came due: it begins a turn as a person's message does, and is none.
+
+    Args:
+        text: The message that woke the process.
+    """
+
+    def __init__(self, text: str, *, message_id: str = "") -> None:
+        super().__init__(text, message_id=message_id)
+        said = visible(text.removeprefix(REMINDER)).strip()
+        self.update(Content.assemble(("⏰ Reminder", "bold $accent"), "\n", said))
 
 
 class ReplyBlock(Vertical):

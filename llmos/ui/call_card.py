@@ -33,6 +33,7 @@ _ERRORS = {
     "invalid_arguments": "wrong arguments",
     "denied": "denied",
     "call_failed": "failed",
+    "code_raised": "the code failed",
     "call_timeout": "took too long",
     "interrupted": "interrupted",
 }

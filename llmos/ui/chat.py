@@ -363,10 +363,14 @@ class ChatScreen(ChatActions):
             self.pid, self.process_title = info.pid, info.title
             self._follow()
             client = await self.link.wait_for(self.pid)
-        self.status.running = True
+        was_running, self.status.running = self.status.running, True
         self._sent = text
         self._name_expert()
-        message_id = await client.send(self.pid, text)
+        try:
+            message_id = await client.send(self.pid, text)
+        except LlmosError:  # no turn of its own will end what it seemed to begin
+            self.status.running = was_running
+            raise
         if block.pending:
             block.message_id = message_id
 

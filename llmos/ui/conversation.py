@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llmos.events import (
+    BY_REMINDER,
     ArtifactsMade,
     CallFinished,
     CallProgress,
@@ -33,7 +34,16 @@ from llmos.events import (
     TurnState,
     WindowChanged,
 )
-from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock, left, note_id
+from llmos.ui.blocks import (
+    Notice,
+    RecallNotice,
+    ReminderBlock,
+    ReplyBlock,
+    Thinking,
+    UserBlock,
+    left,
+    note_id,
+)
 from llmos.ui.call_card import CallCard
 from llmos.ui.cards import cards
 from llmos.ui.sources import Sources
@@ -225,12 +235,12 @@ class Conversation(VerticalScroll, can_focus=True):
                 continue
             message = record.message
             if message.role == "user":
-                sent = _same(waiting, record.id, message.content)
+                sent = _same(waiting, record.id, message.content, message.name)
                 if sent is not None:
                     waiting.remove(sent)
                     sent.confirm(record.id)
                 elif message.content.strip():
-                    fresh.append(UserBlock(message.content, message_id=record.id))
+                    fresh.append(_said(message.content, record.id, message.name))
                 else:
                     fresh.append(Notice("What you said here was forgotten."))
             elif message.role == "assistant":
@@ -264,11 +274,11 @@ class Conversation(VerticalScroll, can_focus=True):
     async def turn_started(self, event: TurnStarted) -> None:
         if event.message_id not in self._known:
             self._known.add(event.message_id)
-            sent = _same(self.pending, event.message_id, event.text)
+            sent = _same(self.pending, event.message_id, event.text, event.by)
             if sent is not None:
                 sent.confirm(event.message_id)
             else:
-                await self._add(UserBlock(event.text, message_id=event.message_id))
+                await self._add(_said(event.text, event.message_id, event.by))
         await self._think()
 
     async def turn_state(self, event: TurnState) -> None:
@@ -391,8 +401,16 @@ class _EarlierMarker(Static):
         self.post_message(Conversation.Earlier())
 
 
-def _same(waiting: list[UserBlock], message_id: str, text: str) -> UserBlock | None:
+def _said(text: str, message_id: str, by: str) -> UserBlock:
+    """A message that begins a turn, as who wrote it."""
+    block = ReminderBlock if by == BY_REMINDER else UserBlock
+    return block(text, message_id=message_id)
+
+
+def _same(waiting: list[UserBlock], message_id: str, text: str, by: str) -> UserBlock | None:
     """The waiting message that became ``message_id``: by id, else the first of the same text."""
+    if by == BY_REMINDER:
+        return None  # no person wrote it, so that nobody's waits for it
     for block in waiting:
         if block.message_id == message_id:
             return block

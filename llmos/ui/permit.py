@@ -1,9 +1,9 @@
 """A call that waits for a person's yes: what it would do, with what, and where that comes from.
 
 Everything shown is the kernel's wording or a literal value; values are made harmless for a
-terminal, shown whole, and marked by a rule at their left, so that no value looks like a sentence of
-llmos. It opens by itself, so it takes no key until none came for a moment: what was being typed is
-no answer.
+terminal and marked by a rule at their left, so that no value looks like a sentence of llmos. They
+are shown whole, but white space that would hide what follows is counted instead. It opens by
+itself, so it takes no key until none came for a moment: what was being typed is no answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from llmos.events import CallAsked
-from llmos.ui.text import MUTED, plural, visible
+from llmos.ui.text import MUTED, plural
+from llmos.visible import legible
 
 __all__ = ["Permit"]
 
@@ -74,13 +75,15 @@ class Permit(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         asked = self.asked
         with Vertical(classes="dialog permit"):
-            yield Static(Content(visible(asked.title)), classes="dialog-title")
+            yield Static(Content(legible(asked.title, line=True)), classes="dialog-title")
             with _Body():
                 for reason in asked.reasons:
-                    yield Static(Content(visible(reason)), classes="permit-reason")
+                    yield Static(Content(legible(reason, line=True)), classes="permit-reason")
                 for name, value, source in asked.arguments:
                     about = Content.assemble(
-                        (visible(name), "bold"), "  ", (visible(source), MUTED)
+                        (legible(name, line=True), "bold"),
+                        "  ",
+                        (legible(source, line=True), MUTED),
                     )
                     yield Static(about, classes="permit-name")
                     yield Static(_literal(value), classes="permit-value")
@@ -90,7 +93,8 @@ class Permit(ModalScreen[str]):
                         yield from _preview(asked.preview)
             yield Static("", classes="permit-below")
             if asked.always:
-                told = Content.assemble(("Always", "bold"), f" would mean: {visible(asked.always)}")
+                always = legible(asked.always, line=True)
+                told = Content.assemble(("Always", "bold"), f" would mean: {always}")
                 with VerticalScroll(classes="permit-always", can_focus=False):
                     yield Static(told)
             with Horizontal(classes="dialog-buttons"):
@@ -160,12 +164,12 @@ class Permit(ModalScreen[str]):
 
 def _literal(value: str) -> Content:
     """A value as it is; one of nothing is said to be that."""
-    return Content(visible(value).expandtabs(4)) if value else Content.styled("(empty)", MUTED)
+    return Content(legible(value)) if value else Content.styled("(empty)", MUTED)
 
 
 def _preview(preview: str) -> list[Static]:
     """What would change: lines of one kind together, a diff in its colours."""
-    lines = visible(preview).expandtabs(4).splitlines()
+    lines = legible(preview).splitlines()
     is_diff = any(line.startswith("@@") for line in lines)
     parts: list[tuple[str, list[str]]] = []
     for line in lines:

@@ -13,8 +13,10 @@ import pytest
 
 from llmos import limits
 from llmos.engine.template import CHATML, TemplateWorker
-from llmos.errors import TemplateError
+from llmos.errors import SandboxMissing, TemplateError
 from llmos.events import Message, ToolCall
+from llmos.sandbox import tiers
+from llmos.sandbox.jail import Jail
 
 HELLO = (Message("system", "Be brief."), Message("user", "Hello"))
 
@@ -93,6 +95,17 @@ async def test_a_refusal_by_the_template_is_one_sentence(make: Make) -> None:
 async def test_a_template_that_does_not_parse_says_where(make: Make) -> None:
     with pytest.raises(TemplateError, match="line 2"):
         await make("a\n{% if %}").render(HELLO, (), True)
+
+
+async def test_without_a_jail_templates_run_in_a_limited_process(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def none() -> Jail:
+        raise SandboxMissing("Nothing on this machine can hold untrusted code.")
+
+    monkeypatch.setattr(tiers, "best", none)
+    assert await make("{{ messages[1].content }}").render(HELLO, (), True) == "Hello"
+    assert "chat templates run without a jail" in caplog.text
 
 
 async def test_a_huge_range_is_refused(make: Make) -> None:

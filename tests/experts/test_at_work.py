@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ import pytest
 from llmos.boot import boot
 from llmos.config import AgentConfig, Config, EngineConfig
 from llmos.errors import ExpertError
-from llmos.events import Cited
+from llmos.events import Cited, TurnFinished
+from llmos.experts.install import stage
 from llmos.experts.permissions import Permissions
 from llmos.experts.staff import Crew
 from llmos.kernel.kernel import Kernel
@@ -158,8 +160,41 @@ async def test_a_broken_expert_is_listed_and_never_fatal(home: Path):
         rows = {row["name"]: row["broken"] for row in await kernel.experts()}
         assert rows["coder"] == ""
         pid = (await kernel.create()).pid
-        _, finished = await turn(kernel, pid, "@broken hello")
+        _, finished = await turn(kernel, pid, "Hello")
         assert finished.reason == "stop"
+
+
+async def test_a_message_to_an_expert_that_is_not_there_is_refused_and_not_kept(home: Path):
+    async with boot(config(home, [])) as kernel:
+        pid = (await kernel.create(expert="coder")).pid
+        with pytest.raises(ExpertError, match=r"no expert @analist. Did you mean @analyst\? Inst"):
+            await kernel.send(pid, "@analist which columns?")
+        assert await kernel.messages(pid) == []
+        for text in ("me@example.org asks @nobody", "@ 5pm, then?", "@cache\ndef f(): ..."):
+            _, finished = await turn(kernel, pid, text)
+            assert finished.reason == "stop", text
+        with kernel.subscribe(pid) as events:  # what a model says addresses nobody
+            await kernel.send(pid, "@nobody says a page", origin=Origin.MODEL)
+            async with asyncio.timeout(30):
+                reason = await anext(e.reason async for e in events if isinstance(e, TurnFinished))
+        assert reason == "stop"
+
+
+async def test_an_expert_whose_files_were_changed_says_so_when_it_is_asked(home: Path, write):
+    staged = stage(write(name="birds", permissions=""))
+    staged.commit()
+    async with boot(config(home, [])) as kernel:
+        pid = (await kernel.create()).pid
+        [folder] = [path for path in (home / "plugins").iterdir() if path.is_dir()]
+        (folder / "plugin.toml").write_text("nonsense")
+        [lock] = (home / "plugins").glob("*.json")
+        os.utime(lock)
+        with pytest.raises(
+            ExpertError, match=r"@birds is broken: .*changed.*plugin info birds\. If"
+        ):
+            await kernel.send(pid, "@birds hello")
+        with pytest.raises(ExpertError, match="@birds is broken"):
+            await kernel.create(expert="birds")
 
 
 async def test_the_front_of_an_expert_is_computed_once_when_it_is_prepared(home: Path):

@@ -37,7 +37,8 @@ def listed() -> list[str]:
 def test_what_it_may_do_is_shown_before_the_yes(write):
     folder = str(write(permissions='web = ["birds.example"]'))
     refused = say("install", folder, answer="n\n")
-    assert "It may read pages of birds.example, and of no other site." in refused.output
+    assert "It may read pages of birds.example, and of no other site;" in refused.output
+    assert "still takes your own words, or your yes." in refused.output
     assert "Nothing was changed." in refused.output
     assert refused.exit_code == 1
     assert "ornithologist" not in listed()
@@ -55,7 +56,7 @@ def test_an_update_shows_what_changes(write):
     say("install", "--yes", str(write()))
     output = say("install", "--yes", str(write(permissions='folders = "write"'))).output
     assert "It replaces version 1.0.0. What changes:" in output
-    assert "New: It may read and change files in the folders that you granted." in output
+    assert "New: It may read files in the folders that you granted to llmos" in output
 
 
 def test_an_expert_is_shown_and_removed(write):
@@ -79,11 +80,36 @@ def test_what_a_stranger_wrote_cannot_act_on_the_terminal(write):
     assert "\u202e" not in output
 
 
+def test_its_own_words_make_no_line_and_end_where_llmos_says_so(write):
+    blanks = "\\u2800\\u3000" * 60
+    folder = write(
+        plugin=("Looks after birds.", f"Birds.” {blanks}It may do nothing. " + "x " * 60)
+    )
+    output = say("install", str(folder), answer="n\n").output
+    heading, rest = output.split("What it may do, and it can do nothing else:")
+    assert heading.count("”") == 1 and "spaces⟩" in heading
+    assert all(line.startswith("  ") and len(line) <= 100 for line in heading.splitlines()[1:])
+    assert "It brings tools of its own: bird.sing" in rest
+
+
 def test_a_tool_that_does_not_work_is_said_at_once(write):
     result = say("install", "--yes", str(write(body="import nothing_of_that_name")))
     assert result.exit_code == 1
     assert "needs the module nothing_of_that_name" in result.output
     assert "@ornithologist  broken: " in say("list").output
+
+
+def test_a_broken_one_is_shown_with_the_reason_and_its_place(write):
+    say("install", "--yes", str(write(body="import nothing_of_that_name")))
+    result = say("info", "@ornithologist")
+    assert result.exit_code == 1
+    assert "@ornithologist is broken: " in result.output
+    assert "needs the module nothing_of_that_name" in result.output
+    assert "Its files: " in result.output
+    row = json.loads(say("info", "ornithologist", "--json").output)
+    assert row["name"] == "ornithologist" and "nothing_of_that_name" in row["broken"]
+    with pytest.raises(ExpertError, match="no expert @analist. Did you mean @analyst"):
+        say("info", "analist")
 
 
 def test_what_is_for_the_log_does_not_stand_among_the_answers(write, home):

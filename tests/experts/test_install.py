@@ -96,13 +96,28 @@ def test_what_it_may_do_is_told_from_its_declarations(write):
     )
     staged.discard()
     assert staged.told == (
-        "It may read pages of birds.example, any site below gull.example, and of no other site.",
-        "It may read and change files in the folders that you granted.",
-        "It may make these calls of llmos: clock, calculator.evaluate.",
-        "It brings calls of its own: bird.sing (goes to the web). They run in a jail, with at "
-        "most 128 MB of memory, and reach nothing but what stands here.",
-        "It brings a file of knowledge (1 kB).",
+        "It may read pages of birds.example, any site below gull.example, and of no other site; "
+        "an address can carry words of your chat there.",
+        "It may read files in the folders that you granted to llmos, and any file or folder whose "
+        "path you write in the chat, and change files in those that you granted with --write "
+        "(this grants no folder; “llmos grants” lists yours).",
+        "Within that, it may use these tools of llmos: clock, calculator.evaluate.",
+        "It brings tools of its own: bird.sing (goes to the web). They run in a jail, with at "
+        "most 128 MB of memory, and reach nothing but what is said here.",
+        "It brings a file that it quotes from (1 kB).",
     )
+
+
+def test_folders_that_are_only_read_are_not_told_as_changed(write):
+    staged = install.stage(write(permissions='folders = "read"\npython = true\nweb = ["*"]'))
+    staged.discard()
+    told = " ".join(staged.told)
+    assert "read any page of the web; an address can carry words of your chat there." in told
+    assert "in the folders that you granted to llmos" in told and "change" not in told
+    assert "run Python in a jail without network, which reaches your files only as is" in told
+    staged = install.stage(write(permissions="python = true"))
+    staged.discard()
+    assert "which reaches your files not at all." in " ".join(staged.told)
 
 
 def test_who_declares_nothing_is_told_to_reach_nothing(tmp_path):
@@ -156,7 +171,10 @@ def test_an_update_shows_what_it_changes(write, installed):
     )
     staged = install.stage(source)
     assert staged.before == "1.0.0"
-    assert "New: It may read pages of birds.example, and of no other site." in staged.changes
+    assert any(
+        change.startswith("New: It may read pages of birds.example, and of no other site;")
+        for change in staged.changes
+    )
     assert any(line.startswith("No longer: It may not use the web") for line in staged.changes)
     assert "One file changes." in staged.changes
     assert locked.read(installed / "ornithologist.lock.json") == old

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from llmos import limits, paths, sdk
-from llmos.errors import CallFailed, CallTimeout, InvalidArguments, SandboxMissing
+from llmos.errors import CallFailed, CallTimeout, InvalidArguments
 from llmos.experts import locked
 from llmos.experts.catalogue import Experts
+from llmos.sandbox import tiers
+from llmos.sandbox.jail import Jail
 from llmos.services import Hit, Page
 from tests.experts.conftest import plain
 
@@ -89,6 +91,7 @@ def sing(times: Annotated[int, Range(1, 9)], context: Context) -> Result:
     assert result.data == {"times": 3, "zone": "Asia/Tokyo"}
     assert result.artifacts == (sdk.Artifact("song.txt", "text/plain", b"\xff\x00"),)
     assert result.evidence == (sdk.Evidence("file:song", "A song", "la"),)
+    assert not result.failed
     assert told == [("singing", 0.5)]
     call = (await experts()).get("ornithologist").own["bird.sing"]
     assert call.schema["properties"]["times"] == {
@@ -110,6 +113,17 @@ async def test_a_worker_sees_its_own_folder_and_little_of_llmos(write, experts, 
     assert {"sdk.py", "services.py", "schema.py"} <= seen
     assert not {"llmos", "kernel", "paths.py", "config.py"} & seen
     assert jail.tasks[-1].env == {}
+
+
+async def test_that_what_it_ran_failed_comes_back_with_its_text(write, experts, jail):
+    write(
+        """
+def sing() -> Result:
+    '''Sing.'''
+    return Result("The song broke off.", failed=True)
+"""
+    )
+    assert await sing(experts) == sdk.Result("The song broke off.", failed=True)
 
 
 async def test_what_a_worker_wrote_is_gone_after_the_call(write, experts, jail):
@@ -364,17 +378,16 @@ async def wrong(context: Context) -> Preview:
     assert len(folders.written) == 1
 
 
-# --- in the jail of this machine ----------------------------------------------------------------
+# --- in the jails of this machine ---------------------------------------------------------------
 
 
-async def _best() -> Experts:
-    from llmos.sandbox import tiers
+async def _within(jail: Jail) -> Experts:
+    """Experts whose tools run in one of this machine's jails."""
 
-    try:
-        await tiers.best()
-    except SandboxMissing as error:
-        pytest.skip(f"needs a jail for Python: {error}")
-    return Experts(tiers.best)
+    async def this() -> Jail:
+        return jail
+
+    return Experts(this)
 
 
 ESCAPE = """
@@ -400,10 +413,9 @@ def sing(secret: str) -> dict[str, str]:
 """
 
 
-async def test_a_tool_in_the_jail_reaches_nothing_that_was_not_declared(
-    write, tmp_path, monkeypatch
-):
-    loaded = await _best()
+@pytest.mark.parametrize("jail", tiers.available(), ids=lambda jail: jail.name)
+async def test_a_tool_in_the_jail_reaches_nothing_that_was_not_declared(jail, write, tmp_path):
+    loaded = await _within(jail)
     secret = tmp_path / "secret.txt"
     secret.write_text("hidden")
     server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)

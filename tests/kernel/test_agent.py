@@ -18,6 +18,7 @@ from llmos.events import (
 )
 from llmos.kernel.syscalls import Outcome
 from llmos.kernel.turn import repeats
+from llmos.labels import Label, Origin
 from tests.kernel.kernels import call, kernel_on, row, said, shown, turn, until
 
 
@@ -122,6 +123,22 @@ async def test_what_goes_wrong_in_a_call_is_told_to_the_model(
         assert "secret detail" not in str(events)
         assert kernel.journal.open_calls() == []
         assert said(kernel, pid)[1] == ("assistant", "Well.")
+
+
+async def test_code_that_raised_is_a_failed_call_whose_text_the_model_reads_whole(home: Path):
+    async def raises(_process, _arguments) -> Outcome:
+        return Outcome("so far\nZeroDivisionError", failed=True, label=Label(Origin.PLUGIN))
+
+    rules = [("so far\nZeroDivisionError", "It divides by zero."), ("Go", call("t.raises"))]
+    async with kernel_on(home, rules, calls=[row("t.raises", raises)]) as kernel:
+        pid = (await kernel.create()).pid
+        events, _ = await turn(kernel, pid, "Go")
+        [finished] = [event for event in events if isinstance(event, CallFinished)]
+        assert (finished.error, finished.result) == ("code_raised", "so far\nZeroDivisionError")
+        [result] = [m for m in kernel.journal.messages(pid) if m.message.role == "tool"]
+        assert (result.error, result.message.content) == (finished.error, finished.result)
+        assert said(kernel, pid)[-1] == ("assistant", "It divides by zero.")
+        assert (await kernel.tracer.replay(pid)).same
 
 
 async def test_after_a_malformed_call_the_generation_is_cancelled_and_others_in_it_are_made(

@@ -82,11 +82,13 @@ RULES = [
 ]
 
 
-async def asked(kernel: Any, pid: int, text: str, answer: str | None) -> tuple[list[Event], Any]:
+async def asked(
+    kernel: Any, pid: int, text: str, answer: str | None, *, given: str = ""
+) -> tuple[list[Event], Any]:
     """Send ``text`` and answer what is asked in its turn; with None nobody is there."""
     seen: list[Event] = []
     with kernel.subscribe(pid, answers=answer is not None) as events:
-        await kernel.send(pid, text)
+        await kernel.send(pid, text, given=given)
         async with asyncio.timeout(30):
             async for event in events:
                 seen.append(event)

@@ -21,7 +21,7 @@ from llmos.kernel.fill import OPENING
 from llmos.kernel.guide import Guide, Steps, chat_bank, folded
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.spans import Copied
-from llmos.kernel.syscalls import Example, Outcome, Syscall
+from llmos.kernel.syscalls import CODE_RAISED, Example, Outcome, Syscall
 
 
 def is_room(text: str) -> bool:
@@ -123,6 +123,17 @@ def test_an_error_is_said_in_the_tools_own_words() -> None:
     assert steps.next_call() is None
     assert steps.calls() == ()
     assert '"The lamp is gone."' in steps.reply_grammar()
+
+
+def test_of_code_that_raised_the_model_tells_freely_and_nothing_is_tried_again() -> None:
+    steps = steps_for((LAMP, "is the kitchen or the hall lit?"))
+    assert steps.next_call() is not None
+    steps.take(OPENING + '{"room": "hall"}')
+    [call] = steps.calls()
+    steps.answered(call, Outcome("Traceback: no lamp", failed=True), CODE_RAISED)
+    assert steps.next_call() is None
+    assert steps.calls() == ()
+    assert steps.reply_grammar() == ""
 
 
 def test_every_reply_states_every_result() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from llmos import limits, paths
 from llmos.errors import ModelCorrupt, ModelError, ModelMissing
-from llmos.models import catalog, download
+from llmos.models import catalog, download, header_process
 from llmos.models.catalog import CatalogFile, Entry, HubSource
 from llmos.models.download import Progress
 from llmos.models.pull import hub_address, parse_reference, pull, remove
@@ -170,6 +170,20 @@ def test_a_part_that_was_damaged_on_disk_is_noticed(hub: Any, model: bytes) -> N
     with pytest.raises(ModelCorrupt, match="not the file expected"):
         pull(NAME)
     assert not _part().exists()
+    assert pull(NAME).path.read_bytes() == model
+
+
+def test_a_file_whose_header_could_only_not_be_read_is_kept(
+    hub: Any, model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ModelError("The process that reads its header failed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(header_process, "read", fail)
+        with pytest.raises(ModelError, match="reads its header failed"):
+            pull(NAME)
+    assert _part().read_bytes() == model
     assert pull(NAME).path.read_bytes() == model
 
 

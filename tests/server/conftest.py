@@ -333,7 +333,7 @@ class Kernel:
                 self.waits_cancelled.set()
         return self.process(pid)
 
-    async def send(self, pid: int, text: str) -> str:
+    async def send(self, pid: int, text: str, *, given: str = "") -> str:
         self.process(pid)
         seq = next(self._seqs)
         message = StoredMessage(seq, f"m{seq}", 1, 0.0, Message("user", text))

@@ -94,6 +94,8 @@ async def test_an_error_is_text_that_the_model_can_read(context):
     result = await RUN.run({"code": "print('so far')\n1/0"}, context)
     assert result.text.startswith("so far\n") and "ZeroDivisionError" in result.text
     assert result.data["value"] == "" and RUN.phrases({}, result) == ()
+    assert result.failed and not (await RUN.run({"code": "1"}, context)).failed
+    assert (await EVALUATE.run({"code": "1/0"}, context)).failed
 
 
 async def test_what_prints_nothing_says_so(context):

@@ -130,7 +130,8 @@ class FakeKernel:
     def start(self, pid: int, stored: StoredMessage) -> None:
         self.infos[pid] = dataclasses.replace(self.infos[pid], state="running")
         text = stored.message.content
-        self.emit(TurnStarted(pid=pid, seq=stored.seq, turn=1, message_id=stored.id, text=text))
+        by, id = stored.message.name, stored.id
+        self.emit(TurnStarted(pid=pid, seq=stored.seq, turn=1, message_id=id, text=text, by=by))
 
     def delta(self, pid: int, text: str, tokens: int = 1) -> None:
         self.emit(ReplyDelta(pid=pid, turn=1, text=text, tokens=tokens))

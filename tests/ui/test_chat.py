@@ -11,7 +11,14 @@ from textual import events as ui_events
 
 from llmos.errors import BudgetExceeded, KernelStopped
 from llmos.events import Message, Recalled, ToolCall, TurnState, WindowChanged
-from llmos.ui.blocks import Notice, RecallNotice, ReplyBlock, Thinking, UserBlock
+from llmos.ui.blocks import (
+    Notice,
+    RecallNotice,
+    ReminderBlock,
+    ReplyBlock,
+    Thinking,
+    UserBlock,
+)
 from llmos.ui.call_card import CallCard
 from llmos.ui.dialogs import Confirm, Help
 from llmos.ui.markdown import Fence
@@ -171,6 +178,39 @@ async def test_a_failed_call_looks_like_one(kernel: FakeKernel, terminal):
         kernel.call(pid, call, "There is no such host.", "call_failed")
         await t.sees("There is no such host.")
         assert t.chat.query_one(CallCard).has_class("-error")
+
+
+async def test_a_reminder_stands_under_its_own_heading_and_takes_nobodys_message(
+    kernel: FakeKernel, terminal
+):
+    due = Message("user", "(Reminder) Call Ann", name="reminder")
+    async with terminal() as t:
+        pid = await t.say("Hello")
+        kernel.reply(pid, "Good day.")
+        kernel.finish(pid)
+        await t.sees("Good day.")
+        await t.chat.conversation.add_user("(Reminder) Call Ann")  # in the same words, and waiting
+        kernel.start(pid, kernel.store(pid, due, turn=2))
+        await t.sees("⏰ Reminder")
+        [shown] = t.chat.query(ReminderBlock)
+        assert not shown.pending
+        assert [block.text for block in t.chat.conversation.pending] == ["(Reminder) Call Ann"]
+    async with terminal(pid=pid) as t:  # and so it does when the chat is opened again
+        await t.sees("⏰ Reminder")
+        assert len(t.chat.query(ReminderBlock)) == 1
+        assert [type(b) for b in t.chat.query(UserBlock)] == [UserBlock, ReminderBlock]
+
+
+async def test_code_that_raised_is_shown_as_failed_with_what_it_said(kernel: FakeKernel, terminal):
+    call = ToolCall("c1", "python.run", {"code": "1/0"})
+    async with terminal() as t:
+        pid = await t.say("run it")
+        kernel.call(pid, call)
+        kernel.call(pid, call, "ZeroDivisionError: division by zero", "code_raised")
+        await t.sees("division by zero")
+        await t.sees("✗ python.run")
+        await t.sees("the code failed")
+        assert "✓" not in t.screen_text
 
 
 async def test_what_a_model_or_tool_writes_cannot_reach_the_terminal(kernel: FakeKernel, terminal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmos.errors import KernelError
+from llmos.errors import ExpertError, KernelError
 
 
 def expert(name: str, summary: str = "Does things.", *starters: str, broken: str = ""):
@@ -87,3 +87,15 @@ async def test_a_kernel_that_knows_no_experts_offers_none(kernel, terminal):
         await t.pilot.press("@")
         await t.until(lambda: t.chat.composer.text == "@")
         assert not t.chat.completion.is_open
+
+
+async def test_a_message_to_nobody_comes_back_with_the_names_and_the_chat_stays_free(
+    kernel, terminal, experts
+):
+    async with terminal() as t:
+        kernel.refusal = ExpertError("There is no expert @kook.", remedy="Did you mean @cook?")
+        await t.write("@kook why?")
+        await t.sees("There is no expert @kook. Did you mean @cook?")
+        assert t.chat.composer.text == "@kook why?"
+        assert not t.chat.status.running
+        assert kernel.said == []

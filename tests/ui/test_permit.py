@@ -83,6 +83,17 @@ async def test_all_of_a_long_question_can_be_read_and_its_answers_stay_in_view(
         await t.sees("1 more line below")
 
 
+@pytest.mark.parametrize("blanks", [" " * 3000, "\n" * 3000, "\u3000\u200d" * 2000])
+async def test_white_space_in_a_value_pushes_nothing_out_of_view(terminal, at_once, blanks: str):
+    async with terminal((80, 24)) as t:
+        pid = await t.say("Write it")
+        arguments = (("path", f"~/notes{blanks}; and the rest", "x"), ("blank", "  ", "x"))
+        t.kernel.emit(replace(asked(pid, always=""), arguments=arguments, preview=""))
+        await t.sees("; and the rest")
+        await t.sees("␣␣")
+        assert "more lines below" not in t.screen_text
+
+
 async def test_a_short_question_takes_no_more_room_than_it_needs(terminal, at_once):
     async with terminal((120, 40)) as t:
         t.kernel.emit(asked(await t.say("Write it")))

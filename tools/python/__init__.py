@@ -54,7 +54,8 @@ async def run(
         "files": [artifact.name for artifact in ran.artifacts],
         "value": "" if ran.error else _told(ran.output),
     }
-    return Result(text or "It ran and printed nothing.", data, ran.artifacts)
+    said = text or "It ran and printed nothing."
+    return Result(said, data, ran.artifacts, failed=bool(ran.error))
 
 
 async def evaluate(code: Annotated[str, Length(1)], context: Context) -> Result:
@@ -67,7 +68,7 @@ async def evaluate(code: Annotated[str, Length(1)], context: Context) -> Result:
     text = "\n".join(part for part in (ran.output, ran.error) if part)
     value = "" if ran.error else _told(ran.output)
     data = {"output": ran.output, "error": ran.error, "value": value}
-    return Result(text or "It ran and printed nothing.", data)
+    return Result(text or "It ran and printed nothing.", data, failed=bool(ran.error))
 
 
 def _bare(code: str) -> str:

@@ -15,6 +15,7 @@ from llmos.config import EngineConfig
 from llmos.engine.backend import ModelInfo, Run, State
 from llmos.engine.llama import LlamaRuntime
 from llmos.errors import EngineError
+from llmos.models import gguf
 
 __all__ = ["Cells"]
 
@@ -34,6 +35,7 @@ class Cells:
     """
 
     def __init__(self, path: Path, config: EngineConfig, threads: int) -> None:
+        gguf.verify(path)  # llama.cpp trusts more than it should
         self._runtime = LlamaRuntime(path, config, threads=threads)
         self._state: State = b""
         self._tokens: list[int] = []  # that the state is of
