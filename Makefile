@@ -39,7 +39,7 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-.PHONY: help setup chat test check bench clean native
+.PHONY: help setup chat test check fit bench clean native
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo "make setup    everything for working on it: .venv, dependencies, model weights"
 	@echo "make test     all tests"
 	@echo "make check    format, lint, types, layers"
+	@echo "make fit      fit the chooser of calls anew, when a tool's questions changed"
 	@echo "make bench    measure the engine on this machine"
 	@echo "make clean    remove .venv and caches (chats and settings stay)"
 
@@ -99,6 +100,10 @@ check: native $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+# What a first question would wait for. Due when a tool's questions or the chat bank changed.
+fit: native $(VENV)/.dev
+	@$(BIN)/python -m tests.kernel.fit
 
 bench: native $(VENV)/.dev
 	@$(BIN)/llmos bench engine

@@ -13,7 +13,8 @@ Nothing here names a tool, a subject or a kind of question.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from llmos.kernel.clauses import apart, closed, grouped, split, wants_answer
-from llmos.kernel.probe import Array, Embed, Features, Probe
+from llmos.kernel.probe import Array, Embed, Features, Lesson, Probe
 from llmos.kernel.spans import NUMBER, Span, candidates, maximal
 from llmos.kernel.syscalls import Example, Syscall
 
-__all__ = ["Choice", "Chooser", "Reading"]
+__all__ = ["Choice", "Chooser", "Reading", "fit"]
 
 _THRESHOLD = 0.5  # least probability of a call
 _UNBOUND = 0.75  # and of one that takes no value from the words: only their meaning speaks for it
@@ -39,6 +40,7 @@ _CUT = 0.03  # and this for each cut: of two that say the same, the simpler
 _TESTS_KEPT = 16384  # results of a tool's test that are remembered
 _TEXTS_KEPT = 1024  # clauses whose values are remembered
 _FITTING = 0.06  # how much less near than the nearest a sentence may be, as a cosine
+_TAUGHT, _CHAT_TAUGHT = 40, 600  # questions of a call, and turns of talk, in a fit on the spot
 _MESSAGE_WORDS = 120  # a longer message is no question for a tool
 
 
@@ -81,6 +83,7 @@ class Chooser:
         embed: Sentence embeddings, L2-normalised, shape (n, d).
         chat: Ordinary turns that need no call.
         cache: A file that keeps the fitted probe from one start to the next.
+        shipped: A file that may hold it already; it is never written.
     """
 
     def __init__(
@@ -89,28 +92,38 @@ class Chooser:
         embed: Embed,
         chat: Sequence[str],
         cache: Path | None = None,
+        shipped: Path | None = None,
     ) -> None:
         self._embed = embed
-        self.calls = [self._quick(call) for call in calls if call.worked]
-        self._tests = {
-            copied.format: copied.accepts
-            for call in self.calls
-            for copied in call.copied.values()
-            if copied.accepts
-        }
-        texts, classes = list[str](), list[int]()
-        for index, call in enumerate(self.calls):
-            asked = [call.description, *call.examples, *(w.question for w in call.worked)]
-            asked = list(dict.fromkeys(asked))
-            texts += asked
-            classes += [index] * len(asked)
-        texts += chat
-        classes += [len(self.calls)] * len(chat)
-        features = Features(embed, self._tests, self._stand_ins())
-        self._probe = Probe(features, texts, classes, cache) if self.calls else None
+        self.calls = _able(calls)
+        self._offered = np.ones(len(self.calls) + 1)
+        self._tests = _tests(self.calls)
+        self._probe = self._taught(chat, cache, shipped) if self.calls else None
         # One clause stands in many ways to cut a message.
         self._able = lru_cache(_TEXTS_KEPT)(self._all_able)
         self._found = lru_cache(_TEXTS_KEPT)(self._all_found)
+
+    def _taught(self, chat: Sequence[str], cache: Path | None, shipped: Path | None) -> Probe:
+        """A probe: the one that ships, the one that was kept, or one fitted on the spot."""
+        features, lesson = _features(self.calls, self._embed), _lesson(self.calls, chat)
+        if shipped is not None and (probe := Probe.kept(features, lesson, shipped)) is not None:
+            return probe
+        lesson = lesson.shortened({len(self.calls): _CHAT_TAUGHT}, _TAUGHT)
+        if cache is not None and (probe := Probe.kept(features, lesson, cache)) is not None:
+            return probe
+        return Probe.fitted(features, lesson, cache)
+
+    def among(self, calls: Sequence[Syscall]) -> Chooser:
+        """The same fit for fewer calls: what would ask for another one asks for none.
+
+        Args:
+            calls: Rows; those with worked examples are among the ones it was fitted to.
+        """
+        known = {call.name: call for call in _able(calls)}
+        fewer = copy(self)
+        fewer.calls = [known.get(call.name, call) for call in self.calls]
+        fewer._offered = np.array([*(call.name in known for call in self.calls), True], np.float64)
+        return fewer
 
     def choose(self, message: str) -> list[Choice]:
         """The calls a message asks for, in order; none for an ordinary turn."""
@@ -194,7 +207,9 @@ class Chooser:
         """
         assert self._probe is not None
         left = self._probe(clause) * self._able(whole)
-        return np.asarray(left / left.sum())
+        offered = left * self._offered
+        offered[-1] += left.sum() - offered.sum()
+        return np.asarray(offered / offered.sum())
 
     def _least(self, choice: Choice) -> float:
         """How probable a choice must be: the more, the less speaks for it and the more it does."""
@@ -268,24 +283,61 @@ class Chooser:
                 kept.append(span)
         return tuple(kept)
 
-    # --- values -----------------------------------------------------------------------------
 
-    def _quick(self, call: Syscall) -> Syscall:
-        """The call with tests that remember what they said."""
-        copied = {
-            name: replace(c, accepts=lru_cache(_TESTS_KEPT)(c.accepts)) if c.accepts else c
-            for name, c in call.copied.items()
-        }
-        return replace(call, copied=copied)
+def fit(calls: Sequence[Syscall], embed: Embed, chat: Sequence[str], path: Path) -> None:
+    """Fit a probe to every example there is, for a file that ships with them; takes a minute.
 
-    def _stand_ins(self) -> dict[str, str]:
-        """For each format the first value that stands in a worked example's question."""
-        picked: dict[str, str] = {}
-        for call in self.calls:
-            for name, copied in call.copied.items():
-                for worked in call.worked:
-                    value = str(worked.arguments.get(name, ""))
-                    said = value and value not in copied.also and value in worked.question
-                    if copied.accepts and said:
-                        picked.setdefault(copied.format, value)
-        return picked
+    Args:
+        calls / embed / chat: As ``Chooser`` has them.
+        path: The file.
+    """
+    able = _able(calls)
+    Probe.fitted(_features(able, embed), _lesson(able, chat), path)
+
+
+def _able(calls: Sequence[Syscall]) -> list[Syscall]:
+    """Those that can be chosen, with tests that remember what they said."""
+    return [_quick(call) for call in calls if call.worked]
+
+
+def _quick(call: Syscall) -> Syscall:
+    copied = {
+        name: replace(c, accepts=lru_cache(_TESTS_KEPT)(c.accepts)) if c.accepts else c
+        for name, c in call.copied.items()
+    }
+    return replace(call, copied=copied)
+
+
+def _tests(calls: Sequence[Syscall]) -> dict[str, Callable[[str], bool]]:
+    """By format, whether some words are a value of it."""
+    return {
+        copied.format: copied.accepts
+        for call in calls
+        for copied in call.copied.values()
+        if copied.accepts
+    }
+
+
+def _features(calls: Sequence[Syscall], embed: Embed) -> Features:
+    """What a text is compared by; the stand-in of a format is its first value in an example."""
+    stand_ins: dict[str, str] = {}
+    for call in calls:
+        for name, copied in call.copied.items():
+            for worked in call.worked:
+                value = str(worked.arguments.get(name, ""))
+                said = value and value not in copied.also and value in worked.question
+                if copied.accepts and said:
+                    stand_ins.setdefault(copied.format, value)
+    return Features(embed, _tests(calls), stand_ins)
+
+
+def _lesson(calls: Sequence[Syscall], chat: Sequence[str]) -> Lesson:
+    """The questions of each call; the last class is that of the turns that need none."""
+    asked: list[tuple[str, int]] = []
+    for number, call in enumerate(calls):
+        own = [call.description, *call.examples, *(w.question for w in call.worked)]
+        asked += [(text, number) for text in dict.fromkeys(own)]
+    asked += [(text, len(calls)) for text in chat]
+    texts, classes = zip(*asked, strict=True)
+    near = dict.fromkeys(worked.question for call in calls for worked in call.worked)
+    return Lesson(texts, classes, tuple(near))

@@ -13,6 +13,7 @@ Models that choose well by themselves need none of this (``engine.tool_help``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -35,17 +36,21 @@ from llmos.kernel.probe import Embed
 from llmos.kernel.syscalls import Outcome, Syscall
 from llmos.memory.journal import new_id
 
-__all__ = ["Guide", "Step", "Steps", "chat_bank"]
+__all__ = ["FITTED", "Guide", "Step", "Steps", "chat_bank"]
 
 log = logging.getLogger(__name__)
 
 Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
-_FITTED = 8  # tables of calls whose chooser is kept, one an expert
+_TABLES = 8  # tables of calls whose chooser is kept, one an expert
 _TRIES = 3  # ways to fill in a call that are tried before the error is the answer
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
+
+
+#: The fit to the tools that come with llmos; ``make fit`` writes it.
+FITTED = Path(str(files("llmos.kernel").joinpath("chooser.npz")))
 
 
 @cache
@@ -219,20 +224,34 @@ class Guide:
         self._cache = cache
         self._render = render
         self._folds: bool | None = None if render else False
-        self._fittings: dict[tuple[str, ...], asyncio.Task[Chooser]] = {}  # used last at the end
+        self._fittings: dict[frozenset[str], asyncio.Task[Chooser]] = {}  # used last at the end
 
     def prepare(self, calls: Sequence[Syscall]) -> asyncio.Task[Chooser]:
         """Fit the chooser to ``calls`` in the background: once, and again where that failed."""
-        names = tuple(call.name for call in calls)
+        names = frozenset(call.name for call in calls if call.worked)
         fitting = self._fittings.pop(names, None)
         if fitting is None or (fitting.done() and _failed(fitting)):
-            cache = self._cache and self._cache.with_stem(f"{self._cache.stem}-{_digest(names)}")
-            work = asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), cache)
+            wider = next((known for known in self._fittings if names < known), None)
+            work = self._fitted(calls, names, self._fittings[wider] if wider else None)
             fitting = asyncio.create_task(work, name="fit chooser")
         self._fittings[names] = fitting
-        while len(self._fittings) > _FITTED:
+        while len(self._fittings) > _TABLES:
             del self._fittings[next(iter(self._fittings))]
         return fitting
+
+    async def _fitted(
+        self,
+        calls: Sequence[Syscall],
+        names: frozenset[str],
+        wider: asyncio.Task[Chooser] | None,
+    ) -> Chooser:
+        if wider is not None:
+            with contextlib.suppress(Exception):  # then it is fitted by itself
+                return (await asyncio.shield(wider)).among(calls)
+        cache = self._cache
+        if cache is not None:
+            cache = cache.with_stem(f"{cache.stem}-{_digest(sorted(names))}")
+        return await asyncio.to_thread(Chooser, calls, self._embed, chat_bank(), cache, FITTED)
 
     async def plan(
         self, history: Sequence[Message], calls: Sequence[Syscall], *, told: str = ""

@@ -18,6 +18,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,19 +28,20 @@ import numpy.typing as npt
 from llmos import paths
 from llmos.kernel.spans import NUMBER, Span, maximal
 
-__all__ = ["Array", "Embed", "Features", "Probe"]
+__all__ = ["Array", "Embed", "Features", "Lesson", "Probe"]
 
 log = logging.getLogger(__name__)
 
 Array: TypeAlias = npt.NDArray[np.float64]
+_Fit: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 Embed: TypeAlias = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 _PRESENCE = 0.3  # weight of "a value of this format is present"
 _LOOK = 0.5**0.5  # weight of each look, so that both together have length 1
 _L2 = 2e-5
 _STEPS, _RATE = 400, 3.0
-_VERSION = 3  # of features and fit; raise it when they change
-_SAMPLED = 6  # of so many texts one is looked at to see whether a kept fit still holds
+_VERSION = 4  # of features and fit; raise it when they change
+_SAMPLED = 96  # texts that are looked at to see whether a kept fit still holds
 _KEPT = 4096  # texts whose features are remembered
 
 
@@ -64,23 +66,31 @@ class Features:
         self._seen: dict[str, Array] = {}
 
     def __call__(self, text: str) -> Array:
+        """The vector of one text, shape (d,)."""
         known = self._seen.get(text)
         if known is None:
-            found = {name: maximal(text, test) for name, test in self._tests.items()}
-            present = [_PRESENCE * bool(spans) for spans in found.values()]
-            looks = self._embed([self._masked(text, found), plain(text)])
-            known = np.concatenate([np.asarray(looks, np.float64).ravel() * _LOOK, present])
+            known = self.all([text])[0]
             if len(self._seen) >= _KEPT:
                 self._seen.clear()
             self._seen[text] = known
         return known
 
+    def all(self, texts: Sequence[str]) -> Array:
+        """The vectors of many texts, shape (n, d); none is remembered."""
+        looks, present = list[str](), list[list[float]]()
+        for text in texts:
+            found = {name: maximal(text, test) for name, test in self._tests.items()}
+            looks += [self._masked(text, found), plain(text)]
+            present.append([_PRESENCE * bool(spans) for spans in found.values()])
+        embedded = np.asarray(self._embed(looks), np.float64).reshape(len(texts), -1) * _LOOK
+        return np.hstack([embedded, np.array(present).reshape(len(texts), -1)])
+
     def key(self, texts: Sequence[str]) -> list[object]:
         """Names what the vectors depend on; a sample of ``texts`` shows whether tests changed."""
         sample = self._embed(["The quick brown fox."])[0]
-        kept = [round(float(x), 4) for x in sample[:16]]
+        kept = [round(float(x), 2) for x in sample[:16]]  # alike on any processor
         seen = []
-        for text in texts[::_SAMPLED]:
+        for text in texts[:: max(1, len(texts) // _SAMPLED)]:
             found = {name: maximal(text, test) for name, test in self._tests.items()}
             seen.append([self._masked(text, found), [len(spans) for spans in found.values()]])
         stand_ins = sorted(self._stand_ins.items())
@@ -110,41 +120,81 @@ class Features:
         return " ".join(out)
 
 
-class Probe:
-    """Class probabilities of a text.
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a probe is fitted to.
 
     Args:
-        features: Makes the vectors.
         texts: Known texts.
         classes: The class of each, counted from 0.
-        cache: A file that keeps the fit from one start to the next.
+        near: Those of the texts that ``nearness`` is asked about.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        texts: Sequence[str],
-        classes: Sequence[int],
-        cache: Path | None = None,
-    ) -> None:
+    texts: tuple[str, ...]
+    classes: tuple[int, ...]
+    near: tuple[str, ...] = ()
+
+    def shortened(self, most: Mapping[int, int], usual: int) -> Lesson:
+        """The same with fewer texts, evenly taken; of those in ``near`` all.
+
+        Args:
+            most: By class, how many of its texts are left.
+            usual: For classes that are not among them.
+        """
+        places: dict[int, list[int]] = {}
+        for at, number in enumerate(self.classes):
+            places.setdefault(number, []).append(at)
+        near, kept = set(self.near), set[int]()
+        for number, own in places.items():
+            step = -(-len(own) // most.get(number, usual))
+            kept.update(at for k, at in enumerate(own) if k % step == 0 or self.texts[at] in near)
+        order = sorted(kept)
+        texts = tuple(self.texts[at] for at in order)
+        return Lesson(texts, tuple(self.classes[at] for at in order), self.near)
+
+    def key(self, features: Features) -> str:
+        """Names what comes of it."""
+        about = [features.key(self.texts), self.texts, self.classes, self.near]
+        return hashlib.sha256(json.dumps([*about, _STEPS, _RATE, _L2]).encode()).hexdigest()
+
+
+class Probe:
+    """Class probabilities of a text; made by ``fitted`` or ``kept``."""
+
+    def __init__(self, features: Features, near: Sequence[str], fit: _Fit) -> None:
         self._features = features
-        about = [features.key(texts), list(texts), list(classes), _STEPS, _RATE, _L2]
-        key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
-        kept = _load(cache, key) if cache is not None else None
-        if kept is None:
-            known = np.stack([features(text) for text in texts])
-            kept = known, _fit(known, np.array(classes))
-            if cache is not None:
-                _save(cache, key, *kept)
-        self._known, self._weights = kept
-        self._at = {text: at for at, text in enumerate(texts)}
+        self._near, self._weights = fit
+        self._at = {text: at for at, text in enumerate(near)}
+
+    @classmethod
+    def kept(cls, features: Features, lesson: Lesson, path: Path) -> Probe | None:
+        """The fit to a lesson that a file holds; None where it holds none, or another."""
+        fit = _load(path, lesson.key(features))
+        return cls(features, lesson.near, fit) if fit is not None else None
+
+    @classmethod
+    def fitted(cls, features: Features, lesson: Lesson, cache: Path | None = None) -> Probe:
+        """A fit to a lesson: takes seconds.
+
+        Args:
+            features: Makes the vectors.
+            lesson: What it is fitted to.
+            cache: A file that keeps the fit from one start to the next.
+        """
+        known = features.all(lesson.texts)
+        at = {text: row for row, text in enumerate(lesson.texts)}
+        weights = _fit(known, np.array(lesson.classes)).astype(np.float32)
+        near = known[[at[text] for text in lesson.near]].astype(np.float32)
+        if cache is not None:
+            _save(cache, lesson.key(features), near, weights)
+        return cls(features, lesson.near, (near, weights))
 
     def __call__(self, text: str) -> Array:
         return _softmax(np.append(self._features(text), 1.0) @ self._weights)
 
     def nearness(self, text: str, known: Sequence[str]) -> Array:
         """How near ``text`` is in meaning to each of some of the known texts."""
-        rows = self._known[[self._at[k] for k in known]]
+        rows = self._near[[self._at[k] for k in known]]
         return np.asarray(rows @ self._features(text))
 
 
@@ -189,19 +239,21 @@ def _fit(known: Array, classes: npt.NDArray[np.int64]) -> Array:
     return np.asarray(x.T @ dual)
 
 
-def _load(cache: Path, key: str) -> tuple[Array, Array] | None:
+def _load(path: Path, key: str) -> _Fit | None:
     try:
-        with np.load(cache, allow_pickle=False) as kept:
-            return (kept["known"], kept["weights"]) if str(kept["key"]) == key else None
+        with np.load(path, allow_pickle=False) as kept:
+            return (kept["near"], kept["weights"]) if str(kept["key"]) == key else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # missing or damaged: it is fitted anew
 
 
-def _save(cache: Path, key: str, known: Array, weights: Array) -> None:
+def _save(
+    path: Path, key: str, near: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, key=np.array(key), known=known, weights=weights)
+    np.savez(buffer, key=np.array(key), near=near, weights=weights)
     try:
-        paths.private_dir(cache.parent)
-        paths.atomic_write(cache, buffer.getvalue())
+        paths.private_dir(path.parent)
+        paths.atomic_write(path, buffer.getvalue())
     except OSError as error:
         log.warning("the fitted chooser could not be kept: %s", error)

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from llmos import paths
+from llmos.boot import syscall_table
 from llmos.experts.rows import row
 from llmos.experts.tools import load_all
 from llmos.kernel.choose import Choice, Chooser
 from llmos.kernel.fill import readings
-from llmos.kernel.guide import chat_bank
+from llmos.kernel.guide import FITTED, chat_bank
+from llmos.kernel.probe import Probe
 from llmos.kernel.spans import candidates
 from llmos.memory.embed import CachedEmbedder
 from llmos.memory.embed_onnx import MiniLM
@@ -70,10 +72,20 @@ def choosers(embedder_weights: Path, embedder_tokenizer: Path) -> dict[str, Choo
     assert not loaded.broken, loaded.broken
     rows = [row(call, Context()) for call in loaded.calls.values()]
     first = [call for call in rows if call.name.partition(".")[0] in FIRST]
-    return {
-        "first": Chooser(first, embed, chat_bank()),
-        "all": Chooser(rows, embed, chat_bank()),
-    }
+    every = Chooser(rows, embed, chat_bank(), shipped=FITTED)
+    return {"first": every.among(first), "all": every}
+
+
+def test_the_fit_that_ships_is_that_of_the_tools_and_the_talk_that_ship(
+    embedder_weights: Path, embedder_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: object) -> None:
+        pytest.fail("llmos/kernel/chooser.npz is of other questions than these: make fit")
+
+    monkeypatch.setattr(Probe, "fitted", fitted)
+    embed: Any = CachedEmbedder(MiniLM(embedder_weights, embedder_tokenizer)).embed
+    rows = syscall_table(lambda: None)[0].rows()  # type: ignore[arg-type, return-value]
+    Chooser(rows, embed, chat_bank(), shipped=FITTED)
 
 
 def right(chooser: Chooser, *kinds: str) -> tuple[int, int, list[str]]:
