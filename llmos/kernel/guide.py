@@ -18,7 +18,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -47,6 +47,10 @@ _TRIES = 3  # ways to fill in a call that are tried before the error is the answ
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
+_REPEATED = (
+    "That is beyond this model: the call that it wrote was an example's, not one for your words. "
+    "A larger model can do it: llmos models list."
+)
 
 
 #: The fit to the tools that come with llmos; ``make fit`` writes it.
@@ -136,6 +140,8 @@ class Steps:
         arguments = _read(written)
         if arguments is None:
             planned.fail(_UNFINISHED)
+        elif _repeated(planned.choice, arguments):
+            planned.fail(_REPEATED)
         else:
             planned.fill_in(arguments)
 
@@ -361,6 +367,20 @@ def _read(written: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return arguments if isinstance(arguments, dict) else None
+
+
+def _repeated(choice: Choice, arguments: Mapping[str, Any]) -> bool:
+    """Whether a model filled in a call as an example does, with values that nobody named."""
+    said = _words(choice.clause)
+    for worked in choice.call.worked:
+        if dict(worked.arguments) == dict(arguments):
+            own = _words(worked.question) & _words(json.dumps(arguments, ensure_ascii=False))
+            return not own <= said
+    return False
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:

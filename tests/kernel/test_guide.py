@@ -105,6 +105,24 @@ def test_a_call_that_was_cut_off_fails_with_a_sentence(written: str) -> None:
     assert "could not be written out" in steps.reply_grammar()
 
 
+def test_an_examples_call_is_not_made_for_words_that_do_not_name_its_values() -> None:
+    worked = Example("How long is the word lamp?", {"code": "len('lamp')"}, "")
+    schema = {"type": "object", "properties": {"code": {"type": "string"}}}
+    call = Syscall("code.run", "Runs code.", schema, "pure", nothing, worked=(worked,))
+    for words, written, is_made in (
+        ("How long is the word kitchen?", "len('lamp')", False),
+        ("How many letters has lamp?", "len('lamp')", True),
+        ("How long is the word kitchen?", "len('kitchen')", True),
+    ):
+        steps = steps_for((call, words))
+        assert steps.next_call() is not None
+        steps.take(OPENING + json.dumps({"code": written}))
+        assert steps.next_call() is None
+        assert bool(steps.calls()) is is_made
+        if not is_made:
+            assert "A larger model can do it" in steps.reply_grammar()
+
+
 def test_a_failed_call_is_tried_with_the_other_value() -> None:
     steps = steps_for((LAMP, "is the kitchen or the hall lit?"))
     assert steps.next_call() is not None

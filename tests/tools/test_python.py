@@ -124,11 +124,11 @@ async def test_fences_of_markdown_are_taken_off(code):
 
 
 async def test_a_short_result_is_told_in_a_sentence_and_a_long_one_is_not():
-    for output, phrases in (("42", ("The result is 42",)), ("a\nb", ()), ("x" * 999, ())):
+    for output, phrases in (("42", ("The result of x is 42",)), ("a\nb", ()), ("x" * 999, ())):
         result = await EVALUATE.run(
             {"code": "x"}, Context(lent={"interpreter": Scripted(Ran(output))})
         )
-        assert EVALUATE.phrases({}, result) == phrases
+        assert EVALUATE.phrases({"code": "x"}, result) == phrases
 
 
 async def test_pictures_are_handed_on():
