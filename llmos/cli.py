@@ -234,7 +234,16 @@ def ask(
     text = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     given = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        given = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+        from llmos import limits
+
+        most = 4 * limits.MESSAGE_CHARS  # bytes: no character has more; a pipe may have no end
+        piped = sys.stdin.buffer.read(most + 1)
+        given = piped.decode("utf-8", "replace").strip()
+        if len(piped) > most or len(given) > limits.MESSAGE_CHARS:
+            raise click.UsageError(
+                f"What is piped in is longer than {limits.MESSAGE_CHARS:,} characters. Pipe in a "
+                "part of it, or name the file in the question."
+            )
         if not text.strip():
             text, given = given, ""
     if not text.strip():

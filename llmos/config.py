@@ -27,12 +27,19 @@ __all__ = [
     "EngineConfig",
     "MemoryConfig",
     "ModelsConfig",
+    "PolicyConfig",
     "ServerConfig",
     "WebConfig",
+    "entries",
     "load",
 ]
 
 _KINDS = {int: "a whole number", float: "a number", str: "a text"}
+
+
+def entries(text: str) -> list[str]:
+    """The entries of a setting that takes several, with commas."""
+    return [entry.strip().lower() for entry in text.split(",") if entry.strip()]
 
 
 def _require(ok: bool, sentence: str) -> None:
@@ -236,6 +243,29 @@ class WebConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """What the monitor holds to besides its rules; nothing here loosens them, as grants do.
+
+    Calls are ``files.write``, or ``files.*`` with all of a tool; several with commas.
+
+    Args:
+        never: Calls that are not made, whatever was granted.
+        ask: Calls that are asked each time, whatever was granted.
+    """
+
+    never: str = ""
+    ask: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("never", "ask"):
+            for call in entries(getattr(self, name)):
+                _require(
+                    re.fullmatch(r"[a-z0-9_*]+(?:\.[a-z0-9_*]+)?", call) is not None,
+                    f"policy.{name} has {call!r}, which is no name of calls such as files.write.",
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of one kernel."""
 
@@ -245,6 +275,7 @@ class Config:
     models: ModelsConfig = field(default_factory=ModelsConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     web: WebConfig = field(default_factory=WebConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     state: Path = field(default_factory=paths.state_dir)
 
     def __post_init__(self) -> None:
@@ -345,6 +376,7 @@ def load(
         "models": ModelsConfig,
         "memory": MemoryConfig,
         "web": WebConfig,
+        "policy": PolicyConfig,
     }
     unknown = set(written) - set(sections)
     if unknown:

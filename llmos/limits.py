@@ -94,6 +94,7 @@ SCHEMAS_TOKENS = 2000  # of all schemas together; beyond, a directory stands for
 DIRECTORY_TOKENS = 1800  # of that directory, where names alone do not take more
 OPENED_AT_ONCE = 8  # calls whose manual is read at once
 FOLDER_CHARS = 4096  # of a folder's path in a grant
+GUIDE_TRIES = 3  # ways to fill in a call, in one turn, before the error is the answer
 SETTLE_CHARS = 8000  # of a person's message, when it is settled what it asks for
 SETTLE_TOKENS = 512
 SETTLE_LINES = 24  # calls of one turn

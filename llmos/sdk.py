@@ -4,7 +4,8 @@ A tool is a folder with ``tool.toml`` and ``__init__.py``. Its functions are ord
 sync or async; type hints and the Google-style docstring become the JSON schema the model sees. A
 function that wants to know the time, the person's zone or whether it was cancelled takes a
 ``Context`` parameter, which is no part of the schema. It returns text, JSON-able data or a
-``Result``, and raises ``ToolError`` for what the model should read.
+``Result``, and raises ``ToolError`` for what the model should read. A generator, sync or async,
+streams: it yields pieces of its text, and may yield a ``Result`` last.
 
 It knows nothing of models, processes or permissions.
 

@@ -35,13 +35,15 @@ from llmos.events import (
 )
 from llmos.experts import expertfile, toolfile
 from llmos.memory.check import check
-from llmos.memory.trail import EFFECTS, Traced, trail, unproven
+from llmos.memory.proof import unproven
+from llmos.memory.trail import EFFECTS, Traced, trail
 from llmos.visible import visible
 
 __all__ = ["audit", "replay", "trace"]
 
 _FOUND, _UNCHECKED = 1, 2
 _VALUE_CHARS = 60  # of an argument, where not all is asked for
+_READER = "reader.extract"  # makes a call whose result it alone is shown
 #: What is known of a call that passed without a question, where the record says no more.
 _UNASKED = "without a question: by the person's own words or a grant"
 _VERDICTS = {
@@ -176,10 +178,19 @@ def _outcome(call: Traced) -> str:
     gave = call.error or f"{call.bytes:,} bytes"
     if not call.finished:
         gave = "under way"
-    about = [call.effect or "undeclared", _allowed(call)]
+    about = [call.effect or "undeclared", _asker(call), _allowed(call)]
     if call.read:
         about.append(f"by {call.read}{', private' if call.private else ''}")
     return f"= {gave} <{call.seconds:.3f}> [{'; '.join(filter(None, about))}]"
+
+
+def _asker(call: Traced) -> str:
+    """What asked for a call, where it was not the model itself."""
+    if not call.inner:
+        return ""
+    if call.by == _READER:
+        return "for the reader"
+    return f"for code of {_line(call.by)}" if call.by else "for another call"
 
 
 def _allowed(call: Traced) -> str:
@@ -251,7 +262,7 @@ def _say(problems: list[str], effected: list[Traced], denied: int, total: int) -
     if problems:
         click.echo("What the journal says does not hold. llmos fsck tells what can be repaired.")
     else:
-        click.echo("The hash chain holds, and every call is what the model wrote.")
+        click.echo("The hash chain holds, and every call is what the model or its code wrote.")
 
 
 #: Calls of the kernel's own, which no manifest declares.
@@ -260,19 +271,26 @@ _OWN = {
     "files.bytes": "read",
     "memory.recall": "read",
     "memory.search": "read",
+    _READER: "read",
 }
 
 
 def _declared() -> Callable[[str], str]:
-    """The effect of a call by its name, from the tools' manifests; their code is not run."""
-    effects: dict[str, str] = {}
+    """The effect of a call with which none was kept, by its name, from the tools' manifests.
+
+    Their code is not run. Where two declare one name differently, nobody can tell any more.
+    """
+    effects: dict[str, set[str]] = {}
     for about in _manifests():
-        effects |= {f"{about.name}.{call.function}": call.effect for call in about.calls}
+        for call in about.calls:
+            effects.setdefault(f"{about.name}.{call.function}", set()).add(call.effect)
 
     @cache
     def effect(name: str) -> str:
         own = name.partition(".")[0]
-        return effects.get(name) or _OWN.get(name) or (own if own in ("process", "memory") else "")
+        if found := effects.get(name):
+            return next(iter(found)) if len(found) == 1 else ""
+        return _OWN.get(name) or (own if own in ("process", "memory") else "")
 
     return effect
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,24 @@ def test_a_message_of_which_only_the_ends_are_in_view_is_answered_with_a_warning
     done = run("ask", "--json", "Sum this up.", stdin="All is well on board. " * 10_000)
     assert json.loads(done.stdout)["answer"] == "Yes."
     assert "only its beginning and its end in view" in done.stderr
+
+
+def test_a_pipe_without_an_end_is_refused_in_a_sentence(home: Path):
+    endless = "import sys\nwhile True: sys.stdout.write('all is well ' * 100_000)"
+    with subprocess.Popen(
+        [sys.executable, "-c", endless], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "llmos", "ask", "Sum this up."],
+            stdin=pipe.stdout,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert pipe.stdout is not None
+        pipe.stdout.close()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "What is piped in is longer than 10,000,000 characters." in done.stderr
 
 
 def test_an_expert_that_is_not_there_is_one_sentence_with_the_nearest_name(served: Path):

@@ -57,3 +57,10 @@ def test_a_wrong_setting_of_the_file_names_the_file(tmp_path):
         with pytest.raises(ConfigError, match="memory.dream_minutes") as caught:
             load(file=file, environ={})
         assert f"({file})" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["files write", "files.write.all", "?", "a.b, rm -rf"])
+def test_a_policy_names_calls(wrong: str):
+    with pytest.raises(ConfigError, match=r"policy.never has .* no name of calls"):
+        load(environ={"LLMOS_POLICY_NEVER": wrong})
+    assert load(environ={"LLMOS_POLICY_ASK": "files.*, shell.run"}).policy.ask

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         *("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
-        *("failpoints", "seldom", "services"),
+        *("clocks", "failpoints", "seldom", "services"),
     ),
     ("sdk", "client", "sandbox", "net", "memory", "models"),
     ("host",),

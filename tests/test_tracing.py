@@ -148,4 +148,18 @@ def test_calls_of_experts_have_the_effect_that_their_manifests_declare(home):
     """Else every reading of a table would be listed as a possible change."""
     effect = _declared()
     assert (effect("table.describe"), effect("files.write")) == ("read", "write")
-    assert effect("no.such") == ""
+    assert (effect("reader.extract"), effect("no.such")) == ("read", "")
+
+
+def test_who_asked_for_a_call_is_told_where_it_was_not_the_model(
+    capsys: pytest.CaptureFixture[str],
+):
+    for by in ("reader.extract", "python.run", ""):
+        call = Traced(1, 1, 1, "n1", 0.0, "files.read", {}, "read", inner=True, by=by)
+        _Lines(full=False, as_json=False).past(call)
+    told = [line.partition("[")[2] for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        "read; for the reader]",
+        "read; for code of python.run]",
+        "read; for another call]",
+    ]

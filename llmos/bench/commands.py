@@ -111,20 +111,18 @@ def soak(minutes: float, clients: int, model: str, seed: int) -> None:
 def security(as_json: bool, tasks: int | None) -> None:
     """Whether strangers' text can have effects: the suites of AgentDojo, without a model.
 
+    Played twice: with calls settled as where a model plans, and as where the guide chooses.
     Needs the package agentdojo (pip install 'llmos[bench-security]'). Ends with 1 where a figure
     misses its bar.
     """
-    from llmos.bench.run import table
-    from llmos.bench.security_run import SECURITY_FIGURES, run
+    from llmos.bench.security_run import run, shown
     from llmos.errors import LlmosError
 
     try:
         report = run(tasks)
     except LlmosError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(
-        json.dumps(report, ensure_ascii=False) if as_json else table(report, SECURITY_FIGURES)
-    )
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else shown(report))
     sys.exit(1 if report["missed"] else 0)
 
 

@@ -45,14 +45,15 @@ async def run_groups(bench: Bench, package: str) -> dict[str, Any]:
 def table(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
     """The report for a person: figure, value, bar, what it is."""
     lines = []
+    width = max(24, *map(len, figures))
     for key, figure in figures.items():
         if key in report:
             value = report[key]
             shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}"
             mark = "missed" if key in report["missed"] else ""
-            lines.append(f"{key:24} {shown:>9}  {figure.bar_text:9} {mark:7} {figure.about}")
+            lines.append(f"{key:{width}} {shown:>9}  {figure.bar_text:9} {mark:7} {figure.about}")
         elif key in report["left_out"]:
-            lines.append(f"{key:24} {'—':>9}  {report['left_out'][key]}")
+            lines.append(f"{key:{width}} {'—':>9}  {report['left_out'][key]}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,16 @@ from enum import Enum
 from typing import Any
 
 from llmos.bench.harness import say
-from llmos.bench.security import Entry, Made, Played, Step, Task, declarations, effects, play
+from llmos.bench.security import (
+    Made,
+    Mode,
+    Played,
+    Step,
+    Task,
+    effects,
+    play,
+)
+from llmos.bench.security_declared import Entry, declarations
 from llmos.errors import KernelError
 
 __all__ = ["Tally", "run"]
@@ -38,8 +47,8 @@ class Tally:
         only_text: Attacks that ask for nothing but words.
         failed: Names of tasks that did not succeed with nobody there.
         breaches: What was made for attacks.
-        bent: Tasks of which an attacker who knows the rules could have bent a call.
-        own: Those among them that took a value of the attacker's own.
+        bent: Calls of the tasks that an attacker who knows the rules could have bent.
+        own: Those that could have been bent to a value of the attacker's own.
     """
 
     tasks: int = 0
@@ -56,18 +65,18 @@ class Tally:
 
 
 def run(
+    mode: Mode,
     *,
     tasks: int | None = None,
     attacks: bool = True,
-    settled_arguments: bool = False,
     private_reads: bool = False,
 ) -> Tally:
     """Play the suites.
 
     Args:
+        mode: How the calls of a task are settled.
         tasks: Of each suite only so many; None is all.
         attacks: Whether attacks are played, too.
-        settled_arguments: As in ``security.play``.
         private_reads: Whether all that is read within the suites' accounts counts as not to be
             told to others, not only what is declared so.
 
@@ -81,33 +90,31 @@ def run(
             for name, entry in declared.items()
         }
     for name, suite in _suites().items():
-        say(f"Playing {name} …")
+        say(f"Playing {name}, calls {mode} …")
         for user in list(suite.user_tasks.values())[:tasks]:
             tally.tasks += 1
             for attended in (False, True):
                 stage = _Stage(suite, user)
-                played = stage.play(declared, attended, settled_arguments, bend=attended)
+                played = stage.play(declared, mode, attended, bend=attended)
                 fine = stage.succeeded()
                 tally.succeeded[attended] += fine
                 tally.asked += played.asked if attended else 0
                 if not attended and not fine:
                     tally.failed.append(f"{name} {user.ID}")
-                for found, tasks_so in ((played.bent, tally.bent), (played.own, tally.own)):
-                    if found:
-                        tasks_so.append(f"{name} {user.ID}: {found[0].call} {found[0].arguments}")
+                where = f"{name} {user.ID}"
+                tally.bent += [f"{where}: {bent.call} {bent.arguments}" for bent in played.bent]
+                tally.own += [f"{where}: {bent.call} {bent.arguments}" for bent in played.own]
             if attacks:
                 for attack in suite.injection_tasks.values():
-                    _attacked(tally, declared, _Stage(suite, user, attack), settled_arguments)
+                    _attacked(tally, declared, _Stage(suite, user, attack), mode)
     return tally
 
 
-def _attacked(
-    tally: Tally, declared: Mapping[str, Entry], stage: _Stage, settled_arguments: bool
-) -> None:
+def _attacked(tally: Tally, declared: Mapping[str, Entry], stage: _Stage, mode: Mode) -> None:
     tally.attacks += 1
     tally.only_text += not list(effects(stage.task.attack, declared))
     for attended in (False, True):
-        played = stage.again().play(declared, attended, settled_arguments)
+        played = stage.again().play(declared, mode, attended)
         tally.read += played.attacked and not attended
         tally.done[attended] += bool(played.done)
         where = f"{stage.suite.name} {stage.user.ID} {stage.attack.ID}"
@@ -159,20 +166,9 @@ class _Stage:
         return self
 
     def play(
-        self,
-        declared: Mapping[str, Entry],
-        attended: bool,
-        settled_arguments: bool,
-        bend: bool = False,
+        self, declared: Mapping[str, Entry], mode: Mode, attended: bool, bend: bool = False
     ) -> Played:
-        return play(
-            self.task,
-            self,
-            declared,
-            attended=attended,
-            settled_arguments=settled_arguments,
-            bend=bend,
-        )
+        return play(self.task, self, declared, mode=mode, attended=attended, bend=bend)
 
     def make(self, step: Step) -> Made:
         from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
@@ -182,7 +178,7 @@ class _Stage:
         result, error = self._runtime.run_function(self._world, step.call, arguments)
         self._calls.append(FunctionCall(function=step.call, args=arguments))
         if error or result is None:
-            return Made("")
+            return Made("", failed=bool(error))
         return Made(tool_result_to_str(result), _data(result))
 
     def succeeded(self) -> bool:

@@ -46,7 +46,7 @@ _WORKER = _PACKAGE / "experts" / "jailed_worker.py"
 #: All of llmos that a worker sees.
 _SEEN = (
     *("__init__.py", "errors.py", "sdk.py", "services.py", "experts/__init__.py"),
-    *("experts/schema.py", "experts/wire.py", "experts/jailed_worker.py"),
+    *("experts/schema.py", "experts/streamed.py", "experts/wire.py", "experts/jailed_worker.py"),
 )
 #: Services that give what is the person's own.
 _PRIVATE = frozenset({"folders", "interpreter", "shell", "timers", "clipboard"})
@@ -199,6 +199,8 @@ class Runner:
                 "zone": context.zone,
                 "locale": context.locale,
                 "seen": context.seen,
+                "most": limits.CALL_RESULT_CHARS,
+                "reports": limits.EXPERT_PROGRESS,
             }
             try:
                 answer = await self._ask(name, request, lent, context, entry.timeout)

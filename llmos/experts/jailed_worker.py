@@ -43,7 +43,7 @@ if __name__ == "__main__":  # started by its path, isolated
 
 from llmos import sdk, services
 from llmos.errors import InvalidArguments
-from llmos.experts import schema, wire
+from llmos.experts import schema, streamed, wire
 
 __all__ = ["main"]
 
@@ -135,7 +135,10 @@ def _describe(module: ModuleType, wanted: dict[str, str]) -> dict[str, Any]:
         try:
             signature = schema.read(_function(module, name))
             if preview:
-                schema.read(_function(module, preview))
+                shown = _function(module, preview)
+                schema.read(shown)
+                if inspect.isgeneratorfunction(shown) or inspect.isasyncgenfunction(shown):
+                    raise sdk.ToolError(f"{preview} yields; a preview must return a Preview.")
         except TypeError as error:
             raise sdk.ToolError(str(error)) from error
         verbatim = {
@@ -161,17 +164,37 @@ async def _call(kernel: _Kernel, module: ModuleType, request: dict[str, Any]) ->
     signature = schema.read(function)
     values = signature.check(request["arguments"])
     lent = {name: _Service(kernel, name) for name in request["uses"] if name in services.SERVICES}
+    reports = itertools.count()
+
+    def told(text: str, done: float | None) -> None:
+        if next(reports) < request["reports"]:  # more are not passed on
+            kernel.tell("progress", text=str(text), done=done)
+
     context = sdk.Context(
         zone=request["zone"],
         locale=request["locale"],
         lent=lent,
-        told=lambda text, done: kernel.tell("progress", text=str(text), done=done),
+        told=told,
     ).child(seen=request["seen"])
     request["context"] = context  # whoever reads the lines cancels it
     if signature.context:
         values[signature.context] = context
-    if inspect.iscoroutinefunction(function):
+    value: Any
+    if inspect.isasyncgenfunction(function):
+        work = asyncio.ensure_future(
+            streamed.gather_async(function(**values), context, request["most"])
+        )
+        # One that waits between two pieces is told by being cancelled; its ``finally`` runs.
+        request["stop"] = work.cancel
+        try:
+            value = await work
+        except asyncio.CancelledError:
+            raise sdk.ToolError("It was stopped.") from None
+    elif inspect.iscoroutinefunction(function):
         value = await function(**values)
+    elif inspect.isgeneratorfunction(function):
+        pieces = function(**values)
+        value = await asyncio.to_thread(streamed.gather, pieces, context, request["most"])
     else:
         value = await asyncio.to_thread(lambda: function(**values))
     if isinstance(value, sdk.Preview):
@@ -196,6 +219,8 @@ async def _serve(kernel: _Kernel, request: dict[str, Any]) -> None:
     def cancelled() -> None:
         if context := request.get("context"):
             context.cancel()
+        if stop := request.get("stop"):
+            stop()
 
     def listen() -> None:
         for raw in sys.stdin.buffer:

@@ -57,7 +57,8 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         return surroundings.child(lent=lent, told=made.tell, seen=made.seen)
 
     async def run(made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
-        return _outcome(call, arguments, await call.run(arguments, context(made)), label)
+        result = await call.run(arguments, context(made), made.clock)
+        return _outcome(call, arguments, result, label)
 
     async def preview(made: Invocation, arguments: Mapping[str, Any]) -> Previewed:
         shown = await call.preview(arguments, context(made))
@@ -82,6 +83,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         preview=preview if call.previews else None,
         check=call.check,
         label=label,
+        uses=call.uses,
     )
 
 

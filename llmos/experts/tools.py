@@ -7,6 +7,7 @@ in this process. The import rule keeps tools to ``llmos.sdk``; the monitor and t
 
 Sync functions run in a thread of their own, so that one that hangs costs no other call its place;
 async functions share one event loop beside the kernel's, so that one that blocks stalls no screen.
+Either may be a generator that streams its result (``streamed.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,9 +29,10 @@ from types import ModuleType
 from typing import Any
 
 from llmos import limits, sdk
+from llmos.clocks import within_limit
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
 from llmos.experts import schema as schemas
-from llmos.experts import toolfile
+from llmos.experts import streamed, toolfile
 from llmos.experts.schema import Signature
 from llmos.experts.threads import in_thread, on_loop
 from llmos.experts.toolfile import Worked
@@ -117,13 +120,17 @@ class Call:
         return tuple(dict.fromkeys(filled))
 
     async def run(
-        self, arguments: Mapping[str, Any], context: sdk.Context | None = None
+        self,
+        arguments: Mapping[str, Any],
+        context: sdk.Context | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> sdk.Result:
         """Make the call.
 
         Args:
             arguments: As the model wrote them; checked against the schema first.
             context: The person's surroundings; the machine's own where not given.
+            clock: Seconds by which its limit is measured; may stand still.
 
         Raises:
             InvalidArguments: The arguments do not fit the schema.
@@ -131,7 +138,7 @@ class Call:
             CallTimeout: It took longer than it may. A thread cannot be stopped from outside:
                 it is told through its context, and its result is dropped.
         """
-        return self._result(await self._called(self._function, arguments, context))
+        return self._result(await self._called(self._function, arguments, context, clock))
 
     async def preview(
         self, arguments: Mapping[str, Any], context: sdk.Context | None = None
@@ -153,22 +160,31 @@ class Call:
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
         context: sdk.Context | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Any:
         """What one of the tool's functions returns, under the call's limits."""
         values = self._signature.check(arguments)
         own = (context or sdk.Context()).child(self.uses)
         if self._signature.context:
             values[self._signature.context] = own
-        if inspect.iscoroutinefunction(function):
+        most = limits.CALL_RESULT_CHARS
+        if inspect.isasyncgenfunction(function):
+            work = streamed.gather_async(function(**values), own, most)
+            future = asyncio.wrap_future(on_loop(work))
+        elif inspect.iscoroutinefunction(function):
             future = asyncio.wrap_future(on_loop(function(**values)))
+        elif inspect.isgeneratorfunction(function):
+            pieces = function(**values)
+            gather = in_thread(lambda: streamed.gather(pieces, own, most), self.name)
+            future = asyncio.wrap_future(gather)
         else:
             future = asyncio.wrap_future(in_thread(lambda: function(**values), self.name))
         try:
-            return await asyncio.wait_for(future, self.timeout)
-        except TimeoutError as error:
-            if future.done() and not future.cancelled():
-                raise self._broke(error) from error  # the tool's own TimeoutError
-            raise CallTimeout(f"{self.name} took longer than {self.timeout:g} s.") from None
+            if not await within_limit(future, self.timeout, clock):
+                raise CallTimeout(f"{self.name} took longer than {self.timeout:g} s.")
+            return future.result()
+        except CallTimeout:
+            raise
         except sdk.ToolError as error:
             raise CallFailed(error.sentence, remedy=error.remedy) from error
         except asyncio.CancelledError:
@@ -180,6 +196,7 @@ class Call:
             raise self._broke(error) from error
         finally:
             own.cancel()
+            future.cancel()
 
     def _broke(self, error: BaseException) -> CallFailed:
         _log.error("%s failed", self.name, exc_info=error)
@@ -329,6 +346,8 @@ def _previewer(
     found = getattr(module, function, None)
     if not inspect.isfunction(found):
         raise CallFailed(f"The manifest names {function}, but __init__.py has no such function.")
+    if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+        raise CallFailed(f"{function} yields; a preview must return a Preview.")
     try:
         same = schemas.read(found)
     except TypeError as error:

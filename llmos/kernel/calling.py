@@ -7,13 +7,17 @@ never the accounts: every call that was begun is closed in the journal and gets 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from llmos import limits
+from llmos.clocks import within_limit
 from llmos.errors import (
     BudgetExceeded,
     CallDenied,
@@ -21,8 +25,9 @@ from llmos.errors import (
     CallTimeout,
     InvalidArguments,
     LlmosError,
+    UnknownCall,
 )
-from llmos.events import CallFinished, CallProgress, CallStarted, Event, ToolCall
+from llmos.events import CallFinished, CallProgress, CallStarted, Event, Message, ToolCall
 from llmos.failpoints import failpoint
 from llmos.kernel.evidence import Exhibit, Exhibits, numbered
 from llmos.kernel.gate import Gate, Passed
@@ -32,21 +37,29 @@ from llmos.kernel.trust import EXTRACT
 from llmos.kernel.turn import Turn
 from llmos.labels import Label, Origin, join
 from llmos.memory.journal import Journal, new_id
+from llmos.memory.pages import Kind
 from llmos.memory.whole import whole
 from llmos.visible import encodable
 
-__all__ = ["Answer", "Caller"]
+__all__ = ["Answer", "Caller", "within"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: The call by which code reads a file's bytes, and that by which a model reads its text.
+#: The call by which code reads a file's bytes, and that by which a model reads its text. Named,
+#: not derived: the first is the kernel's own row (``lending.py``), which no tool declares, and it
+#: is there exactly where the second is.
 CONTENT, READ = "files.bytes", "files.read"
 
-_CODE = frozenset({"python", "shell", "process"})  # tools that code itself may not use
-#: Effects of calls that give something to read; and tools that do more, or are the reader itself.
-_READS, _UNREAD = frozenset({"read", "egress"}), _CODE | {EXTRACT.partition(".")[0]}
+_READS = frozenset({"read", "egress"})  # effects of calls that give something to read
+#: The id of the call that a task belongs to; empty outside of one.
+_WITHIN: ContextVar[str] = ContextVar("within", default="")
+
+
+def within() -> str:
+    """The id of the call that the running task belongs to; empty where it belongs to none."""
+    return _WITHIN.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +143,16 @@ class Caller:
             raise failures[0]
         return [task.result() for task in tasks]
 
-    async def nested(self, process: Process, name: str, arguments: Mapping[str, Any]) -> Any:
+    async def nested(
+        self, process: Process, name: str, arguments: Mapping[str, Any], outer: str | None = None
+    ) -> Any:
         """Make a call that code in a process's session asks for, within the turn under way.
 
         It passes the gate and is journalled as any other; its result goes to the code, which
         decides what the model sees of it, so that the turn counts as having been shown it.
+
+        Args:
+            outer: The id of the call within which the code runs; that of this task's without.
 
         Returns:
             The result's text, or its bytes where it is a file's.
@@ -145,14 +163,16 @@ class Caller:
         turn = self._turns.get(process.pid)
         if turn is None:
             raise CallFailed("Calls can be made only while the code's own call is running.")
-        if name.partition(".")[0] in _CODE:
+        if self._runs_code(turn, name):
             raise CallFailed(f"Code cannot call {name}.")
         if turn.nested >= limits.NESTED_CALLS:
             raise CallFailed("The code made too many calls.")
         turn.nested += 1
         # A session may hold what it was shown in any turn before, files given to it included.
         turn.tainted = join(turn.tainted, Label(Origin.UNTRUSTED).kept_private())
-        answer = await self._make(turn, ToolCall(new_id(), name, dict(arguments)))
+        call = ToolCall(new_id(), name, dict(arguments))
+        await self._keep_nested(turn, call, within() if outer is None else outer)
+        answer = await self._make(turn, call)
         if answer.outcome.label is not None:
             turn.tainted = join(turn.tainted, answer.outcome.label)
         if answer.error:
@@ -176,21 +196,33 @@ class Caller:
         if turn is None:
             raise CallFailed("Calls can be made only within a turn.")
         row = turn.calls.get(name)
-        if row.effect not in _READS or name.partition(".")[0] in _UNREAD:
+        # The reader itself is the kernel's own row: it reads nothing but by another call.
+        if row.effect not in _READS or row.runs_code or name == EXTRACT:
             raise InvalidArguments(f"{name} gives nothing to read so: take a call that reads.")
         row.check(arguments)
-        answer = await self._make(turn, ToolCall(new_id(), name, dict(arguments)))
+        call = ToolCall(new_id(), name, dict(arguments))
+        await self._keep_nested(turn, call, within())
+        answer = await self._make(turn, call, shown=False)
         if answer.error == CallDenied.code:
             raise CallDenied(f"{name} was not allowed, so nothing was read.")
         if answer.error:
-            log.info("%s, unseen: %s", name, answer.outcome.text)
+            log.info("%s, unseen: %.200r", name, answer.outcome.text)
             raise CallFailed(f"{name} failed ({answer.error}), so nothing was read.")
         return answer.outcome
 
-    async def _make(self, turn: Turn, call: ToolCall) -> Answer:
+    async def _keep_nested(self, turn: Turn, call: ToolCall, outer: str) -> None:
+        """Chain what a call calls, which no message of the model's names.
+
+        Before the call is in the journal: a kill in between leaves none that nobody wrote.
+        """
+        content = json.dumps({"effect": self._effect(turn, call.name)})
+        await self._gate.keep(turn, Message(Kind.NESTED, content, (call,), call.id, outer))
+
+    async def _make(self, turn: Turn, call: ToolCall, *, shown: bool = True) -> Answer:
         process, refused = turn.process, turn.reply.refused.get(call.id)
         self._publish(CallStarted(pid=process.pid, turn=turn.number, call=call))
-        number = await self._journal.start_call(process.pid, turn.number, call)
+        effect = self._effect(turn, call.name)
+        number = await self._journal.start_call(process.pid, turn.number, call, effect)
         failpoint("kernel.before_call")
         found: tuple[Exhibit, ...] = ()
         began, code = time.monotonic(), ""
@@ -220,7 +252,7 @@ class Caller:
         if turn.nested:  # it may say what its code was shown
             label = outcome.label or Label(Origin.PLUGIN)
             outcome = replace(outcome, label=join(label, turn.tainted))
-        if outcome.evidence:
+        if outcome.evidence and shown:  # what is not shown cannot be cited, and takes no number
             found = tuple(
                 await self._exhibits.number(process.pid, turn.number, call.id, outcome.evidence)
             )
@@ -265,9 +297,17 @@ class Caller:
     async def _run(self, turn: Turn, row: Syscall, call: ToolCall, passed: Passed) -> Outcome:
         """The call itself."""
         process = turn.process
-        invocation = Invocation(process, self._teller(turn, call), passed.seen)
-        running = row.run(invocation, call.arguments)
-        return await self._stoppable(process, running, row.timeout, call.name)
+        live = process.live
+        assert live is not None
+        # The turn's own clock: a question stops it, a nested call's or a child's too.
+        clock = partial(getattr, live, "seconds")
+        invocation = Invocation(process, self._teller(turn, call), passed.seen, clock)
+        outer = _WITHIN.set(call.id)
+        try:
+            running = row.run(invocation, call.arguments)
+            return await self._stoppable(process, running, row.timeout, call.name, clock)
+        finally:
+            _WITHIN.reset(outer)
 
     def _row(self, turn: Turn, name: str) -> Syscall:
         """What is called; the bytes of a file may be read where its text may be."""
@@ -275,15 +315,33 @@ class Caller:
             return self.content
         return turn.calls.get(name)
 
+    def _runs_code(self, turn: Turn, name: str) -> bool:
+        """Whether what is called runs code; what there is not, runs none."""
+        try:
+            return self._row(turn, name).runs_code
+        except UnknownCall:
+            return False
+
+    def _effect(self, turn: Turn, name: str) -> str:
+        """The effect that is declared of what is called; empty where there is nothing to call."""
+        try:
+            return self._row(turn, name).effect
+        except UnknownCall:
+            return ""
+
     async def _stoppable(
-        self, process: Process, work: Awaitable[T], seconds: float = 0.0, name: str = ""
+        self,
+        process: Process,
+        work: Awaitable[T],
+        seconds: float = 0.0,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> T:
         """The result of ``work``, as a task of its own that an interrupt can stop."""
         running = asyncio.ensure_future(work)
         process.call_tasks.add(running)
         try:
-            await asyncio.wait({running}, timeout=seconds or None)
-            if not running.done():
+            if not await within_limit(running, seconds, clock):
                 running.cancel()
                 raise CallTimeout(f"{name} took too long.")
             if running.cancelled():

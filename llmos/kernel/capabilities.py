@@ -19,7 +19,7 @@ from typing import Any
 
 from llmos.kernel.addresses import INVISIBLE
 
-__all__ = ["Capabilities", "Capability", "matches", "same"]
+__all__ = ["Capabilities", "Capability", "called", "matches", "same"]
 
 #: What leads elsewhere than it seems, and so is never part of what a pattern leaves open.
 _ELSEWHERE = re.compile(
@@ -63,7 +63,7 @@ class Capability:
         """Whether it allows this call now."""
         return (
             self.lives(now)
-            and _called(call, self.call)
+            and called(call, self.call)
             and all(same(arguments.get(name), value) for name, value in self.arguments.items())
             and all(matches(arguments.get(name), like) for name, like in self.patterns.items())
         )
@@ -113,7 +113,7 @@ class Capabilities:
         child = Capabilities()
         for call in dict.fromkeys(wanted):
             for at, each in enumerate(self._given):
-                if each.lives(now) and _called(call, each.call):
+                if each.lives(now) and called(call, each.call):
                     child.give(replace(each, call=call))
                     if each.uses is not None:
                         self._given[at] = replace(each, uses=0)
@@ -156,7 +156,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     )
 
 
-def _called(call: str, wanted: str) -> bool:
+def called(call: str, wanted: str) -> bool:
+    """Whether a call has that name, or is like that pattern of names (``files.*``)."""
     return call == wanted or ("*" in wanted and _compiled(wanted).fullmatch(call) is not None)
 
 

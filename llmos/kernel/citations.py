@@ -65,7 +65,6 @@ class Citation:
         number / title / address: Of the evidence.
         quote: A stretch of its text, to the letter.
         sentence: Of the answer, without its markers.
-        suggested: The model wrote no marker; the sentence stands there nearly word for word.
     """
 
     number: int
@@ -73,7 +72,6 @@ class Citation:
     address: str
     quote: str
     sentence: str
-    suggested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +281,7 @@ class _Look:
             return []
         closing = _CLOSING.search(claim)
         mark = _Marks(start + (closing.start() if closing else len(claim)), [best[1]], [])
-        self._cite(mark, best[1], best[2], claim, suggested=True)
+        self._cite(mark, best[1], best[2], claim)
         return [mark]
 
     def _support(self, claim: str, number: int) -> Support | None:
@@ -303,16 +301,12 @@ class _Look:
             found = passages.support(unframed, self._effort)
         return found
 
-    def _cite(
-        self, mark: _Marks, number: int, support: Support, sentence: str, *, suggested: bool = False
-    ) -> None:
+    def _cite(self, mark: _Marks, number: int, support: Support, sentence: str) -> None:
         exhibit = self._exhibits[number]
         mark.held.append(number)
         quote = exhibit.text[support.start : min(support.end, support.start + limits.QUOTE_CHARS)]
         said = " ".join(sentence.split())
-        self.citations.append(
-            Citation(number, exhibit.title, exhibit.address, quote, said, suggested)
-        )
+        self.citations.append(Citation(number, exhibit.title, exhibit.address, quote, said))
 
 
 def _unframed(claim: str) -> str:

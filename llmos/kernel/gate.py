@@ -20,7 +20,8 @@ from llmos.errors import BudgetExceeded, CallDenied, StoreError
 from llmos.events import CallAsked, Message, ToolCall
 from llmos.kernel.asking import always, question
 from llmos.kernel.monitor import HARMLESS, Judged, Judgement, judge
-from llmos.kernel.process import Process
+from llmos.kernel.policy import Policy
+from llmos.kernel.process import LiveTurn, Process
 from llmos.kernel.questions import Answered, Questions
 from llmos.kernel.standing import Standings
 from llmos.kernel.syscalls import Invocation, Previewed, Syscall
@@ -40,11 +41,9 @@ class Passed:
     """That a call may be made.
 
     Args:
-        verdict: Why, for the record: ``made``, or what the person answered.
         seen: Of the preview that the person agreed to; empty where there was none.
     """
 
-    verdict: str = "made"
     seen: str = ""
 
 
@@ -56,6 +55,7 @@ class Gate:
         grants: Takes what is allowed for longer.
         questions: Ask the person.
         standings: Tell what is known of a caller.
+        policy: What the person's settings say of calls.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class Gate:
         grants: Grants,
         questions: Questions,
         standings: Standings,
+        policy: Policy | None = None,
     ) -> None:
         self._journal = journal
         self._grants = grants
         self._questions = questions
         self._standings = standings
+        self._policy = policy or Policy()
 
     async def admit(self, turn: Turn, row: Syscall, call: ToolCall) -> Passed:
         """Return when the call may be made.
@@ -86,15 +88,18 @@ class Gate:
         left = process.remaining().calls
         if left is not None and left < 1:
             raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
-        if row.declared.effect in HARMLESS:
+        if self._policy.forbids(row.name):
+            raise CallDenied(f"{row.name} was not made: the settings forbid it ([policy] never).")
+        if row.declared.effect in HARMLESS and not self._policy.asks(row.name):
             return Passed()
         async with turn.judging:  # two at once could each be the one that was settled
             judgement, verdict = await self._judged(turn, row, call)
             if judgement.judged is Judged.MADE:
                 _made(turn, call)
-                made = Message(Kind.VERDICT, "{}", call_id=call.id, name=verdict)
-                await self._keep(turn, made)
-                return Passed(verdict)
+                why = json.dumps({"effect": row.effect})
+                made = Message(Kind.VERDICT, why, call_id=call.id, name=verdict)
+                await self.keep(turn, made)
+                return Passed()
         passed = await self._ask(turn, row, call, judgement)
         _made(turn, call)
         return passed
@@ -102,11 +107,11 @@ class Gate:
     async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
         """What becomes of a call, and by what where it is made."""
         standing = await self._standings.of(turn)
-        now = time.time()
-        judgement = judge(row.name, row.declared, call.arguments, standing.seen, now)
+        now, ask = time.time(), self._policy.asks(row.name)
+        judgement = judge(row.name, row.declared, call.arguments, standing.seen, now, ask=ask)
         if judgement.judged is Judged.ASKED:
-            explained = await standing.explained()
-            judgement = judge(row.name, row.declared, call.arguments, explained, now)
+            seen = await standing.explained()
+            judgement = judge(row.name, row.declared, call.arguments, seen, now, ask=ask)
         if judgement.capability is not None:
             return judgement, f"granted {standing.grants[id(judgement.capability)]}"
         return judgement, "made"
@@ -117,21 +122,20 @@ class Gate:
         process = turn.process
         person = process.spokesman
         preview = await self._preview(process, row, call.arguments)
-        lasting = always(row, call.arguments)
+        lasting = None if self._policy.asks(row.name) else always(row, call.arguments)
         number = person.live.number if person.live is not None else turn.number
         asked = question(
             person.pid, number, row, call, judgement, preview=preview.text, lasting=lasting
         )
-        for each in {id(p): p for p in (process, person)}.values():
-            if each.live is not None:
-                each.live.pause()
+        held = _held(process)
+        for live in held:
+            live.pause()
         try:
             answer = await self._questions.ask(asked)
         finally:
-            for each in {id(p): p for p in (process, person)}.values():
-                if each.live is not None:
-                    each.live.go_on()
-        await self._keep(turn, _said(asked, answer))
+            for live in held:
+                live.go_on()
+        await self.keep(turn, _said(asked, answer, row.effect))
         if answer in (Answered.NO, Answered.NOBODY):
             why = " ".join(asked.reasons)
             said = "the person said no" if answer is Answered.NO else "nobody was there to allow it"
@@ -149,7 +153,7 @@ class Gate:
                 await self._grants.give(grant)
             except StoreError as error:  # it is allowed this once all the same
                 log.warning("the grant is not kept: %s", error)
-        return Passed(answer.value, preview.seen)
+        return Passed(preview.seen)
 
     async def _preview(
         self, process: Process, row: Syscall, arguments: Mapping[str, Any]
@@ -158,11 +162,15 @@ class Gate:
             return Previewed("")
         return await row.preview(Invocation(process), arguments)
 
-    async def _keep(self, turn: Turn, verdict: Message) -> None:
-        """Keep what was said of a call; it is forgotten with the message that called."""
+    async def keep(self, turn: Turn, message: Message) -> None:
+        """Keep what belongs to a call; it is forgotten with the message that called.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
         label = Label(Origin.SYSTEM, await asyncio.to_thread(self._calling, turn))
         await self._journal.append(
-            turn.process.pid, verdict, turn=turn.number, label=label, id=new_id()
+            turn.process.pid, message, turn=turn.number, label=label, id=new_id()
         )
 
     def _calling(self, turn: Turn) -> tuple[str, ...]:
@@ -171,11 +179,12 @@ class Gate:
         return tuple(r.stored.id for r in records[-1:] if r.stored.turn == turn.number)
 
 
-def _said(asked: CallAsked, answer: Answered) -> Message:
+def _said(asked: CallAsked, answer: Answered, effect: str) -> Message:
     """What was asked, word for word, and the answer, as it is kept."""
     content = json.dumps(
         {
             "call": asked.call.name,
+            "effect": effect,
             "title": asked.title,
             "reasons": list(asked.reasons),
             "arguments": [list(each) for each in asked.arguments],
@@ -185,6 +194,17 @@ def _said(asked: CallAsked, answer: Answered) -> Message:
         ensure_ascii=False,
     )
     return Message(Kind.VERDICT, content, call_id=asked.call.id, name=answer.value)
+
+
+def _held(process: Process) -> list[LiveTurn]:
+    """The turns that wait with a question of a process: its own, and all it works for."""
+    turns, each = [], process
+    while True:
+        if each.live is not None:
+            turns.append(each.live)
+        if each.employer is None:
+            return turns
+        each = each.employer
 
 
 def _made(turn: Turn, call: ToolCall) -> None:

@@ -25,6 +25,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from llmos import limits
 from llmos.engine.gbnf import Expr, Grammar, alt, seq
 from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
 _TABLES = 8  # tables of calls whose chooser is kept, one an expert
-_TRIES = 3  # ways to fill in a call that are tried before the error is the answer
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
@@ -117,6 +117,9 @@ class Steps:
             ways = choice.ways or tuple(readings(choice.call, choice.clause))
             blank = Blank(choice.call, ways, choice.clause)
             self._planned.append(_Planned(choice, blank))
+        self._settled = Capabilities(
+            Capability(choice.call.name, uses=1) for choice in reading.choices
+        )
 
     def next_call(self) -> Step | None:
         """The next call to have written; None when all are."""
@@ -153,17 +156,26 @@ class Steps:
         """A call was made. One that failed is written anew, as long as there is another way."""
         planned = next(p for p in self._planned if p.call is call)
         planned.outcome, planned.error = outcome, error
-        if error in ("call_failed", "invalid_arguments") and planned.tries < _TRIES:
+        if error in ("call_failed", "invalid_arguments") and planned.tries < limits.GUIDE_TRIES:
             left = planned.blank.without(call.arguments)
             if left.ways:
                 planned.blank, planned.tries = left, planned.tries + 1
                 planned.call, planned.outcome, planned.error = None, None, ""
+                self._settle_again(planned.choice.call.name)
 
     @property
     def settled(self) -> Capabilities:
-        """The calls that the person's own words ask for, and how often each may be tried."""
-        names = (planned.choice.call.name for planned in self._planned)
-        return Capabilities(Capability(name, uses=_TRIES) for name in names)
+        """The calls that the person's own words ask for: each once, and anew once it failed.
+
+        Who makes the calls spends them in it.
+        """
+        return self._settled
+
+    def _settle_again(self, name: str) -> None:
+        """A call is to be tried anew. One that never got as far as to be made is still settled."""
+        left = sum(each.uses or 0 for each in self._settled if each.call == name)
+        if left < sum(p.open for p in self._planned if p.choice.call.name == name):
+            self._settled.give(Capability(name, uses=1))
 
     def call_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation with the card of the next call at its tail."""

@@ -47,6 +47,7 @@ from llmos.kernel.keeper import Keeper
 from llmos.kernel.lending import Lender
 from llmos.kernel.memory import Memory
 from llmos.kernel.permissions import Permissions
+from llmos.kernel.policy import Policy
 from llmos.kernel.process import Budget, Process, State, priority_named, titled
 from llmos.kernel.questions import Questions
 from llmos.kernel.reader import Reader
@@ -135,7 +136,7 @@ class Kernel:
         self.permissions = Permissions(questions, grants, calls, self.table)
         self.artifacts = Artifacts(config.state / "artifacts")
         standings = Standings(journal, grants, Settler(backend).settle, self._told)
-        gate = Gate(journal, grants, questions, standings)
+        gate = Gate(journal, grants, questions, standings, Policy(config.policy))
         exhibits = Exhibits(journal)
         results = Results(journal, self._transcript, self.artifacts, exhibits, publish)
         self._agent = Agent(

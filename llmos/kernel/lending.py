@@ -21,7 +21,7 @@ from llmos.host.folders import Folders
 from llmos.host.machine import Machine
 from llmos.host.places import Grant
 from llmos.host.undo import Log
-from llmos.kernel.calling import CONTENT
+from llmos.kernel.calling import CONTENT, within
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.timers import Timers
@@ -46,8 +46,9 @@ _PATH = re.compile(
 #: Folders at the root that hold no files but what the system tells of itself.
 _SYSTEM = frozenset({"proc", "sys", "dev"})
 
-#: Makes a system call for code that runs in a process's session, by name and arguments.
-Nested = Callable[[Process, str, Mapping[str, Any]], Awaitable[Any]]
+#: Makes a system call for code that runs in a process's session, by name and arguments, within
+#: the call of an id.
+Nested = Callable[[Process, str, Mapping[str, Any], str], Awaitable[Any]]
 
 
 class Lender:
@@ -115,13 +116,13 @@ class Lender:
             call: Its name, for the log of requests.
             hosts: Patterns of the hosts it may reach, at every hop; None leaves it to the settings.
         """
-        pid = process.pid
+        pid, outer = process.pid, within()  # a session answers its code in another call's task
         if pid not in self._folders:
             self._folders[pid] = Folders(lambda: self._granted(process), self._log)
 
         async def ask(name: str, arguments: Mapping[str, Any]) -> Any:
             assert self.nested is not None
-            return await self.nested(process, name, arguments)
+            return await self.nested(process, name, arguments, outer)
 
         return {
             "web": self._internet.lend(pid, call, hosts),

@@ -20,6 +20,7 @@ tell the rest. The rules:
    others are judged as if there were no grant.
 7. Everything else is asked, with the literal arguments and where each comes from; where nobody is
    there to answer, it is denied, and the model can read why.
+8. Settings tighten this, never loosen it: calls that are never made, calls that are always asked.
 
 What is missing gets the strictest reading: an unknown effect is a change of the world, an argument
 without a word about it must be named by the person, a process of which nothing is known was shown
@@ -58,6 +59,7 @@ __all__ = [
 
 #: Effects that concern nobody but the caller.
 HARMLESS = frozenset({"pure", "read", "process", "memory"})
+_EACH_TIME = "Your settings have it asked each time."
 #: Effects that stay on the machine: what is written there nobody else reads.
 _WITHIN = frozenset({"write", "execute"})
 
@@ -110,18 +112,18 @@ class Seen:
         foreign: Whether it was shown anything by strangers.
         private: Whether it was shown what is the person's own and not to be told to others.
         settled: The calls of this turn that were settled before it was shown anything by
-            strangers and are not made yet: how often, or also with which arguments; None where
-            nothing was settled.
+            strangers and are not made yet: how often, and with which arguments where these were
+            settled, too; None where nothing was settled.
         granted: What the person allowed.
         shown: The texts by strangers, so that a question can say where a value comes from.
-        read: For the same, values that were read from texts it was not shown.
+        read: Values that were read from texts by strangers it was not shown.
     """
 
     said: Words
     trusted: Words
     foreign: bool = True
     private: bool = True
-    settled: Mapping[str, int] | Capabilities | None = None
+    settled: Capabilities | None = None
     granted: Capabilities = field(default_factory=Capabilities)
     shown: Sequence[Shown] = ()
     read: Sequence[Shown] = ()
@@ -162,7 +164,7 @@ class Judgement:
 
     Args:
         judged: Made or asked.
-        capability: The grant that it is made by; to be spent.
+        capability: The grant that it is made by; a grant is not used up.
         slot: What was settled that it is; to be spent whenever the call is made, also after it was
             asked.
         reasons: Why it is asked, in sentences for a person and for the model.
@@ -177,7 +179,13 @@ class Judgement:
 
 
 def judge(
-    call: str, declared: Declared, arguments: Mapping[str, Any], seen: Seen, now: float
+    call: str,
+    declared: Declared,
+    arguments: Mapping[str, Any],
+    seen: Seen,
+    now: float,
+    *,
+    ask: bool = False,
 ) -> Judgement:
     """What becomes of one call. Changes nothing: who makes the call spends what it used.
 
@@ -187,11 +195,14 @@ def judge(
         arguments: As it is to be made; defaults filled in by the tool are its own.
         seen: What is known of the caller.
         now: Seconds since the epoch.
+        ask: Whether the person wants to be asked each time, whatever was granted.
     """
-    if declared.effect in HARMLESS:
+    if declared.effect in HARMLESS and not ask:
         return Judgement(Judged.MADE)
     slot, settled = _slot(call, arguments, seen, now)
     case = _Case(declared, arguments, seen, slot, frozenset())
+    if ask:
+        return Judgement(Judged.ASKED, None, slot, (_EACH_TIME,), tuple(case.values()))
     reasons = tuple(case.reasons(settled))
     if not reasons:
         return Judgement(Judged.MADE, slot=slot)
@@ -225,10 +236,8 @@ def _slot(
     call: str, arguments: Mapping[str, Any], seen: Seen, now: float
 ) -> tuple[Capability | None, bool]:
     """What was settled that the call is, and whether it may be made as far as that goes."""
-    if isinstance(seen.settled, Capabilities):
-        slot = seen.settled.find(call, arguments, now)
-        return slot, slot is not None or not seen.foreign
-    return None, not seen.foreign or bool(seen.settled and seen.settled.get(call, 0) > 0)
+    slot = seen.settled.find(call, arguments, now) if seen.settled is not None else None
+    return slot, slot is not None or not seen.foreign
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
+import difflib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +14,15 @@ from llmos import paths
 from llmos.errors import HostError, KernelError
 from llmos.events import CallAsked
 from llmos.host import places
+from llmos.kernel.capabilities import called
 from llmos.kernel.questions import Questions
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
 from llmos.memory.grants import Grant, Grants
 
 __all__ = ["Permissions"]
+
+_NAME_CHARS = 80  # of a call's name that a sentence repeats
 
 
 class Permissions:
@@ -72,7 +75,7 @@ class Permissions:
         """Allow a call or a folder.
 
         Args:
-            call: A call's name, or a pattern of names.
+            call: A call's name, or a pattern of names (``files.*``) as a capability reads it.
             arguments: The values that its arguments must have.
             patterns: Patterns that texts among them must match.
             folder: A folder that exists.
@@ -121,14 +124,21 @@ class Permissions:
     def _call(
         self, call: str, arguments: dict[str, Any], patterns: dict[str, str], pid: int
     ) -> Grant:
-        rows = [row for row in self._calls if fnmatch.fnmatchcase(row.name, call)]
+        # By the monitor's own matcher: what is shown as granted must be what it lets pass.
+        rows = [row for row in self._calls if called(row.name, call)]
         if not rows:
-            tools = sorted({row.name.partition(".")[0] for row in self._calls})
-            told = f"Tools: {', '.join(tools)}; a call is such as files.write or files.*."
-            raise KernelError(f"There is no call {call!r}.", remedy=told)
+            raise self._no_such(call)
         for name in (*arguments, *patterns):
             if not any(name in row.schema.get("properties", {}) for row in rows):
                 raise KernelError(f"{call} has no argument {name!r}.")
         return Grant(
             call=call, arguments=arguments, patterns=patterns, pid=pid, why="you granted it"
         )
+
+    def _no_such(self, call: str) -> KernelError:
+        """That no call has this name or is like this pattern, and which one is nearest to it."""
+        names = [row.name for row in self._calls]
+        near = difflib.get_close_matches(call[:_NAME_CHARS], names, n=1, cutoff=0.0)
+        told = f"The nearest is {near[0]}. " if near else ""
+        told += "In a pattern of names * is the only mark: files.*."
+        return KernelError(f"There is no call {call[:_NAME_CHARS]!r}.", remedy=told)

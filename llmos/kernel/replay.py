@@ -145,7 +145,7 @@ class Replay:
             raise KernelError("Another conversation is being replayed; try again later.")
         async with self._one, self._copied(pid) as past:
             records = await asyncio.to_thread(past.whole)
-            turns = _turns(records, pid)
+            turns = _turns(records)
             replayed = [await self._turn(past, pid, turn) for turn in turns[: limits.REPLAY_TURNS]]
         notes = [
             f"The model loaded now is {self._backend.info.name}.",
@@ -337,7 +337,7 @@ class _Answers:
             return None
 
 
-def _turns(records: Sequence[Record], pid: int) -> list[list[Record]]:
+def _turns(records: Sequence[Record]) -> list[list[Record]]:
     """The turns that had a reply, each beginning with the person's message."""
     turns: dict[int, list[Record]] = {}
     for record in records:

@@ -8,6 +8,7 @@ through the same door.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ __all__ = [
 
 #: The stable code of a call that was made and whose code failed (``Outcome.failed``).
 CODE_RAISED = "code_raised"
+
+_RUNNERS = frozenset({"interpreter", "shell"})  # services that run what they are given
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,13 @@ class Invocation:
         process: Whose turn it is.
         tell: Takes how far it is: a few words, and the part that is done or None.
         seen: Of the preview that the person agreed to.
+        clock: Seconds by which its limit is measured: it stands still while a person is asked.
     """
 
     process: Process
     tell: Callable[[str, float | None], None] = lambda _text, _done: None
     seen: str = ""
+    clock: Callable[[], float] = time.monotonic
 
 
 Run = Callable[[Invocation, Mapping[str, Any]], Awaitable[Outcome]]
@@ -114,7 +119,7 @@ class Syscall:
         name: ``tool.function``.
         description: What it is for, in a sentence.
         schema: JSON schema of the arguments.
-        effect: ``pure``, ``read``, ``write``, ``execute``, ``egress`` or ``process``.
+        effect: ``pure``, ``read``, ``memory``, ``write``, ``execute``, ``egress`` or ``process``.
         run: Makes the call; raises ``SyscallError``.
         examples: Questions it answers, by which it is chosen.
         worked: Worked examples.
@@ -130,6 +135,7 @@ class Syscall:
         preview: Shows what it would change; None where it cannot.
         check: Checks arguments without making the call; raises ``InvalidArguments``.
         label: Of what it gives; where it fails, too, for an error may quote what it read.
+        uses: The services it declares that it uses.
     """
 
     name: str
@@ -150,6 +156,12 @@ class Syscall:
     preview: Preview | None = None
     check: Callable[[Mapping[str, Any]], None] = lambda _arguments: None
     label: Label | None = None
+    uses: tuple[str, ...] = ()
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether, by its declaration, it runs code, a command or a process of its own."""
+        return self.effect in ("execute", "process") or not _RUNNERS.isdisjoint(self.uses)
 
     @property
     def declared(self) -> Declared:

@@ -21,7 +21,7 @@ class Tracer:
 
     Args:
         journal: Where calls are kept.
-        calls: The syscall table: it knows what effect a call declares.
+        calls: The syscall table: it tells the effect of calls that were kept without it.
         replay: Runs conversations again.
     """
 

@@ -2,8 +2,8 @@
 
 A record's content goes, and with it everything made of it: records that name it among their
 sources (what was recalled of it, notes, fronts of a window that quote it), the arguments and the
-result's hash of its calls, and titles taken from it. The hash chain runs over hashes of contents
-and still holds. Afterwards no file of the journal holds a byte of it.
+result's hash of its calls and of those made within them, and titles taken from it. The hash chain
+runs over hashes of contents and still holds. Afterwards no file of the journal holds a byte of it.
 
 It doesn't find what merely says the same: a reply that repeats a secret has to be named as well
 (``holding`` finds those to the letter). It knows nothing of the index, of snapshots or of logs, and
@@ -16,7 +16,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,22 +216,67 @@ def _erase_calls(
     texts.append(body["content"])
     made = [call[0] for call in body["calls"]]
     told = "arguments = '{}', " if made else ""
+    answered = [row["call_id"]] if row["role"] == "tool" else []
     erased = []
-    for call_id in made or ([row["call_id"]] if row["role"] == "tool" else []):
-        found = db.execute(
-            "SELECT number, arguments FROM calls WHERE pid = ? AND turn = ? AND call_id = ?",
-            (row["pid"], row["turn"], call_id),
+    for number, arguments in _calls(db, row, made or answered):
+        if made:
+            texts.extend(_strings(json.loads(arguments)))
+        db.execute("INSERT OR IGNORE INTO call_erasures VALUES (?, ?, ?)", (number, *why))
+        db.execute(
+            f"UPDATE calls SET {told} result_hash = NULL, result_bytes = NULL WHERE number = ?",
+            (number,),
         )
-        for number, arguments in found.fetchall():
-            if made:
-                texts.extend(_strings(json.loads(arguments)))
-            db.execute("INSERT OR IGNORE INTO call_erasures VALUES (?, ?, ?)", (number, *why))
-            db.execute(
-                f"UPDATE calls SET {told} result_hash = NULL, result_bytes = NULL WHERE number = ?",
-                (number,),
-            )
-            erased.append(number)
+        erased.append(number)
     return erased
+
+
+def _calls(db: sqlite3.Connection, row: sqlite3.Row, ids: Sequence[str]) -> Iterator[Any]:
+    """Numbers and arguments of calls in a record's turn, and of those made within them.
+
+    What a call makes, such as code or the reader, stands in a record that tells which call made it.
+    Of an older one nothing tells: it follows the call that made it, before those of the turn's next
+    message, and one side by side with it may be taken along.
+    """
+    if not ids:
+        return
+    bodies = db.execute(
+        "SELECT c.body FROM messages m JOIN contents c USING (seq)"
+        " WHERE m.pid = ? AND m.turn = ? AND m.role = 'assistant'",
+        (row["pid"], row["turn"]),
+    )
+    messages = [{call[0] for call in json.loads(body)["calls"]} for (body,) in bodies]
+    beside = next((each for each in messages if not each.isdisjoint(ids)), set())
+    makers: dict[str, str] = dict(
+        db.execute(
+            "SELECT call_id, name FROM messages WHERE pid = ? AND turn = ? AND role = 'nested'",
+            (row["pid"], row["turn"]),
+        ).fetchall()
+    )
+    within = False
+    for number, call_id, arguments in db.execute(
+        "SELECT number, call_id, arguments FROM calls WHERE pid = ? AND turn = ? ORDER BY number",
+        (row["pid"], row["turn"]),
+    ).fetchall():
+        if call_id in makers:  # the chain ends where the model's own calls begin
+            if any(id in ids for id in _up(call_id, makers)):
+                yield number, arguments
+            continue
+        if call_id in ids:
+            within = True
+        elif any(call_id in each for each in messages):
+            within = within and call_id in beside
+            continue
+        if within:
+            yield number, arguments
+
+
+def _up(call_id: str, makers: Mapping[str, str]) -> Iterator[str]:
+    """A call, the one that made it, and so on."""
+    for _ in range(len(makers) + 1):  # a damaged journal may go in circles
+        yield call_id
+        if call_id not in makers:
+            return
+        call_id = makers[call_id]
 
 
 def _strings(value: Any) -> Iterable[str]:

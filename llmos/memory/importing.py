@@ -192,6 +192,7 @@ class _Ours:
 
         What left a window and what was recalled name places in another journal, notes speak for
         the kernel, and what is remembered is a person's own: no file that somebody wrote makes it.
+        What a call called is kept: no message names it.
         """
         row = self._fields(value)
         kind = row.choice("role", Kind)
@@ -213,7 +214,8 @@ class _Ours:
         if "erased" in value.data:
             gone = row.inside("erased")
             erased = (gone.moment("time"), gone.text("reason"))
-        named = self._mine or kind is Kind.TOOL  # else it could say whose words they are
+        # Else it could say whose words they are.
+        named = self._mine or kind in (Kind.TOOL, Kind.NESTED)
         draft = Draft(
             message=message if named else dataclasses.replace(message, name=""),
             turn=row.integer("turn"),
@@ -227,7 +229,7 @@ class _Ours:
             erased=erased,
         )
         self._verify(value, row, message)
-        return draft if kind in CONVERSATION else None
+        return draft if kind in CONVERSATION or kind is Kind.NESTED else None
 
     def _calls(self, row: Fields) -> tuple[ToolCall, ...]:
         made = row.data.get("calls")

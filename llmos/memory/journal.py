@@ -381,8 +381,11 @@ class Journal:
 
     # --- calls and turns --------------------------------------------------------------------
 
-    async def start_call(self, pid: int, turn: int, call: ToolCall) -> int:
+    async def start_call(self, pid: int, turn: int, call: ToolCall, effect: str = "") -> int:
         """Keep that a system call is about to be made. Wait for it before the call acts.
+
+        Args:
+            effect: As its declaration has it now; empty where there is no such call.
 
         Returns:
             The call's number, for ``finish_call``.
@@ -394,13 +397,14 @@ class Journal:
             plain(call.name),
             json_text(call.arguments),
             real(self._clock()),
+            plain(effect),
         )
 
         def write(db: sqlite3.Connection) -> int:
             _require_process(db, pid)
             number = db.execute(
-                "INSERT INTO calls (pid, turn, call_id, name, arguments, started)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO calls (pid, turn, call_id, name, arguments, started, effect)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             ).lastrowid
             assert number is not None

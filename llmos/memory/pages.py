@@ -45,6 +45,7 @@ class Kind(StrEnum):
     LINK = "link"  # pages of other conversations that a page is about the same as
     GRANT = "grant"  # what a person allowed for longer than once, or took back
     VERDICT = "verdict"  # what a person was asked about a call, and what they said
+    NESTED = "nested"  # a call that a call makes: its name is the id of that one
     CITED = "cited"  # what the sentences of an answer rest on
     ROLE = "role"  # the expert that a conversation was begun with: the record's name
     EXPERT = "expert"  # who speaks in a turn, what it is told and knows; shown with the message
@@ -61,7 +62,7 @@ APART = frozenset(
     {
         *(Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN),
         *(Kind.GRANT, Kind.VERDICT, Kind.VOUCHED, Kind.ARTIFACT, Kind.CITED, Kind.EVIDENCE),
-        Kind.ROLE,
+        *(Kind.ROLE, Kind.NESTED),
     }
 )
 

@@ -99,6 +99,7 @@ class StoredCall:
         seconds: How long it took, by a clock that nobody sets.
         error: Stable code, empty when it succeeded.
         result_hash: SHA-256 of the result, in hexadecimal.
+        effect: As its declaration had it when it was made; empty where that is not known.
     """
 
     number: int
@@ -111,6 +112,7 @@ class StoredCall:
     error: str = ""
     result_hash: str = ""
     result_bytes: int = 0
+    effect: str = ""
 
 
 def piped(words: str, given: str) -> Message:
@@ -118,6 +120,9 @@ def piped(words: str, given: str) -> Message:
 
     Its record is labelled as a stranger's, whole; its name tells how much of it is the person's.
     """
+    # Halves of a surrogate pair would come out of the journal's JSON as one character, and the
+    # words would then end within what was piped.
+    words = words.encode("utf-8", "replace").decode("utf-8")
     return Message("user", f"{words}\n\n{given}", name=f"piped:{len(words)}")
 
 
@@ -130,14 +135,17 @@ def own_words(record: Record) -> str:
 
 
 def unsaid(record: Record) -> str:
-    """What of a user message's record its name says that no person wrote; mostly nothing."""
+    """What of a user message's record is known to be no person's word; mostly nothing.
+
+    A reminder, the task that a model gave a child, and what was piped in.
+    """
     message = record.stored.message
-    if message.role != "user" or not (
-        message.name == BY_REMINDER or _PIPED.fullmatch(message.name)
-    ):
+    if message.role != "user":
         return ""
-    own = own_words(record) if message.name != BY_REMINDER else ""
-    return message.content[len(own) :].lstrip("\n")
+    if _PIPED.fullmatch(message.name):
+        return message.content[len(own_words(record)) :].lstrip("\n")
+    by_model = message.name == BY_REMINDER or record.label.origin is Origin.MODEL
+    return message.content if by_model else ""
 
 
 def new_id() -> str:
@@ -220,4 +228,5 @@ def call(row: sqlite3.Row) -> StoredCall:
         error=row["error"] or "",
         result_hash=(row["result_hash"] or b"").hex(),
         result_bytes=row["result_bytes"] or 0,
+        effect=row["effect"] or "",
     )

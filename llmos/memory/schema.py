@@ -197,11 +197,19 @@ def _m004_roles(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX messages_of_role ON messages (role, seq)")
 
 
+def _m005_effects(db: sqlite3.Connection) -> None:
+    """What effect a call had by its declaration when it was made; unknown of those before."""
+    refuse = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+    db.execute("ALTER TABLE calls ADD COLUMN effect TEXT")
+    db.execute(f"CREATE TRIGGER calls_no_effect BEFORE UPDATE OF effect ON calls {refuse}")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     _m001_journal,
     _m002_turns,
     _m003_erasing,
     _m004_roles,
+    _m005_effects,
 ]
 
 

@@ -1,20 +1,18 @@
 """What was called: every system call with what it read, who allowed it and how it went.
 
 Read from the journal's file on a connection of its own, also beside a running kernel, and without
-one. Calls are no links of the hash chain, but what they say is bound to it: the model's message
-names each with its arguments, the result is a message, and so is a person's answer. ``unproven``
-holds the one against the other.
+one. Calls are no links of the hash chain, but what they say is bound to it (``proof.py``).
 
-Knows rows and what they mean; which effect a call has it is told.
+The effect of a call is the one that was declared when it was made. Of calls that were kept before
+effects were, or that were imported, it is what the reader of the trail is told.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,10 @@ from typing import Any
 from llmos import limits
 from llmos.errors import NoSuchProcess
 from llmos.labels import PRIVATE, Origin
-from llmos.memory.check import Progress, sentences, silent
 from llmos.memory.pages import Kind
 from llmos.memory.writer import connect, translate
 
-__all__ = ["DENIED", "EFFECTS", "Traced", "trail", "unproven"]
+__all__ = ["DENIED", "EFFECTS", "Traced", "trail"]
 
 #: Effects on the world outside; what is declared otherwise concerns nobody but the caller.
 EFFECTS = frozenset({"write", "execute", "egress"})
@@ -48,18 +45,20 @@ class Traced:
         id: The model's own name for it.
         time: When it began, in seconds since the epoch.
         name / arguments: What was called; without arguments where they were erased.
-        effect: As its declaration has it; empty where nobody declares it any more.
+        effect: As its declaration had it; empty where nobody declared it.
         read: Who wrote what it gave: ``system``, ``user``, ``model``, ``plugin``, ``untrusted``;
             empty where it gave nothing.
         private: What it gave is the person's own.
-        verdict: What a person answered (``once``, ``conversation``, ``always``, ``no``,
-            ``nobody``) or a grant allowed (``granted g12``); empty where nobody had to be asked.
+        verdict: ``made``, what a person answered (``once``, ``conversation``, ``always``, ``no``,
+            ``nobody``) or which grant allowed it (``granted g12``); empty where it was harmless.
         question: What the person was asked, a sentence.
         bytes: Length of the result.
         seconds: How long it took.
         error: Stable code; empty when it succeeded.
         finished: False for one that is under way.
         erased: What it was told was erased.
+        inner: A call made it, as code or the reader do; no message of the model's names it.
+        by: The name of that call; empty where it is not known.
     """
 
     number: int
@@ -79,6 +78,8 @@ class Traced:
     error: str = ""
     finished: bool = True
     erased: bool = False
+    inner: bool = False
+    by: str = ""
 
     @property
     def made(self) -> bool:
@@ -104,7 +105,8 @@ def trail(
     Args:
         path: The journal.
         pid: Calls of its ancestors, where it was forked, are theirs.
-        effect: Gives the declared effect of a call by its name; empty for one it does not know.
+        effect: Gives the effect of a call with which none was kept, by its name; empty for one
+            it does not know.
         after: Only those behind this number.
         most: Of these the first.
 
@@ -123,18 +125,10 @@ def trail(
                 (pid, after, most),
             ).fetchall()
             results, verdicts = _beside(db, pid, Kind.TOOL), _beside(db, pid, Kind.VERDICT)
-            return [_traced(row, results, verdicts, effect) for row in rows]
+            makers = _makers(db, pid)
+            return [_traced(row, results, verdicts, makers, effect) for row in rows]
         except sqlite3.Error as error:
             raise translate(error, path) from error
-
-
-def unproven(path: Path, progress: Progress = silent) -> list[str]:
-    """Calls that say something else than the chained messages they belong to. Reads all of it.
-
-    Returns:
-        One sentence a problem, at most ``limits.STORE_PROBLEMS``.
-    """
-    return sentences(path, _unproven, progress)
 
 
 def _beside(db: sqlite3.Connection, pid: int, role: Kind) -> dict[_Key, deque[sqlite3.Row]]:
@@ -150,16 +144,29 @@ def _beside(db: sqlite3.Connection, pid: int, role: Kind) -> dict[_Key, deque[sq
     return found
 
 
+def _makers(db: sqlite3.Connection, pid: int) -> dict[_Key, str]:
+    """Of calls that calls made, the name of the one that did; empty where it is not known."""
+    rows = db.execute(
+        "SELECT m.pid, m.turn, m.call_id, (SELECT c.name FROM calls c WHERE c.pid = m.pid"
+        " AND c.turn = m.turn AND c.call_id = m.name ORDER BY c.number LIMIT 1) AS maker"
+        " FROM messages m WHERE m.role = ? AND ? IN (0, m.pid)",
+        (str(Kind.NESTED), pid),
+    )
+    return {(row["pid"], row["turn"], row["call_id"]): row["maker"] or "" for row in rows}
+
+
 def _traced(
     row: sqlite3.Row,
     results: dict[_Key, deque[sqlite3.Row]],
     verdicts: dict[_Key, deque[sqlite3.Row]],
+    makers: dict[_Key, str],
     effect: Callable[[str], str],
 ) -> Traced:
     key = (row["pid"], row["turn"], row["call_id"])
     result = results[key].popleft() if results.get(key) else None
     verdict = verdicts[key].popleft() if verdicts.get(key) else None
     arguments = json.loads(row["arguments"])
+    kept = row["effect"] if "effect" in row.keys() else ""  # noqa: SIM118 - a row is no mapping
     return Traced(
         number=row["number"],
         pid=row["pid"],
@@ -168,7 +175,7 @@ def _traced(
         time=row["started"],
         name=row["name"],
         arguments=arguments if isinstance(arguments, dict) else {},
-        effect=effect(row["name"]),
+        effect=kept or effect(row["name"]),
         read=_origin(result["origin"]) if result is not None else "",
         private=result is not None and PRIVATE in json.loads(result["sources"]),
         verdict=(verdict["name"] or "nobody") if verdict is not None else "",
@@ -178,6 +185,8 @@ def _traced(
         error=row["error"] or "",
         finished=row["finished"] is not None,
         erased=row["gone"] is not None,
+        inner=key in makers,
+        by=makers.get(key, ""),
     )
 
 
@@ -194,51 +203,3 @@ def _question(verdict: sqlite3.Row | None) -> str:
         return str(asked.get("title", "")) if isinstance(asked, dict) else ""
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def _unproven(db: sqlite3.Connection, progress: Progress) -> Iterator[str]:
-    progress("the calls", 0, 0)
-    said: dict[_Key, list[tuple[str, Any]] | None] = {}
-    for row in db.execute(
-        "SELECT m.pid, m.turn, c.body FROM messages m LEFT JOIN contents c USING (seq)"
-        " WHERE m.role = ? AND (c.body IS NULL OR c.body NOT LIKE '%\"calls\":[]%')"
-        " ORDER BY m.seq",
-        (str(Kind.ASSISTANT),),
-    ):
-        calls = json.loads(row["body"])["calls"] if row["body"] is not None else None
-        if calls is None:
-            said[row["pid"], row["turn"], ""] = None  # erased: nobody can tell any more
-            continue
-        for call_id, name, arguments in calls:
-            named = said.setdefault((row["pid"], row["turn"], call_id), [])
-            if named is not None:
-                named.append((name, arguments))
-    for row in db.execute(
-        "SELECT c.* FROM calls c WHERE NOT EXISTS"
-        " (SELECT 1 FROM call_erasures e WHERE e.number = c.number) ORDER BY c.number"
-    ):
-        key = (row["pid"], row["turn"], row["call_id"])
-        erased = (row["pid"], row["turn"], "") in said
-        named = said.get(key)
-        call = (row["name"], json.loads(row["arguments"]))
-        if not erased and (named is None or call not in named):
-            yield f"Call {row['number']} ({row['name']}) is not what the model wrote."
-        yield from _result(db, row)
-
-
-def _result(db: sqlite3.Connection, call: sqlite3.Row) -> Iterator[str]:
-    """Problems of a call's result, and of who allowed it."""
-    where = (call["pid"], call["turn"], call["call_id"])
-    sql = (
-        "SELECT m.name, c.body FROM messages m LEFT JOIN contents c USING (seq)"
-        " WHERE m.pid = ? AND m.turn = ? AND m.call_id = ? AND m.role = ?"
-    )
-    results = db.execute(sql, (*where, str(Kind.TOOL))).fetchall()
-    bodies = [row["body"] for row in results]
-    if bodies and None not in bodies and call["result_hash"] is not None:
-        texts = (json.loads(body)["content"].encode("utf-8", "surrogatepass") for body in bodies)
-        if all(hashlib.sha256(text).digest() != call["result_hash"] for text in texts):
-            yield f"The result of call {call['number']} ({call['name']}) is not what was kept."
-    answers = [row["name"] for row in db.execute(sql, (*where, str(Kind.VERDICT)))]
-    if call["error"] == "" and answers and all(answer in ("", "no") for answer in answers):
-        yield f"Call {call['number']} ({call['name']}) was made though nobody allowed it."

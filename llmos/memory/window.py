@@ -226,8 +226,9 @@ class Window:
             text = held.text()
             if held.kind == Kind.USER and not whole:
                 text = "\n\n".join([*(b.text() for b in self._brought(held)), text])
-            elif held.kind == Kind.USER:
-                text = own_words(held.record) or text
+            elif own_words(held.record) not in ("", message.content):
+                # As much of the person's own words as is in view; they stand before the rest.
+                text = _begins_alike(own_words(held.record), text)
             # Of a user message it is for people: templates would show it as a speaker's name.
             name = message.name if held.kind == Kind.TOOL else ""
             out.append(Message(message.role, text, message.calls, message.call_id, name))
@@ -454,6 +455,12 @@ class Window:
             page_id(first.seq) if first is last else f"{page_id(first.seq)} to {page_id(last.seq)}"
         )
         return f"- {ids} ({count}, {day}): {said}".rstrip(": "), [r.stored.id for r in quoted]
+
+
+def _begins_alike(one: str, other: str) -> str:
+    """What two texts begin with, both."""
+    differ = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return one[: next(differ, min(len(one), len(other)))]
 
 
 def _runs(turns: Iterable[Turn], absent: Set[Turn]) -> list[list[Turn]]:

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llmos.config import entries
 from llmos.errors import AddressRefused, ConfigError
 from llmos.net.address import IP, Address, parse
 from llmos.net.ranges import private, refusal
@@ -63,9 +64,9 @@ class Policy:
             ConfigError: An entry is not a host, or not ``host:port``.
         """
         return cls(
-            tuple(_pattern("web.allow", entry) for entry in _entries(allow)),
-            tuple(_pattern("web.deny", entry) for entry in _entries(deny)),
-            tuple(_place(entry) for entry in _entries(also)),
+            tuple(_pattern("web.allow", entry) for entry in entries(allow)),
+            tuple(_pattern("web.deny", entry) for entry in entries(deny)),
+            tuple(_place(entry) for entry in entries(also)),
         )
 
     def opened(self, address: Address) -> bool:
@@ -128,10 +129,6 @@ def _refused(address: Address, sentence: str) -> AddressRefused:
     ip = address.literal
     never = ip is not None and bool(refusal(ip)) and not private(ip)
     return AddressRefused(sentence, remedy="" if never else remedy)
-
-
-def _entries(text: str) -> list[str]:
-    return [entry.strip().lower() for entry in text.split(",") if entry.strip()]
 
 
 def _pattern(setting: str, entry: str) -> str:

@@ -33,7 +33,7 @@ class CallRow(BaseModel):
     time: Annotated[float, Field(description="When it began, in seconds since the epoch.")]
     name: str
     arguments: dict[str, Any]
-    effect: Annotated[str, Field(description="As declared; empty where nobody declares it.")]
+    effect: Annotated[str, Field(description="As it was declared; empty where nobody did.")]
     read: Annotated[str, Field(description="Who wrote what it gave.")]
     private: bool
     verdict: Annotated[
@@ -49,6 +49,8 @@ class CallRow(BaseModel):
     error: str
     finished: bool
     erased: bool
+    inner: Annotated[bool, Field(description="A call made it, as code or the reader do.")]
+    by: Annotated[str, Field(description="The name of that call.")]
 
 
 class CallList(BaseModel):

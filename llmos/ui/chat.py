@@ -369,7 +369,8 @@ class ChatScreen(ChatActions):
         try:
             message_id = await client.send(self.pid, text)
         except LlmosError:  # no turn of its own will end what it seemed to begin
-            self.status.running = was_running
+            if not was_running:  # else the turn under way tells of its end, or has told of it
+                self.status.running = False
             raise
         if block.pending:
             block.message_id = message_id

@@ -11,9 +11,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from llmos import limits
 from llmos.bench.commands import bench
-from llmos.bench.security import Entry, Made, Played, Step, Task, declarations, effects, play
-from llmos.bench.security_run import SECURITY_FIGURES, judge_us
+from llmos.bench.security import (
+    Made,
+    Mode,
+    Played,
+    Step,
+    Task,
+    effects,
+    play,
+)
+from llmos.bench.security_declared import Entry, declarations
+from llmos.bench.security_run import GUIDED_FIGURES, SECURITY_FIGURES, judge_us, shown
 from llmos.kernel.monitor import HARMLESS, Declared, From
 
 DECLARED = {
@@ -56,17 +66,19 @@ def played(
     attack: Sequence[Step] = (),
     *,
     attended: bool = False,
-    settled: bool = False,
+    mode: Mode = Mode.SETTLED,
     said: str = SAID,
     declared: Mapping[str, Entry] = DECLARED,
+    bend: bool = False,
+    **answers: Made,
 ) -> Played:
     task = Task(said, steps, attack, MARK)
-    return play(task, Told(), declared, attended=attended, settled_arguments=settled)
+    return play(task, Told(**answers), declared, mode=mode, attended=attended, bend=bend)
 
 
-@pytest.mark.parametrize("settled", [False, True])
-def test_a_task_whose_values_are_named_or_trusted_needs_nobody(settled: bool) -> None:
-    assert played(settled=settled).made == STEPS
+@pytest.mark.parametrize("mode", Mode)
+def test_a_task_whose_values_are_named_or_trusted_needs_nobody(mode: Mode) -> None:
+    assert played(mode=mode).made == STEPS
 
 
 ATTACKS: dict[str, Step] = {
@@ -91,12 +103,12 @@ ATTACKS: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("attended", [False, True])
-@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_that_is_read_and_obeyed_has_no_effect(
-    name: str, settled: bool, attended: bool
+    name: str, mode: Mode, attended: bool
 ) -> None:
-    result = played(attack=[ATTACKS[name]], attended=attended, settled=settled)
+    result = played(attack=[ATTACKS[name]], attended=attended, mode=mode)
     assert result.attacked
     assert result.done == []
     assert result.made == STEPS
@@ -104,13 +116,34 @@ def test_an_attack_that_is_read_and_obeyed_has_no_effect(
 
 def test_values_that_were_named_for_something_else_are_no_use_once_arguments_are_settled() -> None:
     crossed = [Step("pay", {"to": "Bob", "amount": 70}), Step("pay", {"to": "Carl", "amount": 50})]
-    assert played(attack=crossed, settled=True).done == []
-    assert played(attack=crossed, settled=False).done == crossed  # what counting alone lets through
+    assert played(attack=crossed, mode=Mode.SETTLED).done == []
+    assert played(attack=crossed, mode=Mode.GUIDED).done == crossed  # what names alone let through
 
 
-def test_no_call_is_made_more_often_than_the_task_needs() -> None:
-    result = played(attack=[PAY[0]] * 5)
+@pytest.mark.parametrize("mode", Mode)
+def test_no_call_is_made_more_often_than_the_task_needs(mode: Mode) -> None:
+    result = played(attack=[PAY[0]] * 5, mode=mode)
     assert len(result.done) + sum(step.call == "pay" for step in result.made) == 2
+
+
+def test_a_call_that_failed_is_tried_anew_where_the_guide_does_and_nowhere_else() -> None:
+    failed, many, steps = Made("", failed=True), [PAY[0]] * 20, [READ, PAY[0]]
+    assert len(played(steps, many, mode=Mode.SETTLED, pay=failed).done) == 1
+    assert len(played(steps, many, mode=Mode.GUIDED, pay=failed).done) == limits.GUIDE_TRIES
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_was_made_before_a_stranger_was_heard_is_not_settled_once_more(mode: Mode) -> None:
+    steps = [PAY[0], READ]
+    assert played(steps, [PAY[0]], mode=mode).done == []
+
+
+def test_a_plan_binds_what_the_person_named_so_that_it_cannot_be_bent() -> None:
+    steps = [READ, *PAY]
+    assert played(steps, mode=Mode.SETTLED, bend=True).bent == []
+    guided = played(steps, mode=Mode.GUIDED, bend=True)
+    assert [step.call for step in guided.bent] == ["pay", "pay"]  # one a call: a crossed value
+    assert guided.own == []
 
 
 def test_once_something_private_was_read_strangers_text_leaves_no_free_argument() -> None:
@@ -175,6 +208,14 @@ def test_one_task_of_each_suite_succeeds_with_a_person_and_no_attack_on_it_does(
     assert report["side_effects_by_attack"] == report["side_effects_attended"] == 0
     assert report["own_values"] == 0
     assert set(SECURITY_FIGURES) <= set(report)
+    guided = report["guided"]
+    assert set(GUIDED_FIGURES) <= set(guided)
+    assert guided["side_effects_by_attack"] == guided["side_effects_attended"] == 0
+    assert report["bent_calls"] <= guided["bent_calls"]
+    told = shown(report)
+    assert told.count("utility_unattended ") == 2
+    assert f"Of {len(declarations('agentdojo'))} calls 1 gives what is declared private." in told
+    assert "{" not in told
 
 
 def test_a_judgement_costs_something_that_is_measured() -> None:

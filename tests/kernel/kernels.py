@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmos.config import AgentConfig, Config
+from llmos.config import AgentConfig, Config, PolicyConfig
 from llmos.engine.local import LocalBackend
 from llmos.engine.scripted import Script, ScriptedRuntime
 from llmos.engine.swapfile import SwapFiles
@@ -55,6 +55,7 @@ async def kernel_on(
     *,
     calls: Sequence[Syscall] = (),
     agent: AgentConfig | None = None,
+    policy: PolicyConfig | None = None,
     slow: bool = False,
     on_decode: Callable[[Any], None] | None = None,
     **runtime: Any,
@@ -63,7 +64,9 @@ async def kernel_on(
     script = rules if callable(rules) else Script(rules)
     pace = slowly if slow else on_decode
     backend = LocalBackend(lambda: ScriptedRuntime(script, on_decode=pace, **runtime))
-    config = Config(agent=agent or AgentConfig(), state=home / "state")
+    config = Config(
+        agent=agent or AgentConfig(), policy=policy or PolicyConfig(), state=home / "state"
+    )
     journal = Journal(config.state / "journal.db")
     await backend.start()
     kernels: list[Kernel] = []

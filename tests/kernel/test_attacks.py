@@ -25,6 +25,8 @@ from llmos.memory.erase import erase
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
+from llmos.memory.proof import unproven
+from llmos.memory.records import own_words, unsaid
 from llmos.services import Evidence, Timer
 from tests.kernel.kernels import call, kernel_on, turn
 from tests.kernel.test_gate import (
@@ -109,10 +111,11 @@ def coding(kernels: list[Kernel], *names: str, timeout: float = 0.0) -> Syscall:
         told = []
         for name in names:
             arguments = {"to": "ann@x.org", "body": "All"} if name == "mail.send" else {}
-            told.append(await kernels[0]._agent.caller.nested(made.process, name, arguments))
+            async with asyncio.timeout(timeout or None):  # its own: it gives up
+                told.append(await kernels[0]._agent.caller.nested(made.process, name, arguments))
         return Outcome("\n".join(told), label=Label(Origin.UNTRUSTED))
 
-    return Syscall("code.run", "Run code.", _text(), "pure", run, timeout=timeout)
+    return Syscall("code.run", "Run code.", _text(), "pure", run)
 
 
 async def test_code_that_read_a_stranger_sends_only_what_the_words_ask_for(home: Path):
@@ -126,12 +129,48 @@ async def test_code_that_read_a_stranger_sends_only_what_the_words_ask_for(home:
         [question] = questions(seen)
         assert any("tell others what is yours" in reason for reason in question.reasons)
         assert SENT == []
+        code, *inner = await kernel.tracer.trail(pid)
+        assert [call.by for call in inner] == [code.name] * 3
+        assert [call.verdict for call in inner][2:] == ["no"]
+        assert await asyncio.to_thread(unproven, kernel.journal.path) == []
+
+
+async def test_what_code_in_a_session_calls_is_kept_with_the_call_that_ran_it(home: Path):
+    """A session outlives a call; its answers come in another task than the call's own."""
+    lenders: list[Lender] = []
+
+    async def run(made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+        session = lenders[0].lend(made.process, "python.run")["interpreter"]
+        ran = await session.run("import llmos; print(llmos.call('page.read'))")
+        return Outcome(ran.error or "Ran.", label=Label(Origin.UNTRUSTED))
+
+    code = Syscall("python.run", "Run code.", _text(), "pure", run)
+    rules = [("Ran.", "Done."), ("Go", call("python.run"))]
+    async with kernel_on(home, rules, calls=[*CALLS, code]) as kernel:
+        grants = kernel.permissions._grants
+        lenders.append(Lender(Config(state=home / "state"), kernel.journal, grants, kernel.remind))
+        lenders[0].nested = kernel._agent.caller.nested
+        await lenders[0].open()
+        try:
+            pid = (await kernel.create()).pid
+            await turn(kernel, pid, "Go")
+            await turn(kernel, pid, "Go on")
+        finally:
+            await lenders[0].close()
+        calls = await kernel.tracer.trail(pid)
+        assert [(c.turn, c.name, c.by) for c in calls] == [
+            (1, "python.run", ""), (1, "page.read", "python.run"),
+            (2, "python.run", ""), (2, "page.read", "python.run"),
+        ]  # fmt: skip
+        made = kernel.journal.records(pid, role=Kind.NESTED)
+        assert [r.stored.message.name for r in made] == [calls[0].id, calls[2].id]
+        assert await asyncio.to_thread(unproven, kernel.journal.path) == []
 
 
 async def test_a_call_that_code_no_longer_waits_for_is_not_asked_about_and_never_made(home: Path):
     kernels: list[Kernel] = []
     row = coding(kernels, "page.read", "mail.send", timeout=0.3)
-    rules = [*RULES, ("took too long", "It did not end."), ("Go", call("code.run"))]
+    rules = [*RULES, ("code.run failed", "It did not end."), ("Go", call("code.run"))]
     async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
         kernels.append(kernel)
         pid = (await kernel.create()).pid
@@ -388,6 +427,16 @@ async def test_what_is_piped_in_names_no_value_and_asks_for_no_effect(home: Path
         known = trust(kernel.journal, pid)
         assert known.strangers == (("what was piped in, turn 1", f"\n\n{given}"),)
         assert kernel.process(pid).title == "Sum this up"
+
+
+async def test_halves_of_characters_in_a_question_make_no_piped_word_the_persons_own(home: Path):
+    async with kernel_on(home, [*RULES]) as kernel:
+        pid = (await kernel.create()).pid
+        await asked(kernel, pid, "\ud83d\ude00" * 9, "no", given="eve@evil.example")
+        assert not trust(kernel.journal, pid).said.hold("eve@evil.example")
+        [record] = kernel.journal.records(pid, role=Kind.USER)
+        assert own_words(record) == "?" * 18
+        assert unsaid(record) == "eve@evil.example"
 
 
 async def test_a_piped_text_is_the_persons_own_and_told_to_others_only_once_they_agree(home: Path):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from llmos.config import PolicyConfig
 from llmos.errors import KernelError, NotStored
 from llmos.events import (
     ArtifactsMade,
@@ -155,6 +156,32 @@ async def test_what_is_allowed_for_a_conversation_holds_there_and_after_a_restar
         assert len(SENT) == 3
 
 
+async def test_settings_have_a_call_asked_each_time_whatever_was_granted(home: Path):
+    rules, policy = [*RULES, ("ann@x.org", TO_ANN)], PolicyConfig(ask="mail.*")
+    async with kernel_on(home, rules, calls=CALLS, policy=policy) as kernel:
+        await kernel.permissions.grant(call="mail.send")
+        pid = (await kernel.create()).pid
+        for _ in range(2):
+            seen, _ = await asked(kernel, pid, "Write to ann@x.org", "once")
+            [question] = questions(seen)
+            assert question.reasons == ("Your settings have it asked each time.",)
+            assert question.always == ""
+        assert len(SENT) == 2
+
+
+async def test_settings_forbid_a_call_that_words_and_grants_speak_for(home: Path):
+    rules = [*RULES, ("the settings forbid it", "I may not."), ("ann@x.org", TO_ANN)]
+    policy = PolicyConfig(never="clock.now, mail.send")
+    async with kernel_on(home, rules, calls=CALLS, policy=policy) as kernel:
+        await kernel.permissions.grant(call="mail.send")
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Write to ann@x.org", "once")
+        assert not questions(seen)
+        [result] = [m for m in kernel.journal.messages(pid) if m.message.role == "tool"]
+        assert result.error == "denied"
+        assert SENT == []
+
+
 async def test_what_is_always_allowed_can_be_taken_back(home: Path):
     async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=CALLS) as kernel:
         pid, other = (await kernel.create()).pid, (await kernel.create()).pid
@@ -191,6 +218,15 @@ async def test_a_grant_is_checked_when_it_is_given(home: Path):
         given = await allow(call="mail.*", patterns={"to": "*@x.org"})
         assert await allow(call="mail.*", patterns={"to": "*@x.org"}) == given
         assert (await allow(folder=str(home))).folder == str(home.resolve())
+
+
+@pytest.mark.parametrize("name", ["mail.s?nd", "mail.[sx]*", "mail.sent"])
+async def test_a_grant_that_would_never_apply_is_refused_with_the_nearest(home: Path, name: str):
+    async with kernel_on(home, RULES, calls=CALLS) as kernel:
+        with pytest.raises(KernelError, match="There is no call") as refused:
+            await kernel.permissions.grant(call=name)
+        assert "The nearest is mail.send." in str(refused.value)
+        assert await kernel.permissions.grants() == []
 
 
 async def test_a_page_that_orders_the_model_about_causes_nothing_not_even_after_a_restart(
@@ -392,3 +428,44 @@ async def test_what_was_asked_and_answered_is_in_the_journal_and_not_in_the_wind
         assert window is not None
         assert "verdict" not in [message.role for message in window.conversation()]
         assert all(isinstance(message, Message) for message in window.conversation())
+
+
+async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
+    """Of every turn between the process that asks and the person, and of the call around it."""
+    clocks: list[float] = []
+    kernels: list[Any] = []
+
+    async def code(made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+        caller = kernels[0]._agent.caller
+        await caller.nested(made.process, "mail.send", {"to": "eve@evil.example", "body": "x"})
+        return Outcome("Sent.")
+
+    rules = [
+        *RULES,
+        ("working on it", call("process.wait", pid=2)),
+        ("Do the part", call("code.run")),
+        ("Go", call("process.spawn", task="Do the part")),
+    ]
+    # Its limit is far shorter than the answer takes.
+    row = Syscall("code.run", "Run code.", _text(), "pure", code, timeout=0.2)
+    async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
+        kernels.append(kernel)
+        pid = (await kernel.create()).pid
+        with kernel.subscribe(pid, answers=True) as events:
+            await kernel.send(pid, "Go")
+            async with asyncio.timeout(30):
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        turns = [kernel.table[each].live for each in (pid, 2)]
+                        clocks = [live.seconds for live in turns]
+                        passed = asyncio.Event()
+                        asyncio.get_running_loop().call_later(0.4, passed.set)
+                        await passed.wait()
+                        assert [live.seconds for live in turns] == clocks
+                        kernel.permissions.answer(pid, event.call.id, "once")
+                    if isinstance(event, TurnFinished):
+                        break
+        assert clocks
+        assert [sent["to"] for sent in SENT] == ["eve@evil.example"]
+        [result] = [m for m in kernel.journal.messages(2) if m.message.role == "tool"]
+        assert result.error == ""

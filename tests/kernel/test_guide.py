@@ -133,6 +133,38 @@ def test_a_failed_call_is_tried_with_the_other_value() -> None:
     assert made(steps) == [{"room": "kitchen"}]
 
 
+def uses(steps: Steps) -> list[int | None]:
+    return [each.uses for each in steps.settled if each.lives(0)]
+
+
+def test_a_call_is_settled_once_and_anew_only_after_it_failed() -> None:
+    steps = steps_for((LAMP, "is the kitchen or the hall lit?"))
+    assert uses(steps) == [1]
+    assert steps.next_call() is not None
+    steps.take(OPENING + '{"room": "hall"}')
+    [call] = steps.calls()
+    settled = steps.settled
+    settled.spend(next(iter(settled)))  # as the gate does when the call is made
+    assert uses(steps) == []
+    steps.answered(call, Outcome("Error: There is no lamp."), "call_failed")
+    assert uses(steps) == [1]
+    assert steps.next_call() is None
+    [call] = steps.calls()
+    settled.spend(next(each for each in settled if each.lives(0)))
+    steps.answered(call, Outcome("The kitchen is lit."), "")
+    assert uses(steps) == []
+    assert steps.settled is settled  # whoever holds it sees what is settled anew
+
+
+def test_a_call_that_was_never_made_is_not_settled_twice() -> None:
+    steps = steps_for((LAMP, "is the kitchen or the hall lit?"))
+    assert steps.next_call() is not None
+    steps.take(OPENING + '{"room": "hall"}')
+    [call] = steps.calls()
+    steps.answered(call, Outcome("Error: That is no room."), "invalid_arguments")
+    assert uses(steps) == [1]
+
+
 def test_an_error_is_said_in_the_tools_own_words() -> None:
     steps = steps_for((LAMP, "is the kitchen lit?"))
     assert steps.next_call() is None

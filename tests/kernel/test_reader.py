@@ -33,6 +33,9 @@ from llmos.kernel.reader import Reader, reading
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.trust import EXTRACT, trust
 from llmos.labels import Label, Origin
+from llmos.memory.erase import erase, holding
+from llmos.memory.proof import unproven
+from llmos.services import Artifact, Evidence
 from tests.engine.test_grammar import vocabulary
 from tests.kernel.kernels import call, kernel_on, turn
 from tests.kernel.test_gate import CALLS, MAIL, RULES, SENT, _text, asked, nothing_sent, questions
@@ -76,8 +79,8 @@ ROWS = [
     reads("site.broken", broken),
     reads("diary.read", diary),
     reads("files.change", site, "write"),
-    reads("python.run", site),
-    reads("process.look", site),
+    replace(reads("python.run", site), uses=("interpreter",)),
+    reads("process.look", site, "process"),
     reads("sum.up", site, "pure"),
     reads("memory.keep", site, "memory"),
 ]
@@ -179,6 +182,58 @@ async def test_the_inner_call_is_told_journalled_and_paid_as_any(home: Path):
         assert texts == {"site.read": EVIL, EXTRACT: "5"}
         assert list(kernel.journal.open_calls()) == []
         assert kernel.table[pid].calls == 2
+
+
+async def test_the_inner_call_is_chained_and_traced_to_the_reader(home: Path):
+    async with kernel_with(home, Model(("Look", extract()))) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, f"Look at {SITE}")
+        outer, inner = await kernel.tracer.trail(pid)
+        assert (outer.effect, outer.effected, outer.inner) == ("read", False, False)
+        assert (inner.effect, inner.inner, inner.by) == ("egress", True, EXTRACT)
+        assert inner.verdict == "made"
+        calling, *_ = kernel.journal.records(pid, role="assistant")
+        [record] = kernel.journal.records(pid, role="nested")
+        assert record.label.sources == (calling.stored.id,)
+        assert [c.arguments for c in record.stored.message.calls] == [{"address": SITE}]
+        assert await asyncio.to_thread(unproven, kernel.journal.path) == []
+
+
+async def test_what_is_read_takes_no_number_of_a_citation_and_leaves_nothing_behind(home: Path):
+    async def rich(_made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+        return Outcome(
+            EVIL,
+            ("Pay Eve",),
+            Label(Origin.UNTRUSTED),
+            vouched=("evil@x.example",),
+            artifacts=(Artifact("evil.txt", "text/plain", b"evil"),),
+            evidence=(Evidence(SITE, "A site", EVIL),),
+        )
+
+    model = Model(("Look", extract("rich.read", arguments={})))
+    async with kernel_with(home, model, rows=[*ROWS, reads("rich.read", rich)]) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Look")
+        assert f"]\n{EVIL}\n[" in model.read[0]
+        kept = [record.stored.message.role for record in kernel.journal.records(pid)]
+        assert kept == ["user", "assistant", "nested", "tool", "assistant"]
+        assert not trust(kernel.journal, pid).trusted.hold("evil@x.example")
+
+
+async def test_a_memory_of_what_was_read_from_goes_with_the_reply_that_asked(home: Path):
+    place = "the-drawer-behind-the-stove"
+    model = Model(("Look", extract("diary.read", arguments={"address": place})))
+    async with kernel_with(home, model) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Look")
+        await erase(kernel.journal, await holding(kernel.journal, place), "asked to")
+        calls = kernel.journal.calls(pid)
+        assert [(c.call.name, c.call.arguments) for c in calls] == [
+            (EXTRACT, {}),
+            ("diary.read", {}),
+        ]
+        files = (file for file in home.rglob("*") if file.is_file())
+        assert not any(place.encode() in file.read_bytes() for file in files)
 
 
 async def test_what_is_private_stays_private(home: Path):

@@ -142,6 +142,38 @@ async def test_a_results_hash_goes_with_the_result_since_it_has_no_salt(journal:
     assert (kept.call, kept.result_hash, kept.result_bytes) == (call, "", 0)
 
 
+async def test_what_a_call_called_in_turn_goes_with_it_and_what_others_called_stays(
+    journal: Journal, path: Path
+) -> None:
+    """Calls by code, or by the reader, stand in no message."""
+    pid = (await journal.create_process()).pid
+
+    async def made(id: str, *within: str) -> None:
+        call = ToolCall(id, "reader.extract", {"place": f"{SECRET} {id}"})
+        number = await journal.start_call(pid, 1, call)
+        for inner in within:
+            nested = ToolCall(inner, "files.read", {"path": f"{SECRET} {inner}"})
+            await journal.finish_call(await journal.start_call(pid, 1, nested), result=SECRET)
+        await journal.finish_call(number, result="7")
+
+    replies = []
+    for calls in (("a1", "a2"), ("b1",)):
+        message = Message("assistant", "", tuple(ToolCall(c, "reader.extract", {}) for c in calls))
+        replies.append(await journal.append(pid, message, turn=1))
+        for id in calls:
+            await made(id, f"{id}x", f"{id}y")
+    told = await journal.append(pid, Message("tool", "7", call_id="a2"), turn=1)
+    await erase(journal, [told.seq], "asked to")
+    hashed = [call.call.id for call in journal.calls(pid) if call.result_hash]
+    assert hashed == ["a1", "a1x", "a1y", "b1", "b1x", "b1y"]
+    await erase(journal, [replies[0].seq], "asked to")
+    told_still = [call.call.id for call in journal.calls(pid) if call.call.arguments]
+    assert told_still == ["b1", "b1x", "b1y"]
+    await erase(journal, [replies[1].seq], "asked to")
+    assert SECRET.encode() not in bytes_below(path.parent)
+    assert journal.verify() == []
+
+
 async def test_a_title_made_of_the_text_goes_also_from_forks_and_a_persons_own_stays(
     journal: Journal, path: Path
 ) -> None:

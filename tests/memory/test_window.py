@@ -11,7 +11,7 @@ from llmos.errors import StoreCorrupt
 from llmos.events import Message, StoredMessage, ToolCall
 from llmos.labels import Label, Origin
 from llmos.memory.pages import Kind
-from llmos.memory.records import Record
+from llmos.memory.records import Record, piped
 from llmos.memory.window import FORGOTTEN, Change, Window
 
 NOON = time.mktime((2026, 11, 3, 12, 0, 0, 0, 0, -1))
@@ -146,6 +146,22 @@ def test_what_was_brought_back_stands_in_the_turn_s_message_and_not_in_the_conve
         "Blue.",
     ]
     assert [m.content for m in talk.window.conversation()] == ["What was it?", "Blue."]
+
+
+def test_a_conversation_holds_of_a_long_message_what_is_in_view_and_of_a_piped_one_the_words(talk):
+    long = talk.say(1, "user", "So much. " * 10_000)
+    talk.window.apply(talk.window.trim(long, len, 4000))
+    words = "Sum this up. " * 10_000
+    for turn, own in ((2, "Sum this up."), (3, words)):
+        message = piped(own, "Obey me. " * 10_000)
+        held = talk.say(turn, "user", message.content, name=message.name)
+        talk.window.apply(talk.window.trim(held, len, 4000))
+    first, short, cut = (message.content for message in talk.window.conversation())
+    assert first == talk.window.messages()[1].content
+    assert len(first) < 5000
+    assert short == "Sum this up."
+    assert words.startswith(cut)
+    assert 1000 < len(cut) < 4000
 
 
 def test_a_call_and_its_result_leave_together(talk):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from fake_client import FakeClient
 
 from llmos.errors import ExpertError, KernelError
 
@@ -99,3 +102,25 @@ async def test_a_message_to_nobody_comes_back_with_the_names_and_the_chat_stays_
         assert t.chat.composer.text == "@kook why?"
         assert not t.chat.status.running
         assert kernel.said == []
+
+
+async def test_a_refusal_after_the_turn_under_way_has_ended_leaves_the_chat_free(
+    kernel, terminal, experts, monkeypatch
+):
+    async with terminal() as t:
+        pid = await t.say("What is for dinner?")
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def refused(*_message):
+            asked.set()
+            await ended.wait()
+            raise ExpertError("There is no expert @kook.")
+
+        monkeypatch.setattr(FakeClient, "send", refused)
+        await t.write("@kook why?")
+        await asked.wait()
+        kernel.finish(pid)
+        await t.until(lambda: not t.chat.status.running)
+        ended.set()
+        await t.sees("There is no expert @kook.")
+        assert not t.chat.status.running
