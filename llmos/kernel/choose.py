@@ -31,6 +31,7 @@ __all__ = ["Choice", "Chooser", "Reading", "fit"]
 
 _THRESHOLD = 0.5  # least probability of a call
 _UNBOUND = 0.75  # and of one that takes no value from the words: only their meaning speaks for it
+_COMPOSED = 0.9  # and of one whose argument the model would also have to make up
 _CHANGES = 0.75  # and of one that does more than look
 _LOOKS = ("pure", "read")  # effects that change and send nothing
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
@@ -215,7 +216,10 @@ class Chooser:
         """How probable a choice must be: the more, the less speaks for it and the more it does."""
         if choice.call.effect not in _LOOKS:
             return _CHANGES
-        return _THRESHOLD if self._values(choice.call, choice.clause) else _UNBOUND
+        if self._values(choice.call, choice.clause):
+            return _THRESHOLD
+        needed = set(choice.call.schema.get("required", ()))
+        return _UNBOUND if needed <= set(choice.call.copied) else _COMPOSED
 
     def _all_able(self, text: str) -> Array:
         """For each call, 1 where its copied arguments could be filled; and 1 for none."""
