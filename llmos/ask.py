@@ -107,16 +107,14 @@ async def ask(
         finally:
             if consent is not None:
                 await consent.close()
-            if heard.reminds and not pid and not keep:
-                print(
-                    f"llmos: The chat stays, as process {asked}, for its reminder.",
-                    file=sys.stderr,
-                )
-            elif not pid and not keep:
+            stays = heard.reminds and not pid and not keep
+            if not (stays or pid or keep):
                 with contextlib.suppress(LlmosError):  # a kernel that is gone keeps nothing running
                     await client.kill(asked)
     assert isinstance(event, TurnFinished)
     printer.end(heard, event)
+    if stays:
+        print(f"llmos: The chat stays, as process {asked}, for its reminder.", file=sys.stderr)
     return 0 if event.reason == "stop" else 1
 
 

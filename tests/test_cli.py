@@ -252,6 +252,18 @@ def test_on_a_terminal_nothing_the_model_wrote_can_act(served: Path):
     assert shown.decode().strip() == visible("\x1b[31mred\x1b[0m") == "␛[31mred␛[0m"
 
 
+def test_a_chat_ends_with_its_terminal_also_without_a_signal(served: Path):
+    ours, theirs = pty.openpty()  # led by nobody: whoever is in it gets no signal when it goes
+    given = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    with command(**given, env=os.environ | {"TERM": "xterm-256color"}) as chat:
+        os.close(theirs)
+        shown = b""
+        while b"Ask anything" not in shown:
+            shown += os.read(ours, 65536)
+        os.close(ours)
+        assert chat.wait(60) is not None
+
+
 def test_nothing_in_what_is_remembered_can_act_on_a_terminal(served: Path):
     assert run("memory", "add", "red \x1b[31m and \u202eback \x9b2J").returncode == 0
     for arguments in (["ls"], ["show", "m1"], ["search", "red"], ["export"], ["ls", "--json"]):

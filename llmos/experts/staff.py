@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmos import limits
@@ -64,7 +65,7 @@ class Crew:
         self._kernel = kernel
         self._surroundings = surroundings
         self._lend = lend
-        self._tables: dict[str, tuple[str, Specialist]] = {}
+        self._tables: dict[str, tuple[tuple[Path, str], Specialist]] = {}
         self._loading: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -141,13 +142,14 @@ class Crew:
         await self._experts.refresh()
 
     def _specialist(self, expert: Expert) -> Specialist:
-        digest, made = self._tables.get(expert.name, ("", None))
-        if made is None or digest != expert.digest:
+        made_of, made = self._tables.get(expert.name, (None, None))
+        this = (expert.folder, expert.digest)  # installed again, the same lies somewhere else
+        if made is None or made_of != this:
             tables: list[SyscallTable] = []
             opener = opening(lambda: tables[0])
             tables.append(SyscallTable([opener, *self._rows(expert)]))
             made = Specialist(expert.name, expert.prompt, tables[0], ours=expert.bundled)
-            self._tables[expert.name] = (expert.digest, made)
+            self._tables[expert.name] = (this, made)
         return made
 
     def _rows(self, expert: Expert) -> list[Syscall]:

@@ -7,6 +7,9 @@ then. Everything about the conversation is in ``chat.ChatScreen``.
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import termios
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
@@ -79,6 +82,9 @@ async def _connect() -> Client:
     return await Client.connect()
 
 
+_TERMINAL_S = 2.0  # between two looks at whether the terminal is still there
+
+
 class LlmosApp(App[None]):
     """The chat in the terminal.
 
@@ -114,6 +120,16 @@ class LlmosApp(App[None]):
         self.register_theme(LIGHT)
         if "TEXTUAL_THEME" not in os.environ:
             self.theme = "llmos-light" if _light_terminal() else "llmos"
+        if not self.is_headless and sys.__stdin__ is not None and sys.__stdin__.isatty():
+            self.set_interval(_TERMINAL_S, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """End with the terminal: it goes without a signal where another program leads it."""
+        try:
+            termios.tcgetattr(sys.__stdin__.fileno())  # type: ignore[union-attr]
+        except (termios.error, OSError, ValueError):
+            signal.raise_signal(signal.SIGHUP)  # nothing can be painted any more, nor restored
+            os._exit(128 + signal.SIGHUP)  # where that one is ignored
 
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(self._factory, self._pid, resume=self._resume)

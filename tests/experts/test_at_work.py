@@ -197,6 +197,21 @@ async def test_an_expert_whose_files_were_changed_says_so_when_it_is_asked(home:
             await kernel.create(expert="birds")
 
 
+async def test_an_expert_that_is_installed_again_unchanged_works_from_its_new_folder(
+    home: Path, write
+):
+    source = write(name="birds", permissions="")
+    stage(source).commit()
+    made = ('"maximum": 9', call("bird.sing"))
+    rules = [("tweet", "It sang."), made, ("Sing", opening("bird.sing"))]
+    async with boot(config(home, rules)) as kernel:
+        for _ in range(2):
+            pid = (await kernel.create(expert="birds")).pid
+            await turn(kernel, pid, "Sing")
+            assert results(kernel, pid)[-1][1:] == ("tweet ", "")
+            stage(source).commit()
+
+
 async def test_the_front_of_an_expert_is_computed_once_when_it_is_prepared(home: Path):
     async with boot(config(home, [])) as kernel:
         await kernel.prepare("coder")
