@@ -261,7 +261,7 @@ def test_a_chat_ends_with_its_terminal_also_without_a_signal(served: Path):
         while b"Ask anything" not in shown:
             shown += os.read(ours, 65536)
         os.close(ours)
-        assert chat.wait(60) is not None
+        assert chat.wait(60) == -signal.SIGHUP
 
 
 def test_nothing_in_what_is_remembered_can_act_on_a_terminal(served: Path):

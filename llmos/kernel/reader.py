@@ -41,6 +41,7 @@ from llmos.engine.backend import Backend, Prompt, SamplingParams
 from llmos.engine.gbnf import Grammar, alt
 from llmos.errors import CallDenied, CallFailed, InvalidArguments, UnknownCall
 from llmos.events import Message
+from llmos.kernel.aside import aside
 from llmos.kernel.calling import Caller
 from llmos.kernel.kinds import KINDS, NONE, Kind, kind_of
 from llmos.kernel.process import Process
@@ -139,21 +140,10 @@ class Reader:
 
     async def _written(self, process: Process, prompt: Prompt, kind: Kind, most: int) -> str:
         """What the model writes; a server that takes no grammar may write anything."""
-        process.remaining()  # raises where nothing is left to pay with
         native = self._backend.info.native_calls
         grammar = "" if native else Grammar().render(alt(kind.grammar, NONE))
         params = SamplingParams(max_tokens=most, grammar=grammar)
-        [generation] = self._backend.generate(prompt, params, priority=process.priority)
-        text = ""
-        try:
-            async for chunk in generation:
-                text += chunk.text
-                process.charge(tokens=chunk.tokens)
-                if chunk.error is not None:
-                    raise chunk.error
-        finally:
-            generation.cancel()
-        return text
+        return await aside(self._backend, prompt, params, process)
 
 
 def _count(person: Process, more: int) -> None:

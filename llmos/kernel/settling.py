@@ -20,6 +20,7 @@ from llmos.engine.gbnf import Grammar, Lit, alt, seq
 from llmos.engine.grammar import SchemaWriter
 from llmos.errors import LlmosError
 from llmos.events import Message
+from llmos.kernel.aside import aside
 from llmos.kernel.capabilities import Capabilities
 from llmos.kernel.monitor import HARMLESS, From, settle
 from llmos.kernel.process import Process
@@ -84,17 +85,7 @@ class Settler:
         params = SamplingParams(
             max_tokens=limits.SETTLE_TOKENS, grammar="" if native else _grammar(rows)
         )
-        [generation] = self._backend.generate(prompt, params, priority=process.priority)
-        text = ""
-        try:
-            async for chunk in generation:
-                text += chunk.text
-                process.charge(tokens=chunk.tokens)
-                if chunk.error is not None:
-                    raise chunk.error
-        finally:
-            generation.cancel()
-        return text
+        return await aside(self._backend, prompt, params, process)
 
 
 def _controls(row: Syscall) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from llmos import limits
-from llmos.engine.backend import Backend, Priority, SamplingParams
+from llmos.engine.backend import Backend, SamplingParams
 from llmos.errors import LlmosError, StoreError
 from llmos.events import Message
+from llmos.kernel.aside import aside
 from llmos.kernel.dreaming import Notebook
 from llmos.kernel.process import Process
 from llmos.kernel.transcript import Transcript
@@ -218,16 +219,8 @@ class Summaries:
         params = SamplingParams(
             max_tokens=limits.SUMMARY_TOKENS, dry_multiplier=0.8, stop=("\n\n",)
         )
-        [generation] = self._backend.generate(prompt, params, priority=Priority.IDLE)
-        out: list[str] = []
-        try:
-            async for chunk in generation:
-                out.append(chunk.text)
-                if chunk.error is not None:
-                    raise chunk.error
-        finally:
-            generation.cancel()
-        line = visible(" ".join("".join(out).split()))[: limits.SUMMARY_CHARS]
+        written = await aside(self._backend, prompt, params)
+        line = visible(" ".join(written.split()))[: limits.SUMMARY_CHARS]
         ends = [found.end() for found in _END.finditer(line)]
         return line[: ends[-1]].strip() if ends else line.strip()
 

@@ -1,6 +1,6 @@
 """Fit the chooser to the tools that come with llmos, for the file that ships: ``make fit``.
 
-It takes half a minute that nobody should have to wait for with their first question. To be done
+It takes a minute that nobody should have to wait for with their first question. To be done
 whenever a tool's questions, or the bank of ordinary turns, changed; ``test_choices.py`` says when.
 """
 
