@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         *("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
-        *("clocks", "failpoints", "seldom", "services"),
+        *("clocks", "credentials", "failpoints", "seldom", "services", "threads"),
     ),
-    ("sdk", "client", "sandbox", "net", "memory", "models"),
+    ("sdk", "client", "sandbox", "documents", "net", "memory", "models"),
     ("host",),
     ("engine", "devices"),
     ("kernel",),
@@ -37,6 +37,7 @@ LAYERS = (
         "grants",
         "memories",
         "monitoring",
+        "reminders",
         "serve",
         "bench",
         "tracing",
@@ -58,6 +59,7 @@ ONLY = {
     "dreams": {"client", "events", "errors", "visible"},
     "memories": {"client", "events", "errors", "visible"},
     "monitoring": {"client", "events", "errors", "visible"},
+    "reminders": {"client", "events", "errors", "visible"},
 }
 #: Joined by the kernel alone.
 STRANGERS = {("engine", "memory"), ("memory", "engine")}

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmos import limits, paths
+from llmos.documents.reader import Reader
 from llmos.errors import FileNotRead
-from llmos.memory.files.read import Reader
 from llmos.memory.index import Index
 from llmos.memory.passages import Hit, Passage
 

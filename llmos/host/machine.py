@@ -14,7 +14,7 @@ from collections import defaultdict
 import psutil
 
 from llmos import limits
-from llmos.memory.files.threads import in_thread
+from llmos.threads import in_thread
 from llmos.visible import visible
 
 __all__ = ["Machine"]

@@ -37,6 +37,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmos import limits
+from llmos.documents.stretches import split
 from llmos.engine.backend import Backend, Prompt, SamplingParams
 from llmos.engine.gbnf import Grammar, alt
 from llmos.errors import CallDenied, CallFailed, InvalidArguments, UnknownCall
@@ -48,7 +49,6 @@ from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.trust import EXTRACT
 from llmos.labels import Label, Origin
-from llmos.memory.pages import split
 
 __all__ = ["Reader", "reading"]
 

@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmos.documents.stretches import split
 from llmos.memory.check import EVERY, Progress, losses, sentences, silent
-from llmos.memory.pages import Kind, parse_id, split
+from llmos.memory.pages import Kind, parse_id
 from llmos.memory.records import is_id
 
 __all__ = ["consistent"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmos.config import WebConfig
+from llmos.documents.decoder import Decoder
 from llmos.errors import LlmosError
-from llmos.memory.files.decoder import Decoder
 from llmos.net import readable
 from llmos.net.egress import Egress, Resolve, system_resolver
 from llmos.net.engines import ENGINES, Engine, Search

@@ -1,6 +1,6 @@
 """From what a server sent to a page a model can read.
 
-HTML, PDF and Office files are decoded in jails (``memory/files/decoder.py``, ``outline.py``); text
+HTML, PDF and Office files are decoded in jails (``documents/decoder.py``, ``outline.py``); text
 and JSON are only decoded here. Everything is made harmless for a terminal. It fetches nothing.
 """
 
@@ -11,8 +11,8 @@ import logging
 import tempfile
 
 from llmos import limits
+from llmos.documents.decoder import Decoder
 from llmos.errors import FileNotRead, NetError
-from llmos.memory.files.decoder import Decoder
 from llmos.net import sniff
 from llmos.net.egress import Answer
 from llmos.net.outline import SILENT, Field, Outline, Outliner

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos import limits
+from llmos.documents.stretches import split
 from llmos.events import Message, StoredMessage
 from llmos.labels import Label, Origin
-from llmos.memory.pages import Kind, page_id, pages_of, parse_id, split
+from llmos.memory.pages import Kind, page_id, pages_of, parse_id
 from llmos.memory.records import Record
 
 

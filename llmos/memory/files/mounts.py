@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmos import limits, paths
+from llmos.documents.reader import Reader
 from llmos.errors import MountError
 from llmos.memory.files.mtab import Entry, State, checked, identity, load, refuse, save
 from llmos.memory.files.notes import Notes
-from llmos.memory.files.read import Reader
 from llmos.memory.files.sync import Forget, Progress, Put, Sync, forget_all
 from llmos.memory.files.walk import shown
 

@@ -25,14 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmos import limits
+from llmos.credentials import without
+from llmos.documents.decoder import Broken
+from llmos.documents.reader import Reader, Section
 from llmos.errors import FileNotRead, MountError
 from llmos.failpoints import failpoint
-from llmos.memory.files.decoder import Broken
 from llmos.memory.files.notes import Notes, Reading
-from llmos.memory.files.read import Reader, Section
-from llmos.memory.files.threads import aside, in_thread
 from llmos.memory.files.walk import Found, Stamp, Unread, Walk, open_inside, shown, why
 from llmos.memory.passages import Passage
+from llmos.threads import aside, in_thread
 
 __all__ = ["Forget", "Progress", "Put", "Sync", "forget_all", "passage_id"]
 
@@ -269,7 +270,7 @@ class Sync:
     async def _within(
         self, sections: AsyncGenerator[Section, None]
     ) -> AsyncGenerator[Section, None]:
-        """The sections, until the mount has all it may have."""
+        """The sections without credentials, until the mount has all it may have."""
         left = limits.MOUNT_PASSAGES - self._total
         async with contextlib.aclosing(sections):
             async for section in sections:
@@ -277,7 +278,7 @@ class Sync:
                 if left < 0:
                     most = f"{limits.MOUNT_PASSAGES:,} passages, the most"
                     raise Broken(f"It is not read to its end: the folder has {most}.")
-                yield section
+                yield replace(section, text=without(section.text))
 
     async def _add(
         self, reading: Reading, n: int, section: Section, before: str, after: str, seconds: float

@@ -15,6 +15,7 @@ import docx
 import pytest
 
 from llmos import limits
+from llmos.credentials import KEPT_OUT
 from llmos.errors import LlmosError, MountError
 from llmos.memory.files import sync as syncing
 from llmos.memory.files.mounts import Mounts, Progress, State
@@ -701,3 +702,11 @@ def test_a_file_from_the_end_of_time_is_a_file_like_any_other(tmp_path):
     file.write_text("Late.")
     os.utime(file, (0, 1.5e10))  # the year 2445, in nanoseconds more than SQLite can count
     assert -(2**63) < Stamp.of(file.stat()).mtime_ns < 2**63
+
+
+async def test_a_credential_in_a_file_does_not_come_into_the_index(mounts, index, folder):
+    token = "ghp_" + "Ab3" * 12
+    aged(folder / "notes.md", f"The token of the shop is {token}, from May.\n")
+    await mounts.mount(folder)
+    assert list(index.texts.values()) == [f"The token of the shop is {KEPT_OUT}, from May."]
+    assert token in (folder / "notes.md").read_text()

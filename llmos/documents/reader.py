@@ -17,11 +17,11 @@ from pathlib import PurePath
 from typing import Any
 
 from llmos import limits
+from llmos.documents import sections as texts
+from llmos.documents.decoder import Decoder
+from llmos.documents.sections import Block, Cutter, Section
 from llmos.errors import FileNotRead
-from llmos.memory.files import text as texts
-from llmos.memory.files.decoder import Decoder
-from llmos.memory.files.text import Block, Cutter, Section
-from llmos.memory.files.threads import aside, in_thread
+from llmos.threads import aside, in_thread
 
 __all__ = ["Format", "Reader", "Section", "sniff"]
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmos import limits
+from llmos.documents.stretches import split
 from llmos.errors import FileNotRead
-from llmos.memory.pages import split
 
 __all__ = ["Block", "Cutter", "Section", "lines", "markdown", "opened", "table"]
 

@@ -1,7 +1,7 @@
 """Files that need a decoder, read in a jail: PDF, Word, spreadsheets, HTML.
 
-Bytes go to ``read_worker.py``, blocks come back. The worker sees the decoders and nothing else of
-the machine, and decodes each file in a child of its own, with limits on memory, processor time
+Bytes go to ``decoder_worker.py``, blocks come back. The worker sees the decoders and nothing else
+of the machine, and decodes each file in a child of its own, with limits on memory, processor time
 and files; here the clock is kept. What a child says is not believed, and whatever it does is one
 sentence about one file. Where this machine has no jail that holds, no such file is read.
 """
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmos import limits
+from llmos.documents.sections import Block
 from llmos.errors import CallFailed, FileNotRead, SandboxMissing
-from llmos.memory.files.text import Block
-from llmos.memory.files.threads import in_thread
 from llmos.sandbox import tiers
 from llmos.sandbox.jail import Bounds, Jailed, Task
+from llmos.threads import in_thread
 
 __all__ = ["Broken", "Decoder"]
 
@@ -89,7 +89,7 @@ class Decoder:
         if self._process is not None and not self._process.stdout.at_eof():
             return self._process
         await self._stop()
-        worker = Path(__file__).with_name("read_worker.py")
+        worker = Path(__file__).with_name("decoder_worker.py")
         libraries = _library_path()
         task = Task(
             argv=(sys.executable, "-I", "-S", "-X", "utf8", str(worker)),

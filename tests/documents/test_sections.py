@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos import limits
+from llmos.documents.sections import Block, Cutter, Section, lines, markdown, opened, table
+from llmos.documents.stretches import split
 from llmos.errors import FileNotRead
-from llmos.memory.files.text import Block, Cutter, Section, lines, markdown, opened, table
-from llmos.memory.pages import split
 
 
 def cut(blocks) -> list[Section]:

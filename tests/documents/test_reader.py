@@ -19,9 +19,9 @@ import pytest
 import pytest_asyncio
 
 from llmos import limits
+from llmos.documents.decoder import Broken
+from llmos.documents.reader import Reader, Section
 from llmos.errors import FileNotRead, SandboxMissing
-from llmos.memory.files.decoder import Broken
-from llmos.memory.files.read import Reader, Section
 from llmos.sandbox import tiers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
