@@ -29,7 +29,7 @@ from llmos import limits, paths
 from llmos.config import Config, EngineConfig
 from llmos.engine.backend import Backend, ModelInfo
 from llmos.engine.swapfile import SwapFiles
-from llmos.errors import ConfigError, ModelError, ModelMissing, RemoteDown
+from llmos.errors import ConfigError, ModelError, ModelMissing, NoSuchProcess, RemoteDown
 from llmos.experts import tools as tool_loader
 from llmos.experts.catalogue import Experts
 from llmos.experts.knowledge import Library
@@ -257,10 +257,16 @@ async def boot(
             opened.callback(asyncio.create_task(late, name="embedder").cancel)
         kernels: list[Kernel] = []
         grants = Grants(journal, memory.facts.home)
-        lender = Lender(config, journal, grants, lambda pid, timer: kernels[0].remind(pid, timer))
+        lender = Lender(
+            config,
+            journal,
+            grants,
+            lambda pid, timer: kernels[0].remind(pid, timer),
+            lambda pid: _title(kernels[0], pid),
+        )
         await lender.open()
         opened.push_async_callback(lender.close)
-        calls = _calls(lambda: kernels[0], memory, lender.lend)
+        calls = _calls(lambda: kernels[0], memory, lender.lend_own)
         crew = Crew(
             Experts(tiers.best),
             Library(cached if ready else None),
@@ -293,6 +299,14 @@ async def boot(
         await kernel.restore()
         await lender.remind()
         yield kernel
+
+
+def _title(kernel: Kernel, pid: int) -> str:
+    """Of a process; empty where it has none, or is gone."""
+    try:
+        return kernel.process(pid).title
+    except NoSuchProcess:
+        return ""
 
 
 async def _embedder(config: Config) -> tuple[ModelEmbedder | None, bool]:

@@ -388,6 +388,18 @@ class Client:
         """Take a grant (``g12``) back."""
         return await self._call("DELETE", f"/kernel/v1/grants/{_segment(id)}")
 
+    # --- reminders --------------------------------------------------------------------------
+
+    async def reminders(self) -> list[dict[str, Any]]:
+        """Reminders of all conversations (id, due, text, pid, title), the next one first."""
+        return (await self._call("GET", "/kernel/v1/reminders"))["reminders"]
+
+    async def cancel_reminder(self, id: str) -> dict[str, Any]:
+        """Take a reminder (``t3``) back."""
+        return await self._call("DELETE", f"/kernel/v1/reminders/{_segment(id)}")
+
+    # --- files that calls made --------------------------------------------------------------
+
     async def artifact(self, id: str) -> bytes:
         """The bytes of a file that a call made, by its id."""
         return (await self._file(id)).content

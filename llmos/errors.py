@@ -18,6 +18,7 @@
     │       └── RemoteDown          for now: it may be back later
     ├── KernelError                 a request to the kernel is refused
     │   ├── NoSuchProcess
+    │   ├── NoSuchReminder
     │   ├── ProcessEnded
     │   ├── BudgetExceeded
     │   ├── KernelRunning           a second kernel on one state directory
@@ -75,6 +76,7 @@ __all__ = [
     "MountError",
     "NetError",
     "NoSuchProcess",
+    "NoSuchReminder",
     "NotRemembered",
     "NotStored",
     "ProcessEnded",
@@ -215,6 +217,10 @@ class KernelError(LlmosError):
 
 class NoSuchProcess(KernelError):
     code = "no_such_process"
+
+
+class NoSuchReminder(KernelError):
+    code = "no_such_reminder"
 
 
 class ProcessEnded(KernelError):

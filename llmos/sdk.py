@@ -144,11 +144,14 @@ class Verbatim:
             what the user wrote.
         joins: Marks such as ``" + "`` that may join several accepted stretches, or numbers, into
             one value; empty where a value is copied whole.
+        after: For a value that may be any words: those that it stands behind, such as ``to`` and
+            ``about``; without one of them nothing is said of it, where ``also`` allows that.
     """
 
     also: tuple[str, ...] = ()
     accepts: Callable[[str], bool] | None = None
     joins: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 # --- what a call is told ------------------------------------------------------------------------

@@ -163,11 +163,24 @@ class Folders(Protocol):
         ...
 
     async def preview(self, change: str, **arguments: str) -> tuple[str, str]:
-        """The diff that ``write``, ``edit``, ``move`` or ``delete`` would make; its ``seen``."""
+        """What a change of the name of a method below would change, and its ``seen``.
+
+        Args:
+            change: ``write``, ``overwrite``, ``append``, ``edit``, ``move`` or ``delete``.
+            arguments: Those of that method.
+        """
         ...
 
     async def write(self, path: str, text: str, seen: str = "") -> str:
-        """Write a file anew, or a new one."""
+        """Write a new file; one that holds anything is left as it is, and an error says so."""
+        ...
+
+    async def overwrite(self, path: str, text: str, seen: str = "") -> str:
+        """Write a file anew, all of it."""
+        ...
+
+    async def append(self, path: str, text: str, seen: str = "") -> str:
+        """Write lines at the end of a file; without one, into a new one."""
         ...
 
     async def edit(self, path: str, old: str, new: str, seen: str = "") -> str:
@@ -230,26 +243,33 @@ class Timer:
         id: Such as ``t3``.
         due: Seconds since the epoch.
         text: What is said then.
+        pid: The other conversation that is woken then; 0 where it is the one that asks.
+        title: Of that conversation; empty where it has none.
     """
 
     id: str
     due: float
     text: str
+    pid: int = 0
+    title: str = ""
 
 
 class Timers(Protocol):
-    """Reminders of the process that calls. They survive a restart."""
+    """Reminders of the process that calls; they survive a restart.
+
+    The tools of llmos see and cancel the person's other reminders, too; an expert does not.
+    """
 
     async def set(self, due: float, text: str) -> Timer:
         """Be woken at ``due`` (seconds since the epoch)."""
         ...
 
     async def list(self) -> Sequence[Timer]:
-        """Those that are still to come, the next one first."""
+        """Those that are still to come: of this conversation first, and the next one first."""
         ...
 
     async def cancel(self, id: str) -> Timer:
-        """Take one back."""
+        """Take one back that ``list`` gives."""
         ...
 
 

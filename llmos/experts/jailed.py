@@ -70,9 +70,9 @@ def tightened(entry: CallEntry, uses: tuple[str, ...]) -> CallEntry:
     """What a call of an expert's tool declares, as far as a stranger is believed.
 
     Its result is never the system's, and untrusted where it can hold what others wrote; none of
-    its fields is trusted; what it was given of the person's own stays private. Where it changes
-    something or goes out, only lists of values may widen what its arguments can be: where the
-    rest may come from is the monitor's strictest reading.
+    its fields is trusted, and it leads to no other call; what it was given of the person's own
+    stays private. Where it changes something or goes out, only lists of values may widen what its
+    arguments can be: where the rest may come from is the monitor's strictest reading.
     """
     origin = "plugin" if entry.origin != "untrusted" and not uses else "untrusted"
     sources = entry.sources
@@ -81,7 +81,7 @@ def tightened(entry: CallEntry, uses: tuple[str, ...]) -> CallEntry:
             name: source for name, source in sources.items() if source not in ("any", "trusted")
         }
     private = entry.private or not _PRIVATE.isdisjoint(uses)
-    return replace(entry, origin=origin, sources=sources, private=private, trusted=())
+    return replace(entry, origin=origin, sources=sources, private=private, trusted=(), leads_to=())
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,7 @@ class Runner:
             origin=own.origin,
             private=own.private,
             trusted=own.trusted,
+            leads_to=own.leads_to,
             uses=tool.about.uses,
             _function=self._function(tool, own, own.function, own.effect),
             _signature=signature,

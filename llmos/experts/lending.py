@@ -22,7 +22,7 @@ METHODS: dict[str, dict[str, str]] = {
     "web": {"read": "egress", "search": "egress"},
     "folders": {
         **dict.fromkeys(("roots", "list", "read", "content", "search", "preview"), "read"),
-        **dict.fromkeys(("write", "edit", "move", "delete"), "write"),
+        **dict.fromkeys(("write", "overwrite", "append", "edit", "move", "delete"), "write"),
     },
     # What happens in the conversation's own jail changes nothing outside it.
     "interpreter": {"run": "pure", "evaluate": "pure", "put": "pure"},

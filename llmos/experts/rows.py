@@ -84,6 +84,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         check=call.check,
         label=label,
         uses=call.uses,
+        leads_to=call.leads_to,
     )
 
 
@@ -113,7 +114,7 @@ def _copied(call: Call, name: str, verbatim: Verbatim) -> Copied:
             return matches(text) is not None
 
         known = f"{call.name}.{name}"
-    return Copied(accepts, known, verbatim.also, verbatim.joins)
+    return Copied(accepts, known, verbatim.also, verbatim.joins, verbatim.after)
 
 
 def _test(call: Call, test: Any) -> str:

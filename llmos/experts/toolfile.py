@@ -53,6 +53,7 @@ class CallEntry:
         private: Whether the result is the person's own, and not to be told to anybody else.
         trusted: Fields of the result's data that are as trustworthy as the system's, whoever wrote
             the rest.
+        leads_to: Calls that go on with what this one found: who asks for this one asks for them.
         preview: The function that shows what the call would change, or empty.
     """
 
@@ -67,6 +68,7 @@ class CallEntry:
     origin: str
     private: bool
     trusted: tuple[str, ...]
+    leads_to: tuple[str, ...]
     preview: str
 
 
@@ -210,6 +212,7 @@ def _call(entry: Any) -> CallEntry:
     sources = _sources(function, table.left.pop("arguments", {}))
     origin = table.one_of("result", ORIGINS, "plugin" if effect == "pure" else "untrusted")
     private, trusted = table.flag("private"), table.names("trusted")
+    leads_to = table.names("leads_to")
     preview = table.text("preview", "")
     table.end()
     return CallEntry(
@@ -224,6 +227,7 @@ def _call(entry: Any) -> CallEntry:
         origin=origin,
         private=private,
         trusted=trusted,
+        leads_to=leads_to,
         preview=preview,
     )
 

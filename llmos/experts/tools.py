@@ -62,6 +62,7 @@ class Call:
         origin: Who the result is by, one of ``toolfile.ORIGINS``.
         private: Whether the result is the person's own.
         trusted: Fields of the result's data that are trusted whoever wrote the rest.
+        leads_to: Calls that go on with what this one found.
         uses: The services it may use.
     """
 
@@ -78,6 +79,7 @@ class Call:
     origin: str
     private: bool
     trusted: tuple[str, ...]
+    leads_to: tuple[str, ...]
     uses: tuple[str, ...]
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
@@ -331,6 +333,7 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
         origin=entry.origin,
         private=entry.private,
         trusted=entry.trusted,
+        leads_to=entry.leads_to,
         uses=about.uses,
         _function=function,
         _signature=signature,

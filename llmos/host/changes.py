@@ -22,11 +22,13 @@ from llmos.host.texts import Text, decoded
 __all__ = [
     "Change",
     "State",
+    "append",
     "delete",
     "edit",
     "look",
     "mark",
     "move",
+    "overwrite",
     "seen_now",
     "shown",
     "write",
@@ -62,7 +64,7 @@ class Change:
     """One change of one file, or of one place.
 
     Args:
-        kind: ``write``, ``edit``, ``move``, ``delete`` or ``undo``.
+        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``move``, ``delete`` or ``undo``.
         path: What is changed.
         seen: Identifies the state it was made from.
         shown: A unified diff, or a sentence.
@@ -127,17 +129,43 @@ def seen_now(change: Change) -> str:
 
 
 def write(path: Path, text: str) -> Change:
-    """A file that is to hold ``text``; an old one keeps its encoding and line ends."""
+    """A new file that is to hold ``text``. A file that holds anything is left as it is.
+
+    A model that was asked to add a line would otherwise write the line in the place of the rest.
+    """
     now = look(path)
-    if now.folder:
-        raise HostError(f"{told(str(path))} is a folder, not a file.")
-    _check_writable(path, now)
-    after = (_text(now) or Text("")).with_text(text).encoded()
-    if after == now.data:
-        raise HostError(f"{told(str(path))} holds exactly that already.")
-    if len(after) > limits.GRANTED_FILE_BYTES:
-        raise HostError(f"That is longer than {limits.GRANTED_FILE_BYTES >> 20} MB.")
-    return _content("write", path, now, after)
+    if now.data:
+        raise HostError(
+            f"There is a file {told(str(path))} already, and nothing was written.",
+            remedy="It can be added to (append), changed in places (edit), or overwritten.",
+        )
+    return _whole("write", path, now, text)
+
+
+def overwrite(path: Path, text: str) -> Change:
+    """A file that is to hold ``text`` in the place of all it holds, written as it was written.
+
+    Encoding and line ends stay; where there is no such file, it is a new one.
+    """
+    return _whole("overwrite", path, look(path), text)
+
+
+def append(path: Path, text: str) -> Change:
+    """A file at whose end ``text`` is to stand, on lines of its own.
+
+    Where there is no such file, it is a new one.
+    """
+    now = look(path)
+    written = decoded(now.data) if now.data else Text("")
+    before = written.text
+    if before and not before.endswith("\n"):
+        before += "\n"
+    added = written.with_text(text).text
+    if not added.strip():
+        raise HostError("There is nothing to add.")
+    if not added.endswith("\n"):
+        added += "\n"
+    return _whole("append", path, now, before + added)
 
 
 def edit(path: Path, old: str, new: str) -> Change:
@@ -209,6 +237,19 @@ def shown(before: bytes | None, after: bytes | None, name: str) -> str:
 def mark(now: State) -> str:
     """Identifies what stands at a path, by its content."""
     return f"file:{now.digest}" if now.data is not None else ("folder" if now.folder else "absent")
+
+
+def _whole(kind: str, path: Path, now: State, text: str) -> Change:
+    """A change after which a file holds ``text`` and nothing else."""
+    if now.folder:
+        raise HostError(f"{told(str(path))} is a folder, not a file.")
+    _check_writable(path, now)
+    after = (_text(now) or Text("")).with_text(text).encoded()
+    if after == now.data:
+        raise HostError(f"{told(str(path))} holds exactly that already.")
+    if len(after) > limits.GRANTED_FILE_BYTES:
+        raise HostError(f"That is longer than {limits.GRANTED_FILE_BYTES >> 20} MB.")
+    return _content(kind, path, now, after)
 
 
 def _content(kind: str, path: Path, now: State, after: bytes | None) -> Change:

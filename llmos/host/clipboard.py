@@ -81,13 +81,13 @@ class Clipboard:
         if not wanted:
             raise ToolError(
                 "There is no clipboard here: llmos runs without a desktop.",
-                "The person can copy the text from the screen.",
+                "The text can be copied from the screen.",
             )
         names = " or ".join(pair[1][0] for pair in wanted)
         package = names.replace("wl-copy", "wl-clipboard")
         raise ToolError(
             f"The clipboard cannot be reached: {names} is not installed.",
-            f"The person can install {package}.",
+            f"It works once {package} is installed.",
         )
 
     async def _run(self, command: Sequence[str], data: bytes) -> tuple[int, bytes]:

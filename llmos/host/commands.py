@@ -22,7 +22,15 @@ from llmos.visible import visible
 __all__ = ["undo"]
 
 _SHOWN = 20  # of the latest changes, where not all are asked for
-_DONE = {"write": "wrote", "edit": "edited", "move": "moved", "delete": "deleted", "undo": "undid"}
+_DONE = {
+    "write": "wrote",
+    "overwrite": "overwrote",
+    "append": "added to",
+    "edit": "edited",
+    "move": "moved",
+    "delete": "deleted",
+    "undo": "undid",
+}
 
 
 @click.command()

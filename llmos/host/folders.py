@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmos import limits, sdk
+from llmos.documents.decoder import Decoder
+from llmos.documents.reader import Format, sniff
 from llmos.errors import FileNotRead, HostError, LlmosError
 from llmos.host import changes
 from llmos.host.changes import Change
@@ -28,10 +30,8 @@ from llmos.host.places import Grant, Places, check_regular, folder_of, kind, ope
 from llmos.host.texts import decoded
 from llmos.host.undo import Log
 from llmos.host.walk import Look, Seen, seen_in
-from llmos.memory.files.decoder import Decoder
-from llmos.memory.files.read import Format, sniff
-from llmos.memory.files.threads import in_thread
 from llmos.services import Entry, Found
+from llmos.threads import in_thread
 
 __all__ = ["Folders", "Partly"]
 
@@ -247,15 +247,25 @@ class Folders:
     # --- changing -------------------------------------------------------------------------------
 
     async def preview(self, change: str, **arguments: str) -> tuple[str, str]:
-        """The diff that ``write``, ``edit``, ``move`` or ``delete`` would make; its ``seen``."""
+        """What a change of the name of a method below would change, and its ``seen``."""
         with _told_to_tools():
             planned = await in_thread(self._planned, change, arguments)
             return planned.shown, planned.seen
 
     async def write(self, path: str, text: str, seen: str = "") -> str:
-        """Write a file anew, or a new one; returns the diff."""
+        """Write a new file; returns the diff."""
         with _told_to_tools():
             return await in_thread(self._make, "write", {"path": path, "text": text}, seen)
+
+    async def overwrite(self, path: str, text: str, seen: str = "") -> str:
+        """Write a file anew; returns the diff."""
+        with _told_to_tools():
+            return await in_thread(self._make, "overwrite", {"path": path, "text": text}, seen)
+
+    async def append(self, path: str, text: str, seen: str = "") -> str:
+        """Write lines at the end of a file; returns the diff."""
+        with _told_to_tools():
+            return await in_thread(self._make, "append", {"path": path, "text": text}, seen)
 
     async def edit(self, path: str, old: str, new: str, seen: str = "") -> str:
         """Replace a text that stands once in a file; returns the diff."""
@@ -288,6 +298,10 @@ class Folders:
         match kind:
             case "write":
                 return changes.write(path, arguments["text"])
+            case "overwrite":
+                return changes.overwrite(path, arguments["text"])
+            case "append":
+                return changes.append(path, arguments["text"])
             case "edit":
                 return changes.edit(path, arguments["old"], arguments["new"])
             case "move":

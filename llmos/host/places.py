@@ -100,7 +100,7 @@ class Places:
         if not grants:
             raise HostError(
                 "No folder is granted.",
-                remedy="The person can grant one: llmos grants folder FOLDER.",
+                remedy="Grant one with: llmos grants folder FOLDER",
             )
         _check_text(text)
         path = self._meant(text, grants, write)
@@ -109,18 +109,18 @@ class Places:
             names = ", ".join(told(str(grant.path)) for grant in grants)
             raise HostError(
                 f"{told(text)} is outside the granted folders.",
-                remedy=f"Granted: {names}. llmos grants folder FOLDER grants another.",
+                remedy=f"Granted: {names}. Grant another with: llmos grants folder FOLDER",
             )
         nearest = max(within, key=lambda grant: len(grant.path.parts))
         if why := guarded.why_not(path.relative_to(nearest.path).parts):
             raise HostError(
                 f"{told(text)} is left alone: {why}.",
-                remedy="The person can grant that very file or folder.",
+                remedy="Such a folder is granted by its own path with: llmos grants folder FOLDER",
             )
         if write and not any(grant.write for grant in within):
             raise HostError(
                 f"{told(text)} may be read, not changed.",
-                remedy="The person can allow it: llmos grants folder FOLDER --write.",
+                remedy="Allow changes with: llmos grants folder FOLDER --write",
             )
         if write and any(path == grant.path and path.is_dir() for grant in grants):
             raise HostError(f"{told(text)} is a granted folder itself; only what is in it changes.")

@@ -42,7 +42,7 @@ class Entry:
     Args:
         number: From 1; never used twice.
         at: When, in seconds since the epoch.
-        kind: ``write``, ``edit``, ``move``, ``delete`` or ``undo``.
+        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``move``, ``delete`` or ``undo``.
         path: What was changed, absolute.
         to: Where it was moved; empty where it was not moved.
         before: SHA-256 of the file as it was, in hex; empty where there was none.

@@ -220,7 +220,7 @@ class Agent:
             else:
                 await self._free(turn)
             if not reply.calls:
-                self._own_up(turn, rows, done)
+                self._own_up(turn, rows, done, steps.owed if steps is not None else "")
             text, reply.text = reply.text, ""  # from here on it is kept as a whole, or not at all
             await self._keep(turn, Message("assistant", text, reply.calls))
             if not reply.calls:
@@ -481,12 +481,12 @@ class Agent:
         told = zip(calls, answers, strict=True)
         return {effects.get(c.name, "") for c, a in told if steps is not None or not a.error}
 
-    def _own_up(self, turn: Turn, rows: Sequence[Syscall], done: Container[str]) -> None:
+    def _own_up(self, turn: Turn, rows: Sequence[Syscall], done: Container[str], owed: str) -> None:
         """End a reply with what the person asked for and was not done: a model may say it was."""
         window = turn.process.window
         words = window.words((turn.process.pid, turn.number)) if window is not None else ""
         undone = (row.left_undone(words) for row in rows if row.effect not in done)
-        if (said := next(filter(None, undone), "")) and said not in turn.reply.text:
+        if (said := next(filter(None, undone), owed)) and said not in turn.reply.text:
             self._show(turn, f"\n\n{said}" if turn.reply.text.strip() else said, 0)
 
     # --- keeping ----------------------------------------------------------------------------

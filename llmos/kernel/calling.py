@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from llmos import limits
 from llmos.clocks import within_limit
+from llmos.credentials import without
 from llmos.errors import (
     BudgetExceeded,
     CallDenied,
@@ -246,6 +247,7 @@ class Caller:
         except Exception:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
+        outcome = _without_credentials(outcome)
         told = code in ("", CODE_RAISED)  # by the call itself, which labels what it tells
         if not told and row is not None and row.label is not None:  # it may quote what it read
             outcome = replace(outcome, label=join(row.label, Label(Origin.PLUGIN)))
@@ -370,3 +372,15 @@ class Caller:
             loop.call_soon_threadsafe(self._publish, event)
 
         return tell
+
+
+def _without_credentials(outcome: Outcome) -> Outcome:
+    """What is told of a call, without keys; the files that it made are the person's."""
+    evidence = (replace(each, text=without(each.text)) for each in outcome.evidence)
+    return replace(
+        outcome,
+        text=without(outcome.text),
+        said=tuple(without(said) for said in outcome.said),
+        vouched=tuple(value for value in outcome.vouched if without(value) == value),
+        evidence=tuple(evidence),
+    )

@@ -34,6 +34,7 @@ _UNBOUND = 0.75  # and of one that takes no value from the words: only their mea
 _COMPOSED = 0.9  # and of one whose argument the model would also have to make up
 _CHANGES = 0.75  # and of one that does more than look
 _LOOKS = ("pure", "read")  # effects that change and send nothing
+_WISHED = 0.6  # how likely a message asks for a change, to be told that none was made
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
 _IGNORED = 1.0  # and this for each value that stands before its clause
 _PART = 0.5  # and this for each part of a composed value that is cut off behind its clause
@@ -145,6 +146,21 @@ class Chooser:
         sure = tuple(c for c in best[1].choices if c.probability >= self._least(c))
         return Reading(sure, best[1].rest if sure else "")
 
+    def wish(self, message: str) -> Choice | None:
+        """What a message seems to want changed, whether or not its words can fill the call.
+
+        It is less sure than a choice: it is there to be told of, not to be made.
+        """
+        if not self.calls or len(message.split()) > _MESSAGE_WORDS:
+            return None
+        assert self._probe is not None
+        probability = self._probe(message) * self._offered
+        changing = np.array([*(call.effect not in _LOOKS for call in self.calls), False])
+        sure = float(probability[changing].sum() / probability.sum())
+        if sure < _WISHED:
+            return None
+        return Choice(self.calls[int(np.argmax(probability * changing))], message, sure)
+
     def nearest(self, call: Syscall, clause: str, count: int) -> list[Example]:
         """The worked examples of ``call`` nearest in meaning to ``clause``, the nearest last."""
         if self._probe is None:
@@ -170,6 +186,7 @@ class Chooser:
         """Mean log probability of a way to cut the message, and its calls."""
         none = len(self.calls)
         logs, choices, rest, context = [], list[Choice](), list[str](), list[str]()
+        own = ""  # words of the last choice
         for clause in clauses:
             whole = " ".join([*context, clause])
             probability = self._possible(clause, whole)
@@ -190,10 +207,13 @@ class Chooser:
                 said = clause if by_itself else whole
                 looks = call.effect in _LOOKS and self._values(call, said)
                 choices.append(Choice(call, said, asks if looks else float(probability[picked])))
+                own = clause
                 if self._fillable(call, clause):
                     rest += [c for c in context if not self._values(call, c)]
                 context = []
             logs.append(score)
+        if choices and any(copied.after for copied in choices[-1].call.copied.values()):
+            choices[-1], context = _gone_on(choices[-1], own, context, message)
         rest += context
         said = " ".join(clause for clause in rest if wants_answer(clause))
         if choices and context and not apart(message, context[0]):
@@ -286,6 +306,25 @@ class Chooser:
                 used.update(range(span.start, span.end))
                 kept.append(span)
         return tuple(kept)
+
+
+def _gone_on(choice: Choice, own: str, behind: list[str], message: str) -> tuple[Choice, list[str]]:
+    """A choice whose text goes on behind its clause, to the end of the sentence; and what is left.
+
+    Args:
+        choice: Of a call that takes any words.
+        own: Its clause in the message.
+        behind: The clauses that follow, none of which asks for a call.
+        message: All of it.
+    """
+    more = list(itertools.takewhile(lambda clause: not closed(message, clause), behind))
+    at = message.find(own)
+    if not more or more[-1].endswith("?") or at < 0:  # a question wants an answer
+        return choice, behind
+    begin = at + len(own)
+    end = message.find(more[-1], begin) + len(more[-1])
+    whole = choice.clause + message[begin:end]  # with what joins them, such as "and"
+    return replace(choice, clause=whole), behind[len(more) :]
 
 
 def fit(calls: Sequence[Syscall], embed: Embed, chat: Sequence[str], path: Path) -> None:

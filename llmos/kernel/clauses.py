@@ -2,7 +2,8 @@
 
 A cut is made at the end of a sentence, at a comma and before a conjunction; but never inside a
 value that a test accepts, nor between the items of a list of values, nor behind a condition that
-what follows hangs on. Which of the possible cuts are made is for ``choose.py`` to weigh.
+what follows hangs on. Which of the possible cuts are made is for ``choose.py`` to weigh. Also what
+a clause says besides the values in it, for an argument that takes any words.
 
 Apart from the number words in ``spans.py`` this is the part that is English.
 """
@@ -13,9 +14,9 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from llmos.kernel.spans import NUMBER, maximal
+from llmos.kernel.spans import EDGE, NUMBER, maximal
 
-__all__ = ["apart", "closed", "grouped", "split", "wants_answer"]
+__all__ = ["apart", "closed", "endings", "grouped", "split", "wants_answer"]
 
 _PIECES = 6  # most pieces a message is cut into
 _REQUEST_WORDS = 3  # from so many words on, a clause without a call may want an answer
@@ -31,6 +32,13 @@ _CONDITION = re.compile(
     r"|when(?:\s(?:i|we|you|he|she|they|it|it's|the|my|our|a|an)\b|ever))\b[^,]*,\s*$",
     re.I,
 )
+_QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|(?<!\w)['‘]([^'’]+)['’](?!\w)")
+# What ties a text to the value before or behind it, and belongs to neither.
+_TIES = {
+    *("to", "that", "about", "of", "and", "then", "in", "at", "on", "by", "from", "for", "with"),
+    *("within", "inside", "under", "into", "through", "please"),
+}
+_ARTICLES = {"the", "a", "an"}
 # What a clause that only tells something begins with.
 _TELLS = re.compile(
     r"(?:i|i'm|i've|we|my|our|you|he|she|it|it's|they|his|her|their|the|a|an|this|that|there|these"
@@ -65,6 +73,49 @@ def grouped(pieces: Sequence[str], cuts: Sequence[bool]) -> list[str]:
             groups.append(_LEAD.sub("", "".join(pieces[start:at]).strip()))
             start = at
     return groups
+
+
+def endings(
+    clause: str, taken: Iterable[str], after: Sequence[str] = (), *, only: bool = False
+) -> list[str]:
+    """What a clause may say besides some values: texts that end where a value begins, or it ends.
+
+    A text that is quoted is what is meant, then one behind such a word as stands before it; else
+    where it begins is left open, longest first.
+
+    Args:
+        clause: The person's words.
+        taken: Values in it that are spoken for.
+        after: What a text stands behind: words, a few in a row, or a colon.
+        only: A text that is not quoted must stand behind one of them.
+    """
+    rest = clause
+    for value in sorted((value for value in taken if value), key=len, reverse=True):
+        pattern = r"\s+".join(map(re.escape, value.split()))
+        rest = re.sub(rf"(?<!\w){pattern}(?!\w)", "\n", rest, count=1, flags=re.I)
+    quoted = [next(filter(None, found)) for found in _QUOTED.findall(rest)]
+    if quoted:
+        return list(dict.fromkeys(" ".join(text.split()) for text in quoted))
+    told, found = [], []
+    for part in rest.split("\n"):
+        words = part.split()
+        while words and words[-1].strip(EDGE).lower() in {*_TIES, *_ARTICLES, ""}:
+            words.pop()
+        texts = [" ".join(words[start:]).strip(EDGE) for start in range(len(words))]
+        begins = (_behind_sign(words, at, after) for at in range(len(words)))
+        told += [texts[at] for at in itertools.islice(filter(None, begins), 1)]
+        found += [text for text in texts if text and text.split()[0].lower() not in _TIES]
+    return list(dict.fromkeys(told if only else told or found))
+
+
+def _behind_sign(words: Sequence[str], at: int, after: Sequence[str]) -> int:
+    """Where the text begins that stands behind the longest sign at ``at``; 0 where none does."""
+    said = [word.strip(EDGE).lower() for word in words[at:]]
+    signs = [sign.split() for sign in after if sign != ":"]
+    length = max((len(sign) for sign in signs if said[: len(sign)] == sign), default=0)
+    if not length and ":" in after and words[at].endswith(":"):
+        length = 1
+    return at + length if length and at + length < len(words) else 0
 
 
 def closed(message: str, clause: str) -> bool:

@@ -16,13 +16,15 @@ from typing import Any
 
 from llmos.engine.gbnf import EMPTY, Expr, Grammar, Lit, alt, seq
 from llmos.engine.grammar import SchemaWriter
-from llmos.kernel.spans import candidates
+from llmos.kernel.clauses import endings
+from llmos.kernel.spans import Copied, candidates
 from llmos.kernel.syscalls import Syscall
 
 __all__ = ["OPENING", "Blank", "Way", "readings"]
 
 OPENING = "Call: "
 _MOST_VALUES = 8  # values one argument is offered
+_MOST_ENDINGS = 24  # texts an argument is offered that takes any words
 _MOST_PARTS = 6  # parts a composed value may have
 
 
@@ -33,14 +35,33 @@ def readings(call: Syscall, clause: str) -> list[Way]:
     """Every way to fill the copied arguments with as many of the person's own values as fit.
 
     Each value is used once; what is right without being said (``also``) fills what is left. A
-    composed argument is None where its parts can be joined in several ways.
+    composed argument is None where its parts can be joined in several ways. One that takes any
+    words is offered what stands besides the others' values, up to where a value or the clause ends.
     """
-    names = list(call.copied)
+    ways = _tested(call, clause)
+    for name, copied in call.copied.items():
+        if copied.accepts is None and not copied.joins:
+            ways = [{**way, name: text} for way in ways for text in _free(copied, clause, way)]
+    return [{name: way[name] for name in call.copied} for way in ways]
+
+
+def _free(copied: Copied, clause: str, way: Way) -> list[str]:
+    """The texts an argument may be that takes any words, beside the values of the others."""
+    taken = [value for value in way.values() if value]
+    if copied.after and copied.also:
+        return endings(clause, taken, copied.after, only=True)[:_MOST_ENDINGS] or [*copied.also]
+    return [*endings(clause, taken, copied.after)[:_MOST_ENDINGS], *copied.also]
+
+
+def _tested(call: Syscall, clause: str) -> list[Way]:
+    """Every way to fill the arguments whose values a test tells."""
+    tested = {n: c for n, c in call.copied.items() if c.accepts is not None or c.joins}
+    names = list(tested)
     slots: list[list[str | None]] = []
-    for copied in call.copied.values():
+    for copied in tested.values():
         found = candidates(copied, clause)[:_MOST_VALUES]
         slots.append([None] if copied.joins and len(found) > 1 else list(found))
-    also = {value for copied in call.copied.values() for value in copied.also}
+    also = {value for copied in tested.values() for value in copied.also}
     ways = []
     for combination in itertools.product(*slots):
         own = [v for v in combination if v is not None and v not in also]

@@ -34,6 +34,7 @@ from llmos.kernel.choose import Choice, Chooser, Reading
 from llmos.kernel.fill import OPENING, Blank, readings
 from llmos.kernel.followup import earlier, follow_up
 from llmos.kernel.probe import Embed
+from llmos.kernel.spans import EDGE
 from llmos.kernel.syscalls import Outcome, Syscall
 from llmos.memory.journal import new_id
 
@@ -45,6 +46,7 @@ Render = Callable[[Sequence[Message]], Awaitable[Any]]
 
 _TABLES = 8  # tables of calls whose chooser is kept, one an expert
 _SHOWN = 2  # worked examples on a card; one more and the starter model copies their values
+_ECHO_WORDS = 4  # fewer in a row may be what anybody says
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
 _REPEATED = (
@@ -103,15 +105,23 @@ class Steps:
         reading: How the message was understood.
         folds: Whether the template knows only the person and the model.
         undone: What the reply says where there is no call, in place of what the model would.
+        owed: What it says behind what the model does.
     """
 
     def __init__(
-        self, chooser: Chooser, reading: Reading, *, folds: bool = False, undone: str = ""
+        self,
+        chooser: Chooser,
+        reading: Reading,
+        *,
+        folds: bool = False,
+        undone: str = "",
+        owed: str = "",
     ) -> None:
         self._chooser = chooser
         self._rest = reading.rest
         self._folds = folds
         self._undone = undone
+        self.owed = owed
         self._planned = []
         for choice in reading.choices:
             ways = choice.ways or tuple(readings(choice.call, choice.clause))
@@ -292,10 +302,12 @@ class Guide:
         reading = _asked(message, calls)
         if reading is None:
             reading = await asyncio.to_thread(_understood, chooser, message, history)
-        undone = _undone(message, calls)
+        undone, owed = _undone(message, calls), ""
+        if message and not undone and not reading.choices:
+            undone = await asyncio.to_thread(_unclear, chooser, message)
         if undone and _ASKS_BESIDES.search(message):
-            undone = ""  # the model answers the rest, and the agent adds the sentence
-        return Steps(chooser, reading, folds=self._folds, undone=undone)
+            undone, owed = "", undone  # the model answers the rest
+        return Steps(chooser, reading, folds=self._folds, undone=undone, owed=owed)
 
     def shown(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation as the model is shown it before it replies, as far as is known."""
@@ -363,6 +375,18 @@ def _undone(message: str, calls: Sequence[Syscall]) -> str:
     return next((said for call in calls if (said := call.left_undone(message))), "")
 
 
+def _unclear(chooser: Chooser, message: str) -> str:
+    """What is to be said where a message seems to want a change that its words do not settle.
+
+    A small model would say that it is done.
+    """
+    wish = chooser.wish(message)
+    if wish is None:
+        return ""
+    said = chooser.nearest(wish.call, message, 1)[0].question.strip().rstrip(".")
+    return f"Nothing was done: what you want done is not clear enough. Say it as in “{said}”."
+
+
 def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> Reading:
     reading = chooser.read(message) if message else Reading()
     if not reading.choices and message:
@@ -388,7 +412,17 @@ def _repeated(choice: Choice, arguments: Mapping[str, Any]) -> bool:
         if dict(worked.arguments) == dict(arguments):
             own = _words(worked.question) & _words(json.dumps(arguments, ensure_ascii=False))
             return not own <= said
-    return False
+    free = (v for name, v in arguments.items() if name not in choice.call.copied)
+    return any(_echoes(value, choice) for value in free if isinstance(value, str))
+
+
+def _echoes(written: str, choice: Choice) -> bool:
+    """Whether a composed text is an example's question, and nothing that the person said."""
+    text = " ".join(written.lower().split()).strip(EDGE)
+    if len(text.split()) < _ECHO_WORDS or text in " ".join(choice.clause.lower().split()):
+        return False
+    asked = (" ".join(worked.question.lower().split()) for worked in choice.call.worked)
+    return any(text in question for question in asked)
 
 
 def _words(text: str) -> set[str]:

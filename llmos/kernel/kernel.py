@@ -19,7 +19,7 @@ from typing import Any
 from llmos import __version__, limits
 from llmos.config import Config
 from llmos.engine.backend import Backend
-from llmos.errors import ExpertError, KernelError, LlmosError, ProcessEnded
+from llmos.errors import ExpertError, KernelError, LlmosError, NoSuchReminder, ProcessEnded
 from llmos.events import (
     BY_REMINDER,
     REMINDER,
@@ -455,6 +455,20 @@ class Kernel:
         """
         text = f"{REMINDER} {timer.text}"
         await self.send(pid, text, origin=Origin.MODEL, by=BY_REMINDER)
+
+    def reminders(self) -> Sequence[Timer]:
+        """Reminders of all processes that are still to come, the next one first."""
+        return self._lender.timers.all() if self._lender is not None else []
+
+    async def cancel_reminder(self, id: str) -> Timer:
+        """Take a reminder back.
+
+        Raises:
+            NoSuchReminder: There is none of that id.
+        """
+        if self._lender is None:
+            raise NoSuchReminder("There are no reminders.")
+        return await asyncio.to_thread(self._lender.timers.take, id)
 
     async def _send(self, process: Process, message: Message, label: Label, title: str) -> str:
         pid = process.pid

@@ -59,6 +59,7 @@ class Lender:
         journal: Knows what was said, and so which files a person named.
         grants: What was granted.
         due: Wakes a process with its reminder.
+        title: Of a process, for a list of reminders.
     """
 
     def __init__(
@@ -67,13 +68,15 @@ class Lender:
         journal: Journal,
         grants: Grants,
         due: Callable[[int, Timer], Awaitable[None]],
+        title: Callable[[int], str] = lambda pid: "",
     ) -> None:
         self._journal = journal
         self._grants = grants
         self._internet = Internet(config.web, config.state)
         self._sessions = Sessions(config.state / "sessions")
         self._log = Log(config.state / "undo")
-        self._timers = Timers(config.state / "timers.json", due)
+        #: The reminders of all processes.
+        self.timers = Timers(config.state / "timers.json", due, title=title)
         self._folders: dict[int, Folders] = {}
         #: Makes calls that code asks for; set by whoever makes calls.
         self.nested: Nested | None = None
@@ -84,11 +87,11 @@ class Lender:
 
     async def remind(self) -> None:
         """From now on wake processes with their reminders: the kernel knows them now."""
-        await self._timers.start()
+        await self.timers.start()
 
     async def close(self) -> None:
         """End everything that was lent."""
-        await self._timers.close()
+        await self.timers.close()
         await self._sessions.aclose()
         for folders in self._folders.values():
             await folders.close()
@@ -97,14 +100,24 @@ class Lender:
     async def forget(self, texts: Sequence[str]) -> None:
         """Texts are forgotten: so is what was asked of the web with them, and reminders of them."""
         await asyncio.to_thread(self._internet.log.forget, texts)
-        await asyncio.to_thread(self._timers.without, texts)
+        await asyncio.to_thread(self.timers.without, texts)
 
     async def ended(self, pid: int) -> None:
         """A process has ended: what it was lent is taken back."""
-        self._timers.forget(pid)
+        self.timers.forget(pid)
         await self._sessions.close(pid)
         if (folders := self._folders.pop(pid, None)) is not None:
             await folders.close()
+
+    def lend_own(
+        self, process: Process, call: str, hosts: Sequence[str] | None = None
+    ) -> Mapping[str, Any]:
+        """As ``lend``, for a call of llmos's own tools in a conversation with the person.
+
+        It can see and cancel all of the person's reminders; a model's helper only its own.
+        """
+        lent = self.lend(process, call, hosts)
+        return {**lent, "timers": self.timers.of(process.pid, every=process.employer is None)}
 
     def lend(
         self, process: Process, call: str, hosts: Sequence[str] | None = None
@@ -129,7 +142,7 @@ class Lender:
             "folders": self._folders[pid],
             "interpreter": self._sessions.lend(pid, ask if self.nested is not None else None),
             "shell": Shell(lambda: {grant.path: grant.write for grant in self._lasting(process)}),
-            "timers": self._timers.of(pid),
+            "timers": self.timers.of(pid),
             "clipboard": Clipboard(),
             "machine": Machine(),
         }

@@ -9,7 +9,9 @@ tell the rest. The rules:
    those or a trusted result, from a list of the call's own, or from anywhere.
 3. While a process has been shown nothing by strangers, what it does is the person's task, and a
    call that keeps rule 2 is made. From then on it must be one of the calls that were settled from
-   the person's words, as often as was settled, with the arguments that were settled.
+   the person's words, as often as was settled, with the arguments that were settled. A call that
+   is asked for settles those, too, a few times, that its declaration says it leads to: a search,
+   the reading of pages.
 4. From then on also, wherever a text that others will read would lead them (links, accounts,
    addresses within a message) must be something the person or a trusted result named. So text by
    strangers can inform what is written; it chooses no recipient, no file, no amount, no link, and

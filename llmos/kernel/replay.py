@@ -45,7 +45,6 @@ from llmos.kernel.results import Results
 from llmos.kernel.standing import Standings
 from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall, SyscallTable
 from llmos.kernel.transcript import Transcript
-from llmos.labels import Label, Origin
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import Kind
@@ -252,10 +251,10 @@ class _Past(Journal):
 class _Retold(Transcript):
     """Shows what the record says was shown with a message, instead of looking for it."""
 
-    records: Sequence[Record] = ()
+    records: Sequence[Record] = ()  # of the turn, the message first
 
     async def begin(self, process: Process, message: StoredMessage) -> None:
-        await self._show(process, Record(process.pid, message, Label(Origin.USER)))
+        await self._show(process, self.records[0])  # by a person, a reminder, or what was piped in
 
     async def bring_back(self, process: Process, message: StoredMessage) -> None:
         for record in self.records[1:]:

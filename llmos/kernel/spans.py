@@ -34,12 +34,14 @@ class Copied:
         format: Names the test; arguments with one test have one name.
         also: Values that are right without having been said.
         joins: Marks that may join several values into one; empty for a value copied whole.
+        after: Words that a value of any words stands behind; empty where that cannot be told.
     """
 
     accepts: Callable[[str], bool] | None = None
     format: str = ""
     also: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

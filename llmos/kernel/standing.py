@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from llmos import limits
 from llmos.kernel.capabilities import Capabilities, Capability
 from llmos.kernel.monitor import Seen
 from llmos.kernel.process import Process
@@ -147,8 +148,21 @@ class Standings:
             return Capabilities()
         if process.settled is None:
             process.settled = await self._settle(process, turn.calls, words) or Capabilities()
+            _lead_on(process.settled, turn)
             for name, arguments in turn.made:  # before a stranger was heard
                 slot = process.settled.find(name, arguments, time.time())
                 if slot is not None:
                     process.settled.spend(slot)
         return process.settled
+
+
+def _lead_on(settled: Capabilities, turn: Turn) -> None:
+    """Who asks for a search asks for what it finds to be read: settle what declared calls lead to.
+
+    A few times only, and no more than once it is settled: nothing that a page says adds to it. Of
+    the arguments none is free by that: one that must be trusted has to be what a trusted call gave.
+    """
+    asked = {each.call for each in settled} | {name for name, _ in turn.made}
+    names = (name for row in turn.calls if row.name in asked for name in row.leads_to)
+    for name in dict.fromkeys(names):
+        settled.give(Capability(name, uses=limits.LED_TO, whole=True))

@@ -136,6 +136,7 @@ class Syscall:
         check: Checks arguments without making the call; raises ``InvalidArguments``.
         label: Of what it gives; where it fails, too, for an error may quote what it read.
         uses: The services it declares that it uses.
+        leads_to: Calls that go on with what this one found: who asks for this one asks for them.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Syscall:
     check: Callable[[Mapping[str, Any]], None] = lambda _arguments: None
     label: Label | None = None
     uses: tuple[str, ...] = ()
+    leads_to: tuple[str, ...] = ()
 
     @property
     def runs_code(self) -> bool:

@@ -5,6 +5,9 @@ at the wrong instant it comes twice. The clock is looked at every half minute: a
 or whose clock was set, is late by no more than that. What was due while no kernel ran comes when
 one starts. What waking means, and what becomes of the text, is up to whoever gives ``due``.
 
+Whoever is lent a process's reminders sees those, or all of the person's: which of the two, and how
+conversations are titled, it does not know but is told.
+
 Methods may be called from any thread and any event loop; ``due`` runs in the loop of ``start``.
 """
 
@@ -18,16 +21,16 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from llmos import limits, paths
-from llmos.errors import KernelError, NoSuchProcess, ProcessEnded
+from llmos.errors import KernelError, NoSuchProcess, NoSuchReminder, ProcessEnded
 from llmos.memory.fields import Fields
-from llmos.memory.files.threads import in_thread
 from llmos.sdk import ToolError
 from llmos.services import Timer
+from llmos.threads import in_thread
 
 __all__ = ["ProcessTimers", "Timers"]
 
@@ -49,6 +52,7 @@ class Timers:
         file: Where they are kept.
         due: Wakes a process with its reminder. Where the process is gone for good it raises
             ``NoSuchProcess`` or ``ProcessEnded``; after anything else it is tried again.
+        title: Of a conversation, by its process; empty where it has none.
         clock: Seconds since the epoch.
     """
 
@@ -57,10 +61,12 @@ class Timers:
         file: Path,
         due: Callable[[int, Timer], Awaitable[None]],
         *,
+        title: Callable[[int], str] = lambda pid: "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
         self._due = due
+        self._title = title
         self._clock = clock
         self._lock = threading.Lock()  # guards the three below, and the file
         self._kept: dict[str, _Kept] = {}
@@ -85,9 +91,34 @@ class Timers:
             await asyncio.wait([self._task])
         self._task = self._loop = None
 
-    def of(self, pid: int) -> ProcessTimers:
-        """The reminders of one process, as a tool is lent them."""
-        return ProcessTimers(self, pid)
+    def of(self, pid: int, *, every: bool = False) -> ProcessTimers:
+        """The reminders of one process, as a tool is lent them.
+
+        Args:
+            pid: The process.
+            every: Those of the other processes can be seen and cancelled, too.
+        """
+        return ProcessTimers(self, pid, every=every)
+
+    def all(self) -> Sequence[Timer]:
+        """The reminders of all processes with whom they wake, the next one first."""
+        with self._lock:
+            kept = sorted(self._kept.values(), key=_order)
+        return [replace(each.timer, pid=each.pid, title=self._title(each.pid)) for each in kept]
+
+    def take(self, id: str) -> Timer:
+        """Take back a reminder, of whatever process.
+
+        Raises:
+            NoSuchReminder: There is none of that id.
+            KernelError: That cannot be kept.
+        """
+        with self._lock:
+            kept = self._kept.get(id)
+            if kept is None:
+                raise NoSuchReminder(_absent(self._kept))
+            self._save({other: each for other, each in self._kept.items() if other != id})
+        return replace(kept.timer, pid=kept.pid, title=self._title(kept.pid))
 
     def forget(self, pid: int) -> None:
         """Take back all reminders of a process that has ended."""
@@ -130,17 +161,18 @@ class Timers:
         return timer
 
     def list(self, pid: int) -> Sequence[Timer]:
-        """See ``services.Timers``."""
+        """See ``services.Timers``: those of one process."""
         with self._lock:
-            own = [each.timer for each in self._kept.values() if each.pid == pid]
-        return sorted(own, key=lambda timer: (timer.due, len(timer.id), timer.id))
+            own = [each for each in self._kept.values() if each.pid == pid]
+        return [each.timer for each in sorted(own, key=_order)]
 
     def cancel(self, pid: int, id: str) -> Timer:
-        """See ``services.Timers``."""
+        """See ``services.Timers``: one of one process."""
         with self._lock:
             kept = self._kept.get(id)
             if kept is None or kept.pid != pid:
-                raise ToolError("There is no such reminder.", "List them first.")
+                own = (other for other, each in self._kept.items() if each.pid == pid)
+                raise NoSuchReminder(_absent(own))
             self._save({other: each for other, each in self._kept.items() if other != id})
         return kept.timer
 
@@ -216,29 +248,56 @@ class Timers:
 
 
 class ProcessTimers:
-    """``services.Timers`` for one process."""
+    """``services.Timers`` for one process.
 
-    def __init__(self, timers: Timers, pid: int) -> None:
+    Args:
+        timers: Of all processes.
+        pid: The process.
+        every: Those of the other processes can be seen and cancelled, too.
+    """
+
+    def __init__(self, timers: Timers, pid: int, *, every: bool = False) -> None:
         self._timers = timers
         self._pid = pid
+        self._every = every
 
     async def set(self, due: float, text: str) -> Timer:
         """Be woken at ``due`` (seconds since the epoch)."""
-        return await in_thread(self._told, self._timers.set, due, text)
+        return await in_thread(self._told, self._timers.set, self._pid, due, text)
 
     async def list(self) -> Sequence[Timer]:
-        """Those that are still to come, the next one first."""
-        return self._timers.list(self._pid)
+        """Those that are still to come: of this conversation first, and the next one first."""
+        own = self._timers.list(self._pid)
+        if not self._every:
+            return own
+        return [*own, *(each for each in self._timers.all() if each.pid != self._pid)]
 
     async def cancel(self, id: str) -> Timer:
-        """Take one back."""
-        return await in_thread(self._told, self._timers.cancel, id)
+        """Take one back that ``list`` gives."""
+        if self._every:
+            return await in_thread(self._told, self._timers.take, id)
+        return await in_thread(self._told, self._timers.cancel, self._pid, id)
 
     def _told(self, method: Callable[..., Timer], *values: Any) -> Timer:
         try:
-            return method(self._pid, *values)
+            return method(*values)
         except KernelError as error:
             raise ToolError(error.sentence, error.remedy) from error
+
+
+def _order(kept: _Kept) -> tuple[float, int, str]:
+    """The next one first; of two at one moment, the one that was set first."""
+    return kept.timer.due, len(kept.timer.id), kept.timer.id
+
+
+def _absent(ids: Iterable[str]) -> str:
+    """That there is no such reminder, and which there are."""
+    known = sorted(ids, key=lambda id: (len(id), id))
+    if not known:
+        return "There are no reminders."
+    more = ", …" if len(known) > limits.TIMERS_NAMED else ""
+    named = ", ".join(known[: limits.TIMERS_NAMED])
+    return f"There is no such reminder. There are: {named}{more}."
 
 
 def _read(file: Path) -> tuple[dict[str, _Kept], int]:

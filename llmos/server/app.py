@@ -23,6 +23,7 @@ from llmos.server import (
     mount_routes,
     page_routes,
     permission_routes,
+    reminder_routes,
     trace_routes,
 )
 from llmos.server.auth import BodyLimit
@@ -114,6 +115,7 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(chat.router(kernel))
     app.include_router(kernel_routes.router(kernel))
     app.include_router(permission_routes.router(kernel))
+    app.include_router(reminder_routes.router(kernel))
     app.include_router(artifact_routes.router(kernel))
     app.include_router(expert_routes.router(kernel))
     app.include_router(page_routes.router(kernel))

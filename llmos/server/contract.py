@@ -28,6 +28,7 @@ from llmos.memory.files.mounts import Mount, Progress
 from llmos.memory.pages import Page
 from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
+from llmos.services import Timer
 
 __all__ = ["ServedKeeper", "ServedKernel"]
 
@@ -247,6 +248,18 @@ class ServedKernel(Protocol):
 
         Args:
             answers: Whether a person is there who can answer questions about calls.
+        """
+        ...
+
+    def reminders(self) -> Sequence[Timer]:
+        """Reminders of all processes that are still to come, the next one first."""
+        ...
+
+    async def cancel_reminder(self, id: str) -> Timer:
+        """Take a reminder back.
+
+        Raises:
+            NoSuchReminder: There is none of that id.
         """
         ...
 

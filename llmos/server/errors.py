@@ -48,6 +48,7 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.ModelMissing, 404),
     (errors.ModelError, 503),
     (errors.NoSuchProcess, 404),
+    (errors.NoSuchReminder, 404),
     (errors.BudgetExceeded, 429),
     (errors.KernelError, 409),
     (errors.StoreFull, 507),

@@ -253,7 +253,7 @@ async def test_a_file_changed_between_diff_and_write_is_left_as_it_is(folders, f
     file = folder / "a.txt"
     file.write_text("one")
     for change, rest in (
-        ("write", {"text": "two"}),
+        ("overwrite", {"text": "two"}),
         ("edit", {"old": "one", "new": "two"}),
         ("delete", {}),
     ):
@@ -274,7 +274,7 @@ async def test_who_writes_in_the_last_instant_keeps_their_text(folders, folder, 
             file.write_text("theirs")
 
     monkeypatch.setattr(placing, "failpoint", barge_in)
-    assert "in the meantime" in await refused(folders.write("a.txt", "two"))
+    assert "in the meantime" in await refused(folders.overwrite("a.txt", "two"))
     assert file.read_text() == "theirs"
     assert os.listdir(folder) == ["a.txt"]
 
@@ -287,7 +287,7 @@ async def test_a_new_file_never_replaces_one_that_came_in_the_last_instant(
             (folder / "a.txt").write_text("theirs")
 
     monkeypatch.setattr(placing, "failpoint", barge_in)
-    assert "in the meantime" in await refused(folders.write("a.txt", "two"))
+    assert "in the meantime" in await refused(folders.overwrite("a.txt", "two"))
     assert (folder / "a.txt").read_text() == "theirs"
     assert os.listdir(folder) == ["a.txt"]
 
@@ -311,7 +311,7 @@ async def test_moving_renames_moves_into_a_folder_and_replaces_nothing(folders, 
 async def test_a_read_only_file_and_the_granted_folder_itself_are_not_changed(folders, folder):
     (folder / "a.txt").write_text("a")
     (folder / "a.txt").chmod(0o444)
-    assert "read-only" in await refused(folders.write("a.txt", "b"))
+    assert "read-only" in await refused(folders.overwrite("a.txt", "b"))
     assert "granted folder itself" in await refused(folders.move(str(folder), "/tmp/x"))
 
 
@@ -323,14 +323,14 @@ async def test_a_full_disk_under_the_log_means_that_nothing_is_changed(
 
     (folder / "a.txt").write_text("a")
     monkeypatch.setattr(paths, "atomic_write", full)
-    assert "Nothing was changed" in await refused(folders.write("a.txt", "b"))
+    assert "Nothing was changed" in await refused(folders.overwrite("a.txt", "b"))
     assert (folder / "a.txt").read_text() == "a"
 
 
 async def test_every_change_can_be_taken_back(folders, folder, log):
     file = folder / "a.txt"
     file.write_text("one\n")
-    await folders.write("a.txt", "two\n")
+    await folders.overwrite("a.txt", "two\n")
     await folders.edit("a.txt", "two", "three")
     await folders.move("a.txt", "b.txt")
     await folders.delete("b.txt")

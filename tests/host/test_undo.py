@@ -27,6 +27,7 @@ from llmos.host.undo import Log
 kind, log, *rest = sys.argv[1:]
 change = {
     "write": lambda: changes.write(Path(rest[0]), rest[1]),
+    "overwrite": lambda: changes.overwrite(Path(rest[0]), rest[1]),
     "delete": lambda: changes.delete(Path(rest[0])),
     "move": lambda: changes.move(Path(rest[0]), Path(rest[1])),
 }[kind]()
@@ -50,7 +51,7 @@ def made(log: Log) -> Maker:
 
 
 def write(made: Maker, path: Path, text: str) -> int:
-    return made.make(changes.write(path, text)).number
+    return made.make(changes.overwrite(path, text)).number
 
 
 def test_the_last_change_is_undone_first_and_an_undoing_can_be_undone(made, folder):
@@ -160,7 +161,7 @@ def test_the_log_is_private_and_a_damaged_entry_hides_no_other(made, folder):
 @pytest.mark.parametrize(
     "point", ["change-begun", "change-prepared", "change-exchanged", "change-made"]
 )
-@pytest.mark.parametrize("kind", ["write", "create", "delete", "move"])
+@pytest.mark.parametrize("kind", ["overwrite", "create", "delete", "move"])
 def test_killed_at_any_moment_a_file_is_as_before_or_as_after_and_undo_knows_which(
     made, log, folder, kind, point
 ):
@@ -187,7 +188,7 @@ def test_killed_at_any_moment_a_file_is_as_before_or_as_after_and_undo_knows_whi
         made.undo()
         assert {each.name: each.read_text() for each in folder.iterdir()} == before
     write(made, file, "later")  # the log is whole and goes on
-    assert made.undo()[0].kind == "write"
+    assert made.undo()[0].kind == "overwrite"
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -127,3 +127,47 @@ def test_a_command_is_run_only_where_somebody_asks_in_so_many_words(
     for _, question, wanted in asked():
         chosen = {choice.call.name for choice in choosers["all"].choose(question)}
         assert ("shell.run" in chosen) == any(name == "shell.run" for name, _ in wanted), question
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("remind me in 5 minutes to buy milk and eggs", "buy milk and eggs"),
+        (
+            "remind me at 3pm to write to Maria, with the figures",
+            "write to Maria, with the figures",
+        ),
+        ("remind me at 17:30 to call mum. How are you?", "call mum"),
+        ("set a timer for 12 minutes", ""),
+    ],
+)
+def test_the_text_of_a_reminder_goes_on_to_the_end_of_the_sentence(
+    choosers: dict[str, Chooser], message: str, text: str
+) -> None:
+    (choice,) = choosers["all"].choose(message)
+    assert choice.call.name == "timer.set"
+    assert readings(choice.call, choice.clause)[0]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("Remind me to call mum", "timer.set"),
+        ("delete the old backup", "files.delete"),
+        ("please rename my file", "files.move"),
+        ("append the line 'call Tom' to the end of my list", "files.append"),
+        ("overwrite the file", "files.overwrite"),
+        ("what is in notes.txt?", ""),
+        ("I had to delete Facebook", ""),
+        ("Write me a short poem about rain", ""),
+        ("turn this into a list: eggs milk", ""),
+        ("My timer went off", ""),
+        ("a word " * 200, ""),
+    ],
+)
+def test_a_wish_for_a_change_is_seen_though_its_words_cannot_fill_the_call(
+    choosers: dict[str, Chooser], message: str, wanted: str
+) -> None:
+    wish = choosers["all"].wish(message)
+    assert (wish.call.name if wish else "") == wanted
+    assert not choosers["all"].read(message).choices or not wanted

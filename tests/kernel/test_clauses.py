@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from llmos.kernel.clauses import apart, closed, grouped, split, wants_answer
+from llmos.kernel.clauses import apart, closed, endings, grouped, split, wants_answer
 
 TOWNS = {"rome", "oslo", "salt, and pepper"}
 
@@ -91,3 +91,28 @@ def test_a_remark_wants_no_answer() -> None:
     assert wants_answer("explain the sky to me")
     assert not wants_answer("I am so tired today.")
     assert not wants_answer("thanks")
+
+
+SIGNS = (":", "add", "append", "the line", "append the line")
+
+
+@pytest.mark.parametrize(
+    ("clause", "taken", "after", "texts"),
+    [
+        ("append the line eggs to a.txt", ["a.txt"], SIGNS, ["eggs"]),
+        ("Add butter and jam to a.txt", ["a.txt"], SIGNS, ["butter and jam"]),
+        ("to a.txt add: call Ben, then Ida", ["a.txt"], SIGNS, ["call Ben, then Ida"]),
+        ("add 'green  tea' to the end of a.txt", ["a.txt"], SIGNS, ["green tea"]),
+        ("in a.txt: eggs", ["a.txt"], SIGNS, ["eggs"]),
+        ("put eggs on a.txt", ["a.txt"], SIGNS, ["put eggs", "eggs"]),
+        ("add to a.txt", ["a.txt"], SIGNS, ["add"]),
+        ("", [], SIGNS, []),
+    ],
+)
+def test_a_text_ends_where_a_value_begins_and_begins_behind_its_sign(clause, taken, after, texts):
+    assert endings(clause, taken, after) == texts
+
+
+def test_a_text_that_must_stand_behind_a_sign_is_none_without_one():
+    assert endings("wake me at six", ["at six"], ("to", "that"), only=True) == []
+    assert endings("remind me to go at six", ["at six"], ("to", "that"), only=True) == ["go"]

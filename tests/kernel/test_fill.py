@@ -134,3 +134,34 @@ def test_the_grammar_writes_json_after_the_opening() -> None:
     grammar = blank(row({"room": ROOM}), "kitchen").grammar()
     assert json.dumps(OPENING)[1:-1] in grammar
     assert '\\"room\\": \\"kitchen\\"' in grammar
+
+
+WHAT = Copied(also=("",), after=("to", "about", ":"))
+
+
+@pytest.mark.parametrize(
+    ("clause", "expected"),
+    [
+        ("tell me in the hall to close the door and sit", "close the door and sit"),
+        ("tell me to close the door in the hall", "close the door"),
+        ("hall: close the door.", "close the door"),
+        ("tell me in the hall: close the door.", "close the door"),
+        ('say "close the door" in the hall', "close the door"),
+        ("wake me in the hall", ""),
+    ],
+)
+def test_a_text_of_any_words_is_what_stands_behind_its_sign(clause: str, expected: str) -> None:
+    call = row({"room": Copied(is_room, "room"), "what": WHAT})
+    ways = [way for way in readings(call, clause) if way["room"] == "hall"]
+    assert [way["what"] for way in ways] == [expected]
+
+
+def test_a_text_without_a_sign_may_begin_anywhere_and_goes_on_to_the_end() -> None:
+    ways = readings(row({"room": ROOM, "what": Copied()}), "find the old red lamp in the hall")
+    assert [way["what"] for way in ways] == [
+        "find the old red lamp",
+        "the old red lamp",
+        "old red lamp",
+        "red lamp",
+        "lamp",
+    ]

@@ -56,9 +56,13 @@ class Plain:
     """A chooser that knows the worked examples and nothing of meaning."""
 
     calls: tuple[Syscall, ...] = ()
+    wished: Choice | None = None
 
     def read(self, message: str) -> Reading:
         return Reading()
+
+    def wish(self, message: str) -> Choice | None:
+        return self.wished
 
     def nearest(self, call: Syscall, clause: str, count: int) -> list[Example]:
         return list(call.worked)[-count:]
@@ -186,6 +190,32 @@ def test_of_code_that_raised_the_model_tells_freely_and_nothing_is_tried_again()
     assert steps.reply_grammar() == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ("paint the hall in lime green", True),
+        ("Paint the hall in lime green.", True),
+        ("lime green", False),
+        ("paint the kitchen in lime green", False),
+    ],
+)
+def test_a_text_that_is_an_examples_question_is_no_answer(written: str, refused: bool) -> None:
+    note = replace(
+        LAMP,
+        schema={"type": "object", "properties": {"text": {"type": "string"}}},
+        worked=(Example("Please paint the hall in lime green", {"text": "lime green"}, ""),),
+        copied={},
+    )
+    steps = steps_for((note, "note that the kitchen is cold"))
+    assert steps.next_call() is not None
+    steps.take(OPENING + json.dumps({"text": written}))
+    assert (not steps.calls()) is (refused or written == "lime green")
+    steps = steps_for((note, "please paint the hall in lime green"))
+    assert steps.next_call() is not None
+    steps.take(OPENING + json.dumps({"text": written}))
+    assert steps.calls()
+
+
 def test_every_reply_states_every_result() -> None:
     steps = steps_for((LAMP, "is the kitchen lit?"), (LAMP, "is the hall lit?"))
     assert steps.next_call() is None
@@ -233,6 +263,29 @@ async def test_a_message_that_asks_something_besides_is_answered(
     guide = Guide(lambda _: None)  # type: ignore[arg-type, return-value]
     steps = await guide.plan([Message("user", message)], [keep])
     assert ("Nothing was kept" in steps.reply_grammar()) is bound
+
+
+@pytest.mark.parametrize(
+    ("message", "bound", "owed"),
+    [
+        ("Light it all up.", True, False),
+        ("Light it all up. And how old is the sun?", False, True),
+        ("", False, False),
+    ],
+)
+async def test_a_wish_that_settles_no_call_is_told_to_be_undone(
+    monkeypatch: pytest.MonkeyPatch, message: str, bound: bool, owed: bool
+) -> None:
+    plain = Plain()
+    plain.wished = Choice(LAMP, message, 0.7)
+    monkeypatch.setattr("llmos.kernel.guide.Chooser", lambda *_: plain)
+    guide = Guide(lambda _: None)  # type: ignore[arg-type, return-value]
+    steps = await guide.plan([Message("user", message)], [LAMP])
+    said = (
+        "Nothing was done: what you want done is not clear enough. Say it as in “Is the hall lit?”."
+    )
+    assert (said in steps.reply_grammar()) is bound
+    assert steps.owed == (said if owed else "")
 
 
 def test_what_else_was_asked_is_answered_as_a_turn_of_its_own() -> None:

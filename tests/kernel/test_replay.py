@@ -9,9 +9,10 @@ import pytest
 from llmos.boot import boot
 from llmos.config import AgentConfig, load
 from llmos.errors import KernelError, NoSuchProcess
+from llmos.events import BY_REMINDER, TurnFinished
 from llmos.kernel.syscalls import Outcome
 from llmos.labels import Label, Origin
-from tests.kernel.kernels import call, kernel_on, remembering, row, said, turn
+from tests.kernel.kernels import call, kernel_on, remembering, row, said, turn, until
 
 WRITE = row("test.write", None, effect="memory")
 
@@ -112,6 +113,21 @@ async def test_what_was_brought_back_and_what_had_left_is_shown_as_it_was(home):
         assert "window" in kinds
         replayed = await kernel.tracer.replay(pid)
         assert replayed.same and len(replayed.turns) == 10
+
+
+async def test_a_reminder_is_replayed_as_nobodys_words(home):
+    """What the turn ends with hangs on who spoke: the person is told that nothing was done."""
+    wishing = dataclasses.replace(WRITE, wished=("keep this",), undone="Nothing was kept.")
+    rules = [("keep this", "Good.")]
+    async with kernel_on(home, rules, calls=[wishing]) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "keep this")
+        with kernel.subscribe(pid) as events:
+            await kernel.send(pid, "keep this", origin=Origin.MODEL, by=BY_REMINDER)
+            await until(events, TurnFinished)
+        asked, reminded = (await kernel.tracer.replay(pid)).turns
+        assert asked.same and asked.recorded == "Good.\n\nNothing was kept."
+        assert reminded.same and reminded.recorded == "Good."
 
 
 async def test_a_fork_replays_its_own_turns_on_what_it_shares(home):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmos import limits, paths
-from llmos.errors import KernelError, NoSuchProcess
+from llmos.errors import KernelError, NoSuchProcess, NoSuchReminder
 from llmos.kernel.timers import Timers
 from llmos.sdk import ToolError
 
@@ -183,3 +183,38 @@ async def test_a_tool_in_another_thread_and_loop_sets_one(file, clock):
     assert file.stat().st_mode & 0o77 == 0
     await timers.close()
     assert json.loads(file.read_text())["timers"] == []
+
+
+async def test_reminders_of_others_are_seen_and_taken_only_where_that_was_lent(file, clock):
+    timers = Timers(file, Woken(), title=lambda pid: f"chat {pid}", clock=clock)
+    theirs = await timers.of(8).set(clock.now + 60, "bread")
+    mine = await timers.of(7).set(clock.now + 600, "milk")
+    every = timers.of(7, every=True)
+    seen = [(each.id, each.pid, each.title) for each in await every.list()]
+    assert seen == [(mine.id, 0, ""), (theirs.id, 8, "chat 8")]
+    assert await timers.of(7).list() == [mine]
+    with pytest.raises(ToolError, match=r"There are: t2\.$"):
+        await timers.of(7).cancel(theirs.id)
+    assert (await every.cancel(theirs.id)).text == "bread"
+    with pytest.raises(ToolError, match=r"There are: t2\.$"):
+        await every.cancel(theirs.id)
+
+
+def test_a_person_sees_and_takes_back_the_reminders_of_all_processes(file, clock):
+    timers = Timers(file, Woken(), title=lambda pid: f"chat {pid}", clock=clock)
+    timers.set(8, clock.now + 600, "bread")
+    timers.set(7, clock.now + 60, "milk")
+    assert [(each.id, each.pid) for each in timers.all()] == [("t2", 7), ("t1", 8)]
+    taken = timers.take("t1")
+    assert (taken.text, taken.pid, taken.title) == ("bread", 8, "chat 8")
+    with pytest.raises(NoSuchReminder, match=r"There are: t2\.$"):
+        timers.take("t1")
+    assert [row["id"] for row in json.loads(file.read_text())["timers"]] == ["t2"]
+
+
+def test_a_sentence_that_names_the_reminders_there_are_stays_short(file, clock):
+    timers = Timers(file, Woken(), clock=clock)
+    for _ in range(limits.TIMERS_NAMED + 1):
+        timers.set(7, clock.now + 60, "")
+    with pytest.raises(NoSuchReminder, match=rf"t{limits.TIMERS_NAMED}, …\.$"):
+        timers.take("t99")

@@ -38,6 +38,7 @@ from llmos.errors import (
     LlmosError,
     MountError,
     NoSuchProcess,
+    NoSuchReminder,
     NotStored,
     PromptTooLong,
     TextTooLong,
@@ -65,6 +66,7 @@ from llmos.memory.passages import Hit, Passage
 from llmos.memory.records import Record
 from llmos.memory.trail import Traced
 from llmos.server import create_app, serve
+from llmos.services import Timer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -254,6 +256,7 @@ class Kernel:
         self.dreams = False
         self.made = [Made("d3", "summary", "A dog.", 1.0, 1)]
         self.mounted: dict[int, Mount] = {}
+        self.timers: dict[str, Timer] = {}
         self._pids = itertools.count(1)
         self._seqs = itertools.count(1)
 
@@ -472,6 +475,14 @@ class Kernel:
         if which not in self.mounted:
             raise MountError(f"There is no mount {which}.")
         return self.mounted.pop(int(which)).passages
+
+    def reminders(self) -> list[Timer]:
+        return sorted(self.timers.values(), key=lambda timer: timer.due)
+
+    async def cancel_reminder(self, id: str) -> Timer:
+        if id not in self.timers:
+            raise NoSuchReminder("There is no such reminder.")
+        return self.timers.pop(id)
 
     async def import_messages(
         self, said: Sequence[tuple[str, str, float]], *, title: str = "", mine: bool = False

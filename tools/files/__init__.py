@@ -15,7 +15,18 @@ from typing import Annotated, Any, Literal
 
 from llmos.sdk import Artifact, Context, Evidence, Length, Preview, Result, ToolError, Verbatim
 
-__all__ = ["delete", "edit", "list", "move", "read", "rename_by_date", "search", "write"]
+__all__ = [
+    "append",
+    "delete",
+    "edit",
+    "list",
+    "move",
+    "overwrite",
+    "read",
+    "rename_by_date",
+    "search",
+    "write",
+]
 
 _SHOWN = 200  # entries or lines that are told
 _NAMED = 8  # of them that are said in a sentence
@@ -49,6 +60,15 @@ def is_pattern(text: str) -> bool:
 
 Path = Annotated[str, Length(1, 1000), Verbatim(accepts=is_path)]
 Folder = Annotated[str, Length(0, 1000), Verbatim(also=("",), accepts=is_path)]
+_ADDED = (
+    *(":", "add", "append", "put", "note", "jot", "write", "with", "saying", "says", "reads"),
+    *("the line", "a line", "the lines", "the row", "a row", "the entry"),
+    *(f"{verb} the {piece}" for verb in ("add", "append") for piece in ("line", "lines", "row")),
+    *(f"{verb} a new {piece}" for verb in ("add", "append") for piece in ("line", "row", "entry")),
+)
+_REPLACING = (":", "with", "by", "saying", "says", "reads", "say", "only", "just", "nothing but")
+Added = Annotated[str, Length(1), Verbatim(after=_ADDED)]
+Replacing = Annotated[str, Length(1), Verbatim(after=_REPLACING)]
 Glob = Annotated[str, Length(0, 200), Verbatim(also=("", "*"), accepts=is_pattern)]
 
 
@@ -135,7 +155,7 @@ def _enumerated(names: Sequence[str]) -> str:
 
 
 async def write(path: Path, text: str, context: Context) -> Result:
-    """Write a text into a file, a new one or over an old one.
+    """Write a text into a new file. A file that is there already is left as it is.
 
     Args:
         path: The file.
@@ -147,6 +167,36 @@ async def write(path: Path, text: str, context: Context) -> Result:
 async def preview_write(path: Path, text: str, context: Context) -> Preview:
     """What ``write`` would change."""
     return Preview(*await context.folders.preview("write", path=path, text=text))
+
+
+async def append(path: Path, text: Added, context: Context) -> Result:
+    """Add lines at the end of a text file and leave the rest as it is.
+
+    Args:
+        path: The file.
+        text: The lines that are added.
+    """
+    return _changed("Added to", path, await context.folders.append(path, text, context.seen))
+
+
+async def preview_append(path: Path, text: Added, context: Context) -> Preview:
+    """What ``append`` would add."""
+    return Preview(*await context.folders.preview("append", path=path, text=text))
+
+
+async def overwrite(path: Path, text: Replacing, context: Context) -> Result:
+    """Replace all that a file holds by another text.
+
+    Args:
+        path: The file.
+        text: All that is to be in it.
+    """
+    return _changed("Overwrote", path, await context.folders.overwrite(path, text, context.seen))
+
+
+async def preview_overwrite(path: Path, text: Replacing, context: Context) -> Preview:
+    """What ``overwrite`` would change."""
+    return Preview(*await context.folders.preview("overwrite", path=path, text=text))
 
 
 async def edit(path: Path, old: Annotated[str, Length(1)], new: str, context: Context) -> Result:

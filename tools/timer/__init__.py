@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from . import moments
 
 __all__ = ["cancel", "list", "set"]
 
+_NAMED = 12  # ids in a sentence that names those there are
 _ANY = datetime(2024, 1, 3, 12, tzinfo=UTC)  # whether words are a moment does not depend on it
 
 
@@ -21,7 +23,8 @@ def is_moment(text: str) -> bool:
 
 
 When = Annotated[str, Length(1, 100), Verbatim(accepts=is_moment)]
-What = Annotated[str, Length(0, 1000), Verbatim(also=("",))]
+_BEFORE = ("to", "that", "about", "of", "called", "named", "say", ":")  # what is to be told
+What = Annotated[str, Length(0, 1000), Verbatim(also=("",), after=_BEFORE)]
 
 
 async def set(when: When, context: Context, text: What = "") -> Result:
@@ -33,26 +36,38 @@ async def set(when: When, context: Context, text: What = "") -> Result:
     """
     due = _due(when, context)
     timer = await context.timers.set(due.timestamp(), text)
-    said = _said(due, context)
-    return Result(f"Reminder {timer.id} is set for {said}.", {"id": timer.id, "due": said})
+    # The text is not in the result, which counts as the system's word: a stranger may have written
+    # it, and the person have said yes to a reminder only. The person is told it (tool.toml).
+    at = _near(due, context)
+    sentence = f"Reminder {timer.id} is set for {at}."
+    data = {"id": timer.id, "due": _said(due, context), "at": at}
+    return Result(sentence, data if text else {**data, "alone": sentence})
 
 
 def preview_set(when: When, context: Context, text: What = "") -> Preview:
     """What ``set`` would do."""
     about = f": {text}" if text else ""
-    return Preview(f"This conversation wakes on {_said(_due(when, context), context)}{about}")
+    return Preview(f"This conversation wakes at {_near(_due(when, context), context)}{about}")
 
 
 async def list(context: Context) -> Result:
-    """List the timers and reminders that are still to come."""
+    """List the timers and reminders that are still to come, those of other conversations last."""
     timers = await context.timers.list()
     if not timers:
         return Result("There are no reminders.", {"count": 0, "reminders": []})
     rows = [
-        {"id": each.id, "due": _said(_local(each.due, context), context), "text": each.text}
+        {
+            "id": each.id,
+            "due": _said(_local(each.due, context), context),
+            "text": each.text,
+            "chat": _chat(each.pid, each.title),
+        }
         for each in timers
     ]
-    lines = [f"{row['id']}  {row['due']}  {row['text']}".rstrip() for row in rows]
+    lines = []
+    for row in rows:
+        chat = f"  [{row['chat']}]" if row["chat"] else ""
+        lines.append(f"{row['id']}  {row['due']}  {row['text']}".rstrip() + chat)
     return Result("\n".join(lines), {"count": len(rows), "reminders": rows})
 
 
@@ -71,9 +86,10 @@ async def cancel(which: Annotated[str, Length(1, 200), Verbatim()], context: Con
         found = [each for each in timers if wanted in each.text.casefold()]
         if len(found) > 1:
             ids = ", ".join(each.id for each in found)
-            raise ToolError(f"That may be any of {ids}.", "Give the id.")
+            example = f"Say which one by its name, such as: cancel {found[0].id}"
+            raise ToolError(f"That may be any of {ids}.", f"{example}.")
     if not found:
-        raise ToolError("There is no such reminder.", "List them first.")
+        raise ToolError(_none_such([each.id for each in timers]))
     for each in found:
         await context.timers.cancel(each.id)
     ids = ", ".join(each.id for each in found)
@@ -94,10 +110,37 @@ def _due(when: str, context: Context) -> datetime:
     return due
 
 
+def _none_such(ids: Sequence[str]) -> str:
+    if not ids:
+        return "There are no reminders."
+    named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+    return f"There is no such reminder. There are: {named}."
+
+
+def _chat(pid: int, title: str) -> str:
+    """Which other conversation a reminder belongs to; empty for the one that asks."""
+    if not pid:
+        return ""
+    return f"process {pid}" + (f": {title}" if title else "")
+
+
 def _local(due: float, context: Context) -> datetime:
     return datetime.fromtimestamp(due, context.tzinfo)
 
 
-def _said(due: datetime, context: Context) -> str:
+def _near(due: datetime, context: Context) -> str:
+    """A moment as it is said of today and tomorrow, which a list that is read later cannot."""
+    days = (due.date() - context.now().date()).days
+    if days not in (0, 1):
+        return f"{due:%H:%M} on {due:%A}, {due.day} {due:%B %Y}"
+    return f"{_clock(due, context)} {('today', 'tomorrow')[days]}"
+
+
+def _clock(due: datetime, context: Context) -> str:
+    """With the seconds of a timer that is soon over."""
     seconds = f":{due:%S}" if due.second and (due - context.now()).total_seconds() < 3600 else ""
-    return f"{due:%A}, {due.day} {due:%B %Y, %H:%M}{seconds}"
+    return f"{due:%H:%M}{seconds}"
+
+
+def _said(due: datetime, context: Context) -> str:
+    return f"{due:%A}, {due.day} {due:%B %Y}, {_clock(due, context)}"

@@ -25,7 +25,10 @@ _WORDS = {
     **{"a": 1, "an": 1, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40},
     **{"forty-five": 45, "forty five": 45, "fifty": 50, "sixty": 60, "ninety": 90},
 }
-_COUNT = rf"(?P<count>\d+(?:[.,]\d+)?|half(?: an?)?|{'|'.join(sorted(_WORDS, key=len)[::-1])})"
+_COUNT = (
+    r"(?P<count>\d+(?:[.,]\d+)?"
+    rf"|(?:half(?: an?)?|{'|'.join(sorted(_WORDS, key=len)[::-1])})(?=\s))"  # "and" is no day
+)
 _PIECE = re.compile(
     rf"{_COUNT}\s*(?P<unit>{'|'.join(sorted(_UNITS, key=len)[::-1])})"
     r"(?P<half>\s+and\s+a\s+half)?(?![a-z])"
