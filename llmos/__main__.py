@@ -6,12 +6,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The ``llmos`` command. Ctrl-C while it is still being loaded is as silent as later."""
+    """The ``llmos`` command. Ctrl-C is silent, also while it is still being loaded."""
     try:
         from llmos.cli import main as command
+
+        command()
     except KeyboardInterrupt:
         sys.exit(130)
-    command()
 
 
 if __name__ == "__main__":

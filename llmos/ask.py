@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmos.client import Client
-from llmos.consent import Consent, present
+from llmos.consent import Consent, terminal
 from llmos.errors import LlmosError, ProcessEnded
 from llmos.events import (
     ArtifactInfo,
@@ -42,6 +42,7 @@ _CUT = {
     "interrupted": "The answer was cut short by somebody else.",
     "budget": "The answer was cut short: the process has used up its budget.",
 }
+_EMPTY = "There is no answer: the model said nothing. Ask in other words, or a larger model."
 _TOO_LONG = (
     "The message is too long for the model's window: the answer was given with only its beginning"
     " and its end in view. The rest is stored."
@@ -84,7 +85,8 @@ async def ask(
     async with await Client.connect() as client:
         asked = pid or (await client.create(system=system, expert=expert)).pid
         heard = _Heard()
-        consent = Consent(client) if present() and not as_json else None
+        at = None if as_json else terminal()
+        consent = Consent(client, at) if at is not None else None
         try:
             async with client.subscribe(asked, answers=consent is not None) as events:
                 message = await client.send(asked, text, given=given)
@@ -115,7 +117,7 @@ async def ask(
     printer.end(heard, event)
     if stays:
         print(f"llmos: The chat stays, as process {asked}, for its reminder.", file=sys.stderr)
-    return 0 if event.reason == "stop" else 1
+    return 0 if event.reason == "stop" and heard.answered else 1
 
 
 async def _save(client: Client, heard: _Heard, folder: Path) -> None:
@@ -152,6 +154,7 @@ class _Heard:
 
     def __init__(self) -> None:
         self.answer = ""
+        self.answered = False  # its last reply says something
         self.calls: list[CallFinished] = []
         self.recalled: list[tuple[str, str]] = []  # page and place
         self.files: list[ArtifactInfo] = []
@@ -172,6 +175,8 @@ class _Heard:
                 self.recalled += zip(event.pages, event.places, strict=False)
             case ReplyDelta():
                 self.answer += event.text
+            case ReplyFinished():
+                self.answered = not event.calls and bool(event.text.strip())
             case CallFinished():
                 self.calls.append(event)
                 self.reminds |= event.call.name == "timer.set" and not event.error
@@ -230,11 +235,17 @@ class _Printer:
         for place in dict.fromkeys(place for _, place in heard.recalled):
             line = f"↩ from {visible(place)}"
             print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
-        if told := last.error or _CUT.get(last.reason, ""):
+        if told := _failure(heard, last):
             print(f"llmos: {visible(told)}", file=sys.stderr)
 
     def _safe(self, text: str) -> str:
         return visible(text) if self._terminal else text
+
+
+def _failure(heard: _Heard, last: TurnFinished) -> str:
+    """Why there is no whole answer; empty where there is one."""
+    empty = _EMPTY if last.reason == "stop" and not heard.answered else ""
+    return last.error or _CUT.get(last.reason, "") or empty
 
 
 def _summary(heard: _Heard, last: TurnFinished) -> dict[str, Any]:
@@ -253,7 +264,7 @@ def _summary(heard: _Heard, last: TurnFinished) -> dict[str, Any]:
         "files": [dataclasses.asdict(file) for file in heard.files],
         "recalled": [{"page": page, "place": place} for page, place in heard.recalled],
         "reason": last.reason,
-        "error": last.error or _CUT.get(last.reason, ""),
+        "error": _failure(heard, last),
         "usage": dataclasses.asdict(last.usage),
         "time": time.time(),
     }

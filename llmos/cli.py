@@ -8,8 +8,11 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +39,7 @@ _ELSEWHERE = {  # command → module:object, imported when it is called or its h
     "import": "llmos.memory.commands:import_",
     "fsck": "llmos.fsck:fsck",
     "plugin": "llmos.experts.commands:plugin",
+    "reminders": "llmos.reminders:reminders",
     "undo": "llmos.host.commands:undo",
     "trace": "llmos.tracing:trace",
     "audit": "llmos.tracing:audit",
@@ -53,6 +57,7 @@ _SHORT_HELP = {
     "import": "Make processes of conversations from a file.",
     "fsck": "Check what is on the disk, and repair it.",
     "plugin": "Install, list, look at and remove experts.",
+    "reminders": "List the reminders of all chats, or cancel them.",
     "undo": "Take back what was changed in your files.",
     "trace": "Show the calls of a process, past and live.",
     "audit": "Check the hash chain, and list what calls changed.",
@@ -193,7 +198,48 @@ def cli(ctx: click.Context, pid: int) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
+    """Run ``work`` to its end.
+
+    Ctrl-C cancels it, and only it: what is opened and closed around it is never broken off half
+    way, which Python would tell with tracebacks. A second Ctrl-C breaks off anything.
+
+    Raises:
+        KeyboardInterrupt: It was cancelled by Ctrl-C.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)
+    interrupted = False
+    cancel: Callable[[], object] = bool  # nothing runs yet
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+        cancel()
+
+    async def cancelled_by_interrupt() -> T:
+        nonlocal cancel
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        cancel = partial(loop.call_soon_threadsafe, task.cancel)
+        if interrupted:
+            task.cancel()
+        try:
+            return await work
+        finally:
+            cancel = bool
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        return asyncio.run(cancelled_by_interrupt())
+    except asyncio.CancelledError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        work.close()
+        signal.signal(signal.SIGINT, before)
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -230,6 +276,9 @@ def ask(
 
     What is piped in is read with the question, as a text that anybody may have written; without a
     question it is the question.
+
+    Exits with 0 if answered, with 1 if there is no whole answer, with 2 if asked wrongly, and with
+    130 if interrupted.
     """
     text = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     given = ""
@@ -352,13 +401,18 @@ def top(once: bool) -> None:
 def kill(pids: tuple[int, ...], signal: str) -> None:
     """End processes, or send them another signal."""
     from llmos.client import Client
+    from llmos.reminders import known, lost
 
     async def send() -> int:
         failed = 0
+        ends = signal in ("kill", "terminate")
         async with await Client.connect(start=False) as client:
             for pid in pids:
                 try:
+                    before = await known(client) if ends else []
                     await (client.kill(pid) if signal == "kill" else client.signal(pid, signal))
+                    if before and (told := lost(before, await known(client))):
+                        click.echo(told if len(pids) == 1 else f"Process {pid}: {told}")
                 except KernelUnreachable:
                     raise
                 except LlmosError as error:  # the others are signalled all the same
@@ -416,19 +470,24 @@ def stop() -> None:
     """Stop the kernel; running replies are cut and kept."""
     from llmos import paths
     from llmos.client import Client
+    from llmos.reminders import known, waiting
 
-    async def shutdown() -> None:
+    async def shutdown() -> str:
         async with await Client.connect(start=False) as client:
+            told = waiting(await known(client))
             await client.shutdown()
             await client.gone()
             await _released(paths.state_dir())
+        return told
 
     try:
-        _run(shutdown())
+        told = _run(shutdown())
     except KernelUnreachable:
         click.echo("No kernel is running.")
     else:
         click.echo("The kernel has stopped.")
+        if told:
+            click.echo(told)
 
 
 @cli.command()

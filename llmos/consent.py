@@ -4,24 +4,31 @@ Shows the kernel's own wording and the literal arguments, made harmless for a te
 a value begins with a rule, however long the value is, so that none looks like a sentence of llmos,
 and what white space would hide is counted. A line that was typed before the question stood there
 answers nothing.
+
+Where a pipe takes the place of standard input or error, the question goes to the terminal that the
+command was started at. A command in the background, or one with no stream of its own on a terminal
+(a program reads it), asks nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
 import termios
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
 
 from llmos.client import Client
 from llmos.errors import LlmosError
 from llmos.events import CallAnswered, CallAsked
 from llmos.visible import legible
 
-__all__ = ["Consent", "present", "shown"]
+__all__ = ["Consent", "Terminal", "shown", "terminal"]
 
 _ANSWERS = {
     "y": "once",
@@ -38,14 +45,70 @@ _NARROW = 24  # columns that a row is given at least
 _RULE = "    │ "
 
 
-def present() -> bool:
-    """Whether a person is there who can be asked: both ends of the talk are a terminal."""
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Where a person is asked.
+
+    Args:
+        reads: Where their answer is typed.
+        writes: Where the question is shown.
+        opened: Both were opened for it, and are closed with it.
+    """
+
+    reads: TextIO
+    writes: TextIO
+    opened: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Its width in cells."""
+        with contextlib.suppress(OSError):
+            if columns := os.get_terminal_size(self.writes.fileno()).columns:
+                return columns
+        return shutil.get_terminal_size().columns
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self.opened:
+            self.reads.close()
+            self.writes.close()
 
 
-def shown(asked: CallAsked) -> Iterator[str]:
-    """The question, row by row, none wider than the terminal."""
-    width = max(shutil.get_terminal_size().columns - len(_RULE) - 1, _NARROW)
+def terminal() -> Terminal | None:
+    """Where the person who runs this command can be asked; None where nobody is there."""
+    if _on_terminal(sys.stdin) and _on_terminal(sys.stderr):
+        return Terminal(sys.stdin, sys.stderr)
+    for stream in (sys.stderr, sys.stdout, sys.stdin):
+        with contextlib.suppress(OSError):
+            # Of a terminal that is not the command's own, the first of these two fails.
+            if _on_terminal(stream) and os.tcgetpgrp(stream.fileno()) == os.getpgrp():
+                return _opened(stream.fileno())
+    return None
+
+
+def _on_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _opened(beside: int) -> Terminal:
+    try:
+        name = os.ttyname(beside)  # by its own name: kqueue cannot wait for /dev/tty
+    except OSError:  # it has none in this container
+        name = "/dev/tty"
+    number = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    reads = open(number, encoding="utf-8", errors="replace")  # noqa: SIM115 - until it is closed
+    writes = open(os.dup(number), "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    return Terminal(reads, writes, opened=True)
+
+
+def shown(asked: CallAsked, columns: int = 0) -> Iterator[str]:
+    """The question, row by row, none wider than the terminal.
+
+    Args:
+        columns: The terminal's width in cells; that of standard output where 0.
+    """
+    columns = columns or shutil.get_terminal_size().columns
+    width = max(columns - len(_RULE) - 1, _NARROW)
     title = legible(asked.title, line=True)
     before = 0
     yield title
@@ -91,10 +154,12 @@ class Consent:
 
     Args:
         client: Takes the answers.
+        at: Where the person is asked; it is closed with this.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, at: Terminal) -> None:
         self._client = client
+        self._at = at
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()  # one question at a time
 
@@ -111,29 +176,31 @@ class Consent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._at.close()
 
     async def _ask(self, asked: CallAsked) -> None:
         async with self._turn:
-            print("\n" + "\n".join(shown(asked)), file=sys.stderr)
+            rows = shown(asked, self._at.columns)
+            print("\n" + "\n".join(rows), file=self._at.writes)
             choices = "[y]es, once  [N]o"
             if asked.always:
                 choices = "[y]es, once  [c] in this conversation  [a]lways  [N]o"
             with contextlib.suppress(OSError, termios.error):
-                termios.tcflush(sys.stdin, termios.TCIFLUSH)
+                termios.tcflush(self._at.reads, termios.TCIFLUSH)
             answer = None
             while answer is None:
-                print(f"{choices}: ", end="", file=sys.stderr, flush=True)
-                said = (await _line()).strip().lower()
+                print(f"{choices}: ", end="", file=self._at.writes, flush=True)
+                said = (await _line(self._at.reads)).strip().lower()
                 answer = _ANSWERS.get(said)
                 if answer is None:
-                    print("That is none of the answers.", file=sys.stderr)
+                    print("That is none of the answers.", file=self._at.writes)
                 if answer in ("conversation", "always") and not asked.always:
                     answer = None
         with contextlib.suppress(LlmosError):  # somebody else was faster
             await self._client.answer(asked.pid, asked.call.id, answer)
 
 
-async def _line() -> str:
+async def _line(reads: TextIO) -> str:
     """A line from the terminal; empty at its end. Cancelling it leaves the terminal alone."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
@@ -142,9 +209,9 @@ async def _line() -> str:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(sys.stdin.fileno(), arrived)
+    loop.add_reader(reads.fileno(), arrived)
     try:
         await ready
     finally:
-        loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline()
+        loop.remove_reader(reads.fileno())
+    return reads.readline()

@@ -61,11 +61,16 @@ _VERDICTS = {
 
 @click.command()
 @click.argument("pid", type=click.IntRange(min=1))
-@click.option("--past", is_flag=True, help="Only what was called so far.")
+@click.option(
+    "--past", "--no-follow", "past", is_flag=True, help="Only what was called so far; then end."
+)
 @click.option("--full", is_flag=True, help="Arguments in full length.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def trace(pid: int, past: bool, full: bool, as_json: bool) -> None:
-    """Show the calls of a process, past and then live (Ctrl-C ends)."""
+    """Show the calls of a process: the past ones, then live until it ends, or Ctrl-C does.
+
+    With --past only those so far.
+    """
     asyncio.run(_trace(pid, _Lines(full=full, as_json=as_json), past=past))
 
 
@@ -86,9 +91,10 @@ async def _trace(pid: int, lines: _Lines, *, past: bool) -> None:
             lines.past(_traced(row))
         over = past or (await client.process(pid)).state == "ended"
         if not rows:
-            lines.none(pid, follows=not over)
+            lines.none(pid)
         if over:
             return
+        lines.following(pid)
         async for event in events:
             lines.live(event)
             if isinstance(event, ProcessChanged) and event.state == "ended":
@@ -125,15 +131,16 @@ class _Lines:
             return
         click.echo(f"{_clock(call.time)} {self._written(call)} {_outcome(call)}")
 
-    def none(self, pid: int, *, follows: bool = False) -> None:
-        """There is nothing past to show: a sentence for a person, no line for a program.
-
-        Args:
-            follows: What comes is shown.
-        """
+    def none(self, pid: int) -> None:
+        """There is nothing past to show: a sentence for a person, no line for a program."""
         if not self._json:
-            wait = " What it calls from now on is shown; Ctrl-C ends." if follows else ""
-            click.echo(f"No call was made in process {pid} so far.{wait}", err=True)
+            click.echo(f"No call was made in process {pid} so far.", err=True)
+
+    def following(self, pid: int) -> None:
+        """From here on it is live: a program, whose lines say nothing of it, is not told."""
+        if not self._json:
+            told = f"Following process {pid}; Ctrl-C ends. With --past only the past is shown."
+            click.echo(told, err=True)
 
     def live(self, event: Event) -> None:
         """What happens now, as far as it belongs to calls."""

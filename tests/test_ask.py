@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
 from llmos.client import Client
-from tests.served import prepare, run, stopped_afterwards
+from tests.served import RULES, command, prepare, run, stopped_afterwards
 
 
 @pytest.fixture
@@ -92,3 +96,75 @@ def test_an_expert_that_is_not_there_is_one_sentence_with_the_nearest_name(serve
     assert json.loads(run("ps", "--json").stdout) == []
     assert run("ask", "--expert", "@Coder", "Hello").stdout == "Yes.\n"
     assert run("ask", "me@example.org asks @analist").stdout == "Yes.\n"
+
+
+_NOTES = """
+name = "notes"
+version = "1.0"
+summary = "Keeps notes."
+
+[[call]]
+function = "keep"
+description = "Keeps a note."
+effect = "write"
+"""
+
+
+@pytest.fixture
+def noting(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """A kernel whose model keeps a note where it is asked to, and says nothing where it is not."""
+    prepare(home, monkeypatch)
+    tool = home / "tools" / "notes"
+    tool.mkdir()
+    (tool / "tool.toml").write_text(_NOTES)
+    (tool / "__init__.py").write_text("def keep() -> str:\n    return 'kept'\n")
+    keep = '<tool_call>\n{"name": "notes.keep", "arguments": {}}\n</tool_call>'
+    rules = [["Keep a note", keep], ["Say nothing", " "], *RULES]
+    (home / "script.json").write_text(json.dumps({"rules": rules, "default": "Yes."}))
+    with stopped_afterwards():
+        yield home
+
+
+def read_until(terminal: int, text: str) -> str:
+    """What is written to the terminal, up to ``text``; the command's own end is the other end."""
+    read = ""
+    while text not in read:
+        read += os.read(terminal, 4096).decode("utf-8", "replace")
+    return read
+
+
+def test_who_pipes_a_text_in_is_asked_at_the_terminal(noting: Path):
+    person, here = pty.openpty()
+    with command(
+        "ask",
+        "Keep a note",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=here,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0),
+    ) as asking:
+        os.close(here)
+        assert asking.stdin is not None and asking.stdout is not None
+        asking.stdin.write(b"All is well on board.")
+        asking.stdin.close()
+        assert "notes.keep" in read_until(person, "[N]o: ")
+        os.write(person, b"y\n")
+        assert asking.stdout.read() == b"Yes.\n"
+        assert asking.wait(60) == 0
+    os.close(person)
+
+
+def test_nobody_is_asked_by_a_command_that_a_program_reads(noting: Path):
+    done = run("ask", "--json", "Keep a note", stdin="All is well on board.")
+    [call, *_] = json.loads(done.stdout)["calls"]
+    assert call["error"] == "denied"
+    assert "nobody was there to allow it" in call["result"]
+
+
+def test_an_answer_that_says_nothing_is_a_failure(noting: Path):
+    done = run("ask", "Say nothing")
+    assert done.returncode == 1
+    assert done.stderr.startswith("llmos: There is no answer")
+    done = run("ask", "--json", "Say nothing")
+    assert (done.returncode, json.loads(done.stdout)["reason"]) == (1, "stop")

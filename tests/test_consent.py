@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmos.consent import Consent, present, shown
+from llmos.consent import Consent, shown, terminal
 from llmos.events import CallAnswered, CallAsked, ToolCall
 
 CALL = ToolCall("c1", "files.write", {"path": "/x"})
@@ -44,13 +44,15 @@ class Answers:
 
 
 @asynccontextmanager
-async def terminal(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, Answers, Consent]]:
+async def asking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, Answers, Consent]]:
     person, here = pty.openpty()
     with os.fdopen(here, "r", encoding="utf-8") as stdin, os.fdopen(os.dup(here), "w") as stderr:
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stderr", stderr)
         answers = Answers()
-        consent = Consent(answers)  # type: ignore[arg-type]
+        at = terminal()
+        assert at is not None
+        consent = Consent(answers, at)  # type: ignore[arg-type]
         try:
             yield person, answers, consent
         finally:
@@ -120,8 +122,7 @@ def test_what_is_asked_is_said_again_beside_the_answers_where_it_is_far_above():
 async def test_a_person_answers_with_a_line(
     monkeypatch: pytest.MonkeyPatch, typed: str, answer: str
 ):
-    async with terminal(monkeypatch) as (person, answers, consent):
-        assert present()
+    async with asking(monkeypatch) as (person, answers, consent):
         consent.take(asked())
         await until(person, "[N]o: ")
         os.write(person, f"{typed}\n".encode())
@@ -131,7 +132,7 @@ async def test_a_person_answers_with_a_line(
 
 
 async def test_what_is_no_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch):
-    async with terminal(monkeypatch) as (person, answers, consent):
+    async with asking(monkeypatch) as (person, answers, consent):
         consent.take(asked(always=""))
         await until(person, "[N]o: ")
         os.write(person, b"always\n")
@@ -145,7 +146,7 @@ async def test_what_is_no_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_line_typed_before_the_question_answers_nothing(monkeypatch: pytest.MonkeyPatch):
-    async with terminal(monkeypatch) as (person, answers, consent):
+    async with asking(monkeypatch) as (person, answers, consent):
         os.write(person, b"y\n")
         consent.take(asked())
         await until(person, "[N]o: ")
@@ -158,7 +159,7 @@ async def test_a_line_typed_before_the_question_answers_nothing(monkeypatch: pyt
 async def test_a_question_that_is_answered_elsewhere_is_dropped_and_the_next_one_asked(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    async with terminal(monkeypatch) as (person, answers, consent):
+    async with asking(monkeypatch) as (person, answers, consent):
         consent.take(asked())
         consent.take(asked(ToolCall("c2", "mail.send", {})))
         await until(person, "[N]o: ")
@@ -173,6 +174,7 @@ async def test_a_question_that_is_answered_elsewhere_is_dropped_and_the_next_one
 def test_nobody_is_there_without_a_terminal(monkeypatch: pytest.MonkeyPatch):
     reading, writing = os.pipe()
     with os.fdopen(reading) as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        assert not present()
+        for name in ("stdin", "stdout", "stderr"):
+            monkeypatch.setattr(sys, name, stdin)
+        assert terminal() is None
     os.close(writing)

@@ -55,7 +55,9 @@ def test_a_chat_without_calls_says_that_there_are_none(served):
     assert (quiet.stdout, quiet.stderr) == ("", "")
     with command("trace", pid) as watching:
         assert watching.stderr is not None
-        assert b"from now on is shown; Ctrl-C ends." in watching.stderr.readline()
+        assert watching.stderr.readline().decode() == told.stderr
+        follows = f"Following process {pid}; Ctrl-C ends. With --past only the past is shown.\n"
+        assert watching.stderr.readline().decode() == follows
         watching.terminate()
     run("stop")
     assert run("trace", pid).stderr == told.stderr

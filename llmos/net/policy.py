@@ -88,10 +88,15 @@ class Policy:
             return
         if self.allow and not listed(host, self.allow):
             raise AddressRefused(f"The settings do not allow {host} (web.allow).")
+        # Where it leads comes before the port: another port would open none of these.
+        if address.literal is not None:
+            self.check_ips(address, [address.literal])
+        elif listed(host, ("localhost",), below=True):
+            raise _refused(address, f"{host} is this machine itself, not the public internet.")
+        elif "." not in host or listed(host, _INSIDE, below=True):
+            raise _refused(address, f"{host} is not a name of the public internet.")
         if address.port not in _PORTS:
             raise _refused(address, f"Port {address.port} is not one that web servers use.")
-        if address.literal is None and ("." not in host or listed(host, _INSIDE, below=True)):
-            raise _refused(address, f"{host} is not a name of the public internet.")
 
     def check_ips(self, address: Address, ips: Sequence[IP]) -> None:
         """After its name was resolved. One wrong address among right ones refuses them all.
@@ -125,7 +130,7 @@ def listed(host: str, patterns: Sequence[str], *, below: bool = False) -> bool:
 
 
 def _refused(address: Address, sentence: str) -> AddressRefused:
-    remedy = f'The person can open it in the settings: [web] also = "{address.place}".'
+    remedy = f'It can be opened in the settings: [web] also = "{address.place}".'
     ip = address.literal
     never = ip is not None and bool(refusal(ip)) and not private(ip)
     return AddressRefused(sentence, remedy="" if never else remedy)

@@ -62,7 +62,10 @@ class Shell:
         granted = self._granted()
         folders = [path for path in granted if path.is_dir()]
         if not folders:
-            raise ToolError("No folder is granted to the shell.", "The person can grant one.")
+            raise ToolError(
+                "No folder is granted to the shell.",
+                "Grant one with: llmos grants folder FOLDER",
+            )
         writable = tuple(path for path in folders if granted[path])
         # No jail lets a single file be replaced; one that may be changed can at least be read.
         readable = tuple(path for path in granted if path not in writable and path.exists())
@@ -107,6 +110,6 @@ class Shell:
                 if place.is_relative_to(path) or path.is_relative_to(place):
                     raise ToolError(
                         f"{path} holds what belongs to llmos itself, which no command may see.",
-                        "The person can take that grant back and grant the folders within it "
-                        "that are needed.",
+                        "Take that grant back with llmos grants revoke ID, and grant the folders "
+                        "within it that are needed.",
                     )

@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widgets import Static
 
 from llmos.events import REMINDER, ArtifactsMade, Cited, Recalled, WindowChanged
@@ -24,6 +25,7 @@ from llmos.ui.text import MUTED, duration, visible
 
 __all__ = [
     "Notice",
+    "PipedBlock",
     "RecallNotice",
     "ReminderBlock",
     "ReplyBlock",
@@ -32,6 +34,9 @@ __all__ = [
     "left",
     "note_id",
 ]
+
+PIPED_LINES = 6  # of a piped text, while it is folded
+PIPED_CHARS = 600
 
 
 class UserBlock(Static):
@@ -68,6 +73,44 @@ class ReminderBlock(UserBlock):
         super().__init__(text, message_id=message_id)
         said = visible(text.removeprefix(REMINDER)).strip()
         self.update(Content.assemble(("⏰ Reminder", "bold $accent"), "\n", said))
+
+
+class PipedBlock(UserBlock, can_focus=True):
+    """A message with a text that was piped in beside it: nobody's word, folded where it is long.
+
+    Args:
+        text: The whole message.
+        own: How many of its characters are the person's own words; they stand first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Show more or less")]
+
+    folded: reactive[bool] = reactive(True, init=False)
+
+    def __init__(self, text: str, *, own: int, message_id: str = "") -> None:
+        super().__init__(text, message_id=message_id)
+        self._own, self._given = text[:own], text[own:].strip("\n")
+        self.watch_folded()
+
+    def action_fold(self) -> None:
+        """Show all of it, or only how it begins."""
+        self.folded = not self.folded
+
+    def on_click(self) -> None:
+        self.action_fold()
+
+    def watch_folded(self) -> None:
+        lines = visible(self._given).splitlines()
+        shown = "\n".join(lines[:PIPED_LINES])[:PIPED_CHARS] if self.folded else "\n".join(lines)
+        more = self.folded and len(shown) < len("\n".join(lines))
+        about = f"Piped in · {len(self._given):,} characters"
+        rows = [
+            Content(visible(self._own).strip("\n")),
+            Content.styled(about, "bold $accent"),
+            Content(f"{shown} …" if more else shown),
+            Content.styled("Enter shows all of it" if more else "", MUTED),
+        ]
+        self.update(Content("\n").join(row for row in rows if row.plain))
 
 
 class ReplyBlock(Vertical):

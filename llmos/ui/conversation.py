@@ -36,6 +36,7 @@ from llmos.events import (
 )
 from llmos.ui.blocks import (
     Notice,
+    PipedBlock,
     RecallNotice,
     ReminderBlock,
     ReplyBlock,
@@ -403,6 +404,9 @@ class _EarlierMarker(Static):
 
 def _said(text: str, message_id: str, by: str) -> UserBlock:
     """A message that begins a turn, as who wrote it."""
+    kind, _, own = by.partition(":")
+    if kind == "piped" and own.isdecimal():
+        return PipedBlock(text, own=int(own), message_id=message_id)
     block = ReminderBlock if by == BY_REMINDER else UserBlock
     return block(text, message_id=message_id)
 

@@ -56,6 +56,13 @@ def test_names_of_the_inside_and_ports_of_other_services_are_refused(address):
     assert "web" in refused(Policy(), address) or "public" in refused(Policy(), address)
 
 
+def test_where_an_address_leads_is_the_reason_before_its_port():
+    assert "localhost is this machine itself" in refused(Policy(), "http://localhost:8765")
+    assert "it is this machine" in refused(Policy(), "http://127.0.0.1:8765")
+    assert "in a private network" in refused(Policy(), "http://192.168.1.1:9000")
+    assert "Port 8765" in refused(Policy(), "http://example.org:8765")
+
+
 def test_the_refusal_says_how_a_person_can_open_the_place():
     assert 'also = "localhost:3000"' in refused(Policy(), "http://localhost:3000/")
 

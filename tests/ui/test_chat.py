@@ -13,6 +13,7 @@ from llmos.errors import BudgetExceeded, KernelStopped
 from llmos.events import Message, Recalled, ToolCall, TurnState, WindowChanged
 from llmos.ui.blocks import (
     Notice,
+    PipedBlock,
     RecallNotice,
     ReminderBlock,
     ReplyBlock,
@@ -199,6 +200,26 @@ async def test_a_reminder_stands_under_its_own_heading_and_takes_nobodys_message
         await t.sees("⏰ Reminder")
         assert len(t.chat.query(ReminderBlock)) == 1
         assert [type(b) for b in t.chat.query(UserBlock)] == [UserBlock, ReminderBlock]
+
+
+async def test_what_was_piped_in_stands_under_its_own_heading_and_is_folded_where_it_is_long(
+    kernel: FakeKernel, terminal
+):
+    given = "\n".join(f"Line {number}" for number in range(1, 41))
+    async with terminal() as t:
+        pid = await t.say("Hello")
+        kernel.reply(pid, "Good day.")
+        kernel.finish(pid)
+        await t.sees("Good day.")
+        kernel.store(pid, Message("user", f"Sum this up.\n\n{given}", name="piped:12"), turn=2)
+    async with terminal(pid=pid) as t:
+        await t.sees(f"Piped in · {len(given):,} characters")
+        [shown] = t.chat.query(PipedBlock)
+        assert "Line 6 …" in str(shown.content) and "Line 7" not in str(shown.content)
+        assert str(shown.content).startswith("Sum this up.\nPiped in")
+        shown.focus()
+        await t.pilot.press("enter")
+        await t.sees("Line 40")
 
 
 async def test_code_that_raised_is_shown_as_failed_with_what_it_said(kernel: FakeKernel, terminal):

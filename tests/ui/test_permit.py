@@ -103,6 +103,7 @@ async def test_a_short_question_takes_no_more_room_than_it_needs(terminal, at_on
 
 
 async def test_the_mouse_answers_but_not_in_the_first_moment(terminal, monkeypatch):
+    monkeypatch.setattr(permit, "GUARD_S", 3600.0)
     async with terminal() as t:
         pid = await t.say("Write it")
         t.kernel.emit(asked(pid))
