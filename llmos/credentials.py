@@ -58,7 +58,8 @@ def _without_keys(text: str) -> str:
     """Without private keys. A text is read in pieces: either end of a key may be missing."""
     out, at = list[str](), 0
     marks = list(_MARK.finditer(text))
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for at_mark, mark in enumerate(marks):
+        following = marks[at_mark + 1] if at_mark + 1 < len(marks) else None
         if mark.start() < at:
             continue  # the end of the one before
         before = text[at : mark.start()]

@@ -107,6 +107,8 @@ def test_of_an_address_the_password_alone_is_taken_out():
         "mailto:ana@example.org, 12:30@noon",
         "sha256-" + LETTERS,
         LINES,
+        "PRIVATE KEY",
+        "Keep your PRIVATE KEY private.",
     ],
 )
 def test_what_is_no_credential_is_left_as_it_is(text):

@@ -249,7 +249,8 @@ class _Look:
                         break
             if not mark.held and len(mark.numbers) > 1:
                 self._cited_together(mark, claims[0], whole)
-            since = upto
+            if mark.held:  # else the next one seems to speak for what stands before this, too
+                since = upto
         return any(mark.held for mark in marks)
 
     def _cited_together(self, mark: _Marks, claim: str, whole: str) -> None:

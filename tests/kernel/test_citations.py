@@ -12,7 +12,7 @@ from llmos.engine.backend import SamplingParams
 from llmos.engine.llama import LlamaRuntime
 from llmos.engine.local import LocalBackend
 from llmos.events import Message
-from llmos.kernel.citations import check, markers
+from llmos.kernel.citations import Checked, check, markers
 from llmos.kernel.evidence import Exhibit, numbered
 
 TOWER = Exhibit(
@@ -306,6 +306,14 @@ def test_one_endless_word_or_sentence_is_looked_at_in_pieces():
 
 PIECES = [*"abc AB12.,[]()【】`?\n-!", "The ", "tower ", "[1]", "1889", "不"]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
+
+
+def test_a_marker_behind_one_that_does_not_hold_speaks_for_both_parts():
+    """Once the wrong one is gone, the other would seem to say what stands before it, too."""
+    wrong = "It was built by Gustave Eiffel in a week [2], and it is 330 metres tall [1]."
+    checked = check(wrong, [TOWER])
+    assert (checked.citations, checked.dropped) == ((), (2, 1))
+    assert check(checked.text, [TOWER]) == Checked(checked.text)
 
 
 @settings(max_examples=150, deadline=None)
