@@ -275,7 +275,8 @@ def ask(
     """Ask one question; the answer streams to standard output.
 
     What is piped in is read with the question, as a text that anybody may have written; without a
-    question it is the question.
+    question it is answered itself, and nothing that it asks for is changed or sent unless you say
+    yes to it.
 
     Exits with 0 if answered, with 1 if there is no whole answer, with 2 if asked wrongly, and with
     130 if interrupted.
@@ -293,9 +294,7 @@ def ask(
                 f"What is piped in is longer than {limits.MESSAGE_CHARS:,} characters. Pipe in a "
                 "part of it, or name the file in the question."
             )
-        if not text.strip():
-            text, given = given, ""
-    if not text.strip():
+    if not (text.strip() or given):
         raise click.UsageError('There is no question. Say: llmos ask "What is 17 × 24?"')
     from llmos.ask import ask as ask_kernel
 

@@ -215,6 +215,7 @@ class Client:
         """Send a message; it is in the journal when this returns.
 
         Args:
+            text: The person's own words; they may be empty where a text is given.
             given: A text that goes with it and need not be the person's own words.
 
         Returns:

@@ -138,6 +138,9 @@ class Verbatim:
     Say ``Annotated[str, Verbatim()]``. Who fills in arguments may then offer the model only
     stretches of what the user wrote, and who guards effects may insist on it.
 
+    On a list it says that the list is all such values there; then ``accepts`` is needed, and the
+    rest has no meaning.
+
     Args:
         also: Values that are right without standing there, such as ``today``.
         accepts: The tool's own test of a value: quick, and never raising. It finds the values in

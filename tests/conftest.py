@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from llmos.errors import SandboxMissing
 from llmos.sandbox import tiers
@@ -27,9 +28,14 @@ from llmos.sandbox import tiers
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
 
-def pytest_configure() -> None:
-    """Processes that tests start can be interrupted, also where these tests run in the background:
-    what a signal is ignored by is inherited."""
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples in every run, and processes that can be interrupted.
+
+    Who wants new examples says so: ``--hypothesis-profile=default``. What a signal is ignored by is
+    inherited, so that tests in the background would start processes that Ctrl-C does not end.
+    """
+    if config.getoption("--hypothesis-profile") is None:
+        settings.load_profile("ci")
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

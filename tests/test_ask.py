@@ -58,8 +58,8 @@ def test_what_is_piped_in_is_read_with_the_question_and_is_nobodys_word(served: 
 
     assert run("ask", "--keep", "Sum this up.", stdin="All is well.\n").returncode == 0
     assert asyncio.run(last()) == ("piped:12", "Sum this up.\n\nAll is well.")
-    assert run("ask", "--keep", stdin="Is all well?\n").returncode == 0  # then it is the question
-    assert asyncio.run(last()) == ("", "Is all well?")
+    assert run("ask", "--keep", stdin="Is all well?\n").returncode == 0  # it is answered itself
+    assert asyncio.run(last()) == ("piped:0", "Is all well?")
 
 
 def test_a_message_of_which_only_the_ends_are_in_view_is_answered_with_a_warning(served: Path):

@@ -59,7 +59,9 @@ def _signature(said: dict[str, Any]) -> Signature:
     for name, how in said["verbatim"].items():
         if name not in schema["properties"]:
             raise ValueError(name)
-        verbatim[name] = sdk.Verbatim(also=_texts(how["also"]), joins=_texts(how["joins"]))
+        verbatim[name] = sdk.Verbatim(
+            also=_texts(how["also"]), joins=_texts(how["joins"]), after=_texts(how["after"])
+        )
     clean = {
         "type": "object",
         "properties": {parameter.name: parameter.schema for parameter in parameters},

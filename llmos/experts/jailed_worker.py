@@ -142,7 +142,7 @@ def _describe(module: ModuleType, wanted: dict[str, str]) -> dict[str, Any]:
         except TypeError as error:
             raise sdk.ToolError(str(error)) from error
         verbatim = {
-            argument: {"also": list(how.also), "joins": list(how.joins)}
+            argument: {"also": list(how.also), "joins": list(how.joins), "after": list(how.after)}
             for argument, how in signature.verbatim.items()
         }
         described[name] = {

@@ -66,7 +66,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
 
     label = Label(named(call.origin))
     label = label.kept_private() if call.private else label
-    listed = {name: value for name, value in call.sources.items() if isinstance(value, tuple)}
+    among = {name: value for name, value in call.sources.items() if isinstance(value, tuple)}
     return Syscall(
         name=call.name,
         description=call.description,
@@ -76,9 +76,14 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         examples=call.examples,
         worked=tuple(Example(w.question, w.arguments, w.result) for w in call.worked),
         timeout=call.timeout + 1,  # the tool's own limit comes first, and says more
-        copied={name: _copied(call, name, v) for name, v in call.verbatim.items()},
+        copied={n: _copied(call, n, v) for n, v in call.verbatim.items() if not _several(call, n)},
+        listed={
+            name: verbatim.accepts
+            for name, verbatim in call.verbatim.items()
+            if verbatim.accepts is not None and _several(call, name)
+        },
         sources={name: From(said) for name, said in call.sources.items() if isinstance(said, str)},
-        among=listed,
+        among=among,
         defaults=call.defaults,
         preview=preview if call.previews else None,
         check=call.check,
@@ -115,6 +120,13 @@ def _copied(call: Call, name: str, verbatim: Verbatim) -> Copied:
 
         known = f"{call.name}.{name}"
     return Copied(accepts, known, verbatim.also, verbatim.joins, verbatim.after)
+
+
+def _several(call: Call, name: str) -> bool:
+    """Whether an argument is a list."""
+    schema = call.schema["properties"][name]
+    types = [schema.get("type"), *(each.get("type") for each in schema.get("anyOf", ()))]
+    return any(kind == "array" or (isinstance(kind, list) and "array" in kind) for kind in types)
 
 
 def _test(call: Call, test: Any) -> str:

@@ -25,7 +25,6 @@ from llmos.config import AgentConfig
 from llmos.engine.backend import Backend, Prompt, SamplingParams
 from llmos.errors import BudgetExceeded, EngineError, InvalidArguments, LlmosError, PromptTooLong
 from llmos.events import (
-    BY_REMINDER,
     REMINDER,
     Event,
     Message,
@@ -124,7 +123,7 @@ class Agent:
                 turn=turn.number,
                 message_id=message.id,
                 text=message.message.content,
-                by=BY_REMINDER if message.message.name == BY_REMINDER else "",
+                by=message.message.name,
             )
         )
         reason, error = "stop", None
@@ -211,7 +210,10 @@ class Agent:
         process = turn.process
         rows = turn.calls.rows()
         steps = await self._planned(process) if self._guide else None
-        process.settled = steps.settled if steps is not None else None
+        # What nobody said themselves (a reminder, a model's task, a text that was piped in) settles
+        # nothing, whatever the guide makes of it.
+        said = process.employer is None and self._words(turn)
+        process.settled = steps.settled if steps is not None and said else None
         done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()
@@ -481,10 +483,14 @@ class Agent:
         told = zip(calls, answers, strict=True)
         return {effects.get(c.name, "") for c, a in told if steps is not None or not a.error}
 
+    def _words(self, turn: Turn) -> str:
+        """What the person said themselves in a turn."""
+        window = turn.process.window
+        return window.words((turn.process.pid, turn.number)) if window is not None else ""
+
     def _own_up(self, turn: Turn, rows: Sequence[Syscall], done: Container[str], owed: str) -> None:
         """End a reply with what the person asked for and was not done: a model may say it was."""
-        window = turn.process.window
-        words = window.words((turn.process.pid, turn.number)) if window is not None else ""
+        words = self._words(turn)
         undone = (row.left_undone(words) for row in rows if row.effect not in done)
         if (said := next(filter(None, undone), owed)) and said not in turn.reply.text:
             self._show(turn, f"\n\n{said}" if turn.reply.text.strip() else said, 0)

@@ -17,7 +17,7 @@ from typing import Any
 from llmos.engine.gbnf import EMPTY, Expr, Grammar, Lit, alt, seq
 from llmos.engine.grammar import SchemaWriter
 from llmos.kernel.clauses import endings
-from llmos.kernel.spans import Copied, candidates
+from llmos.kernel.spans import Copied, candidates, values
 from llmos.kernel.syscalls import Syscall
 
 __all__ = ["OPENING", "Blank", "Way", "readings"]
@@ -37,12 +37,14 @@ def readings(call: Syscall, clause: str) -> list[Way]:
     Each value is used once; what is right without being said (``also``) fills what is left. A
     composed argument is None where its parts can be joined in several ways. One that takes any
     words is offered what stands besides the others' values, up to where a value or the clause ends.
+    A list of values is all of them, none where there are none.
     """
     ways = _tested(call, clause)
     for name, copied in call.copied.items():
         if copied.accepts is None and not copied.joins:
             ways = [{**way, name: text} for way in ways for text in _free(copied, clause, way)]
-    return [{name: way[name] for name in call.copied} for way in ways]
+    found = {name: list(dict.fromkeys(values(clause, test))) for name, test in call.listed.items()}
+    return [{**{name: way[name] for name in call.copied}, **found} for way in ways]
 
 
 def _free(copied: Copied, clause: str, way: Way) -> list[str]:
@@ -155,5 +157,5 @@ def _composed(grammar: Grammar, name: str, parts: Sequence[str], joins: Sequence
     return seq('"', states[tuple(range(len(parts)))], '"') if parts else Lit('""')
 
 
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -400,7 +400,8 @@ class Kernel:
 
         Args:
             given: A text that goes with a person's words and need not be theirs, such as one that
-                was piped in: the model reads it, and it counts as a stranger's.
+                was piped in: the model reads it, and it counts as a stranger's. Without any words
+                beside it it is what the model answers, and asks for no effect.
             origin: Whose words they are; only a person's own can ask for an effect.
             by: What wrote it, where no person did; shown to people, not to the model.
 
@@ -414,11 +415,14 @@ class Kernel:
         """
         self._require_open()
         self.table.living(pid)
-        if not text.strip():
+        text = text if text.strip() else ""
+        if not text and not given.strip():
             raise KernelError("The message is empty.")
         if len(text) + len(given) > limits.MESSAGE_CHARS:
             raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
-        if self.staff is not None and origin is Origin.USER:  # who else writes addresses nobody
+        if (
+            self.staff is not None and text and origin is Origin.USER
+        ):  # who else writes addresses nobody
             await self.staff.addressed(text)
             self._require_open()
         process = self.table.living(pid)
@@ -428,7 +432,7 @@ class Kernel:
         if given.strip():
             message = piped(text, given)
             label = Label(Origin.UNTRUSTED).kept_private()
-        return await whole(self._send(process, message, label, titled(text)))
+        return await whole(self._send(process, message, label, titled(text or given)))
 
     async def experts(self) -> Sequence[dict[str, Any]]:
         """The experts there are, and why one is broken."""

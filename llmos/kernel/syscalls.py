@@ -125,6 +125,7 @@ class Syscall:
         worked: Worked examples.
         timeout: Seconds; 0 leaves it to the call.
         copied: Arguments that are taken from the person's words.
+        listed: Arguments that are all the values of a kind in the person's words, by its test.
         asked: Regular expressions of whole messages that ask for it in so many words; their
             named groups are its arguments; those that are missing are empty.
         wished: Regular expressions of how messages begin that seem to ask for it.
@@ -148,6 +149,7 @@ class Syscall:
     worked: tuple[Example, ...] = ()
     timeout: float = 0.0
     copied: Mapping[str, Copied] = field(default_factory=dict)
+    listed: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     undone: str = ""

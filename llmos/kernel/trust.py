@@ -18,7 +18,7 @@ from llmos.kernel.provenance import Words, leaves
 from llmos.labels import Origin
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Kind
-from llmos.memory.records import Record, own_words
+from llmos.memory.records import Record, own_words, unsaid
 
 __all__ = ["EXTRACT", "Trust", "trust", "vouched"]
 
@@ -123,7 +123,7 @@ def _remembered(names: str) -> bool:
 def _named(record: Record) -> str:
     """What a person calls a text that a stranger wrote."""
     name = record.stored.message.name or "a page"
-    if record.stored.message.role == Kind.USER and own_words(record):
+    if record.stored.message.role == Kind.USER and unsaid(record):
         name = "what was piped in"
     return f"{name}, turn {record.stored.turn}"
 

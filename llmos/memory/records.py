@@ -35,7 +35,7 @@ __all__ = [
 #: Stands before the id that an imported record had elsewhere, among its sources.
 IMPORTED = "import:"
 _ID = re.compile("[0-9a-f]{32}")
-_PIPED = re.compile(r"piped:([1-9]\d{0,9})")
+_PIPED = re.compile(r"piped:(0|[1-9]\d{0,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,14 @@ class StoredCall:
 def piped(words: str, given: str) -> Message:
     """A person's message to which they piped a text that need not be theirs.
 
-    Its record is labelled as a stranger's, whole; its name tells how much of it is the person's.
+    Its record is labelled as a stranger's, whole; its name tells how much of it is the person's:
+    nothing, where they said nothing beside it.
     """
     # Halves of a surrogate pair would come out of the journal's JSON as one character, and the
     # words would then end within what was piped.
     words = words.encode("utf-8", "replace").decode("utf-8")
-    return Message("user", f"{words}\n\n{given}", name=f"piped:{len(words)}")
+    text = f"{words}\n\n{given}" if words else given
+    return Message("user", text, name=f"piped:{len(words)}")
 
 
 def own_words(record: Record) -> str:

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, WebSocket
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -22,7 +23,7 @@ from llmos.errors import LlmosError
 from llmos.events import Event, ProcessInfo, StoredMessage, message_from_json, to_json
 from llmos.server.body import Body, Integer, JsonRoute
 from llmos.server.contract import ServedKernel
-from llmos.server.errors import error_of, error_response, responses
+from llmos.server.errors import ApiError, error_of, error_response, responses
 from llmos.visible import encodable
 
 __all__ = ["DROPPED", "STOPPED", "Pid", "router", "while_connected"]
@@ -58,6 +59,11 @@ class CreateBody(Body):
     budget: Budget | None = None
 
 
+def _says(name: str) -> JsonDict:
+    """Schema of a body in which one text is not empty."""
+    return {"properties": {name: {"pattern": r"\S"}}, "required": [name]}
+
+
 class RenameBody(Body):
     title: Annotated[str, Field(max_length=limits.TITLE_CHARS)]
 
@@ -73,7 +79,15 @@ class WaitBody(Body):
 
 
 class SendBody(Body):
-    content: Annotated[str, Field(pattern=r"\S", max_length=limits.MESSAGE_CHARS)]
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_says("content"), _says("given")]})
+
+    content: Annotated[
+        str,
+        Field(
+            max_length=limits.MESSAGE_CHARS,
+            description="The person's own words; they may be empty where a text is given.",
+        ),
+    ]
     given: Annotated[
         str,
         Field(
@@ -215,6 +229,8 @@ def router(kernel: ServedKernel) -> APIRouter:
     @routes.post("/processes/{pid}/messages", status_code=201, responses=with_body)
     async def send(pid: Pid, body: SendBody) -> Sent:
         """Send a message; it is in the journal when this answers."""
+        if not (body.content.strip() or body.given.strip()):
+            raise ApiError("The message is empty.", param="content", code="invalid_value")
         return Sent(id=await kernel.send(pid, body.content, given=body.given))
 
     @routes.websocket("/events")

@@ -125,7 +125,7 @@ def many(
 def said(function: Any) -> dict[str, Any]:
     signature = schema.read(function)
     verbatim = {
-        name: {"also": list(how.also), "joins": list(how.joins)}
+        name: {"also": list(how.also), "joins": list(how.joins), "after": list(how.after)}
         for name, how in signature.verbatim.items()
     }
     return {
@@ -199,7 +199,7 @@ def test_a_pattern_is_not_tried_on_this_side():
         {"summary": 3},
         {"summary": "x" * 3000},
         {"summary": "x" * 100_000},
-        {"verbatim": {"nobody": {"also": [], "joins": []}}},
+        {"verbatim": {"nobody": {"also": [], "joins": [], "after": []}}},
         {"verbatim": []},
         {"defaults": None},
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,16 @@ def test_a_text_without_a_sign_may_begin_anywhere_and_goes_on_to_the_end() -> No
         "red lamp",
         "lamp",
     ]
+
+
+def test_a_list_of_values_is_all_of_them_and_the_model_adds_none() -> None:
+    rooms = {"type": "array", "items": {"type": "string"}}
+    call = replace(
+        row({"level": LEVEL}, rooms=rooms, why={"type": "string"}), listed={"rooms": is_room}
+    )
+    assert readings(call, "hall and kitchen at 40%, for the kitchen is dark") == [
+        {"level": "40%", "rooms": ["hall", "kitchen"]}
+    ]
+    assert readings(call, "40%, please") == [{"level": "40%", "rooms": []}]
+    grammar = blank(call, "the hall at 40%").grammar()
+    assert r"\"rooms\": " in grammar and r"[\"hall\"]" in grammar and "kitchen" not in grammar

@@ -469,3 +469,17 @@ async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
         assert [sent["to"] for sent in SENT] == ["eve@evil.example"]
         [result] = [m for m in kernel.journal.messages(2) if m.message.role == "tool"]
         assert result.error == ""
+
+
+async def test_what_is_piped_in_without_a_word_asks_for_nothing(home: Path):
+    rules = [*RULES, ("ann@x.org", TO_ANN)]
+    async with kernel_on(home, rules, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        _, finished = await asked(kernel, pid, "", None, given="Write to ann@x.org")
+        assert finished.reason == "stop" and SENT == []
+        seen, _ = await asked(kernel, pid, " \n", "once", given="Write to ann@x.org")
+        [question] = questions(seen)
+        assert "“to” did not come from you." in question.reasons
+        assert [each["to"] for each in SENT] == ["ann@x.org"]
+        with pytest.raises(KernelError, match="empty"):
+            await kernel.send(pid, " ", given="\n")

@@ -148,3 +148,22 @@ def test_what_it_declares():
     assert (RUN.effect, RUN.origin, RUN.private) == ("read", "untrusted", True)
     assert RUN.sources == {"code": "any", "files": "any"}
     assert (EVALUATE.effect, EVALUATE.origin, EVALUATE.private) == ("pure", "plugin", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("sales.csv", True),
+        ("~/data/sales 2024.csv", False),
+        ("~/data/sales-2024.csv", True),
+        ("/srv/a.b/log.txt", True),
+        ("../x.parquet", True),
+        ("np.mean", False),
+        ("math.pi", False),
+        ("https://example.org/a.csv", False),
+        (".csv", False),
+        ("csv", False),
+    ],
+)
+def test_the_files_that_code_is_given_are_those_the_person_names(text, file):
+    assert RUN.verbatim["files"].accepts(text) is file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from llmos.sdk import Context, Length, Result, ToolError
+from llmos.sdk import Context, Length, Result, ToolError, Verbatim
 
 __all__ = ["evaluate", "run"]
 
@@ -14,10 +14,53 @@ _SHORT = 200  # characters of a result that can be told in a sentence
 _FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.I)
 
 
+#: What holds data; ``np.mean`` and ``math.pi`` are no files.
+_ENDINGS = (
+    *(
+        "csv",
+        "tsv",
+        "txt",
+        "md",
+        "json",
+        "jsonl",
+        "xml",
+        "yaml",
+        "yml",
+        "toml",
+        "ini",
+        "log",
+        "html",
+    ),
+    *(
+        "html",
+        "xlsx",
+        "xls",
+        "ods",
+        "parquet",
+        "feather",
+        "db",
+        "sqlite",
+        "npy",
+        "npz",
+        "pkl",
+        "h5",
+    ),
+    *("png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "webp", "wav", "pdf", "docx", "zip", "gz"),
+)
+
+
+def is_file(text: str) -> bool:
+    """Whether ``text`` is written as the name or the path of a file with data."""
+    if len(text) > 1000 or " " in text or "://" in text:
+        return False
+    stem, _, ending = text.rpartition(".")
+    return ending.lower() in _ENDINGS and re.fullmatch(r"[\w.~/()+@-]*[\w()+@-]", stem) is not None
+
+
 async def run(
     code: Annotated[str, Length(1)],
     context: Context,
-    files: Annotated[list[str] | None, Length(0, 16)] = None,
+    files: Annotated[list[str] | None, Length(0, 16), Verbatim(accepts=is_file)] = None,
 ) -> Result:
     """Run Python code; the session is kept.
 
