@@ -167,15 +167,12 @@ class Judgement:
     Args:
         judged: Made or asked.
         capability: The grant that it is made by; a grant is not used up.
-        slot: What was settled that it is; to be spent whenever the call is made, also after it was
-            asked.
         reasons: Why it is asked, in sentences for a person and for the model.
         arguments: Every argument of a call that is asked.
     """
 
     judged: Judged
     capability: Capability | None = None
-    slot: Capability | None = None
     reasons: tuple[str, ...] = ()
     arguments: tuple[Value, ...] = ()
 
@@ -204,17 +201,17 @@ def judge(
     slot, settled = _slot(call, arguments, seen, now)
     case = _Case(declared, arguments, seen, slot, frozenset())
     if ask:
-        return Judgement(Judged.ASKED, None, slot, (_EACH_TIME,), tuple(case.values()))
+        return Judgement(Judged.ASKED, None, (_EACH_TIME,), tuple(case.values()))
     reasons = tuple(case.reasons(settled))
     if not reasons:
-        return Judgement(Judged.MADE, slot=slot)
+        return Judgement(Judged.MADE)
     grant = seen.granted.find(call, arguments, now)
     if grant is not None:
         case = _Case(declared, arguments, seen, slot, grant.named)
         reasons = tuple(case.reasons(True))
         if not reasons:
-            return Judgement(Judged.MADE, grant, slot)
-    return Judgement(Judged.ASKED, None, slot, reasons, tuple(case.values()))
+            return Judgement(Judged.MADE, grant)
+    return Judgement(Judged.ASKED, None, reasons, tuple(case.values()))
 
 
 def settle(call: str, arguments: Mapping[str, Any], said: Words) -> Capability:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
@@ -121,15 +122,8 @@ class LlmosApp(App[None]):
         if "TEXTUAL_THEME" not in os.environ:
             self.theme = "llmos-light" if _light_terminal() else "llmos"
         if not self.is_headless and sys.__stdin__ is not None and sys.__stdin__.isatty():
-            self.set_interval(_TERMINAL_S, self._look_for_terminal)
-
-    def _look_for_terminal(self) -> None:
-        """End with the terminal: it goes without a signal where another program leads it."""
-        try:
-            termios.tcgetattr(sys.__stdin__.fileno())  # type: ignore[union-attr]
-        except (termios.error, OSError, ValueError):
-            signal.raise_signal(signal.SIGHUP)  # nothing can be painted any more, nor restored
-            os._exit(128 + signal.SIGHUP)  # where that one is ignored
+            # In a thread: what paints may be waiting, for ever, for a terminal that took no more.
+            threading.Thread(target=_end_with_terminal, name="terminal", daemon=True).start()
 
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(self._factory, self._pid, resume=self._resume)
@@ -166,6 +160,17 @@ class LlmosApp(App[None]):
             return
         self._quit_asked = now
         self.notify("Ctrl+C again leaves. Your chats stay.", timeout=QUIT_TWICE_S)
+
+
+def _end_with_terminal() -> None:
+    """End with the terminal: it goes without a signal where another program leads it."""
+    while True:
+        time.sleep(_TERMINAL_S)
+        try:
+            termios.tcgetattr(sys.__stdin__.fileno())  # type: ignore[union-attr]
+        except (termios.error, OSError, ValueError):
+            signal.raise_signal(signal.SIGHUP)  # nothing can be painted any more, nor restored
+            os._exit(128 + signal.SIGHUP)  # where that one is ignored
 
 
 def _light_terminal() -> bool:

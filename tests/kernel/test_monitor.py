@@ -154,10 +154,11 @@ def test_a_slot_is_used_once_and_only_with_what_was_settled() -> None:
     settled = Capabilities([settle("mail", wanted, SAID)])
     seen = replace(SEEN, settled=settled)
     assert not made({"to": "bob@y.org"}, seen)  # trusted, but another one was settled
-    judgement = asked({"to": "ann@x.org", "body": "The harvest was good."}, seen)
-    assert judgement.judged is Judged.MADE
-    assert judgement.slot is not None
-    settled.spend(judgement.slot)
+    filled_in = {"to": "ann@x.org", "body": "The harvest was good."}
+    assert made(filled_in, seen)
+    slot = settled.find("mail", filled_in, 0)
+    assert slot is not None
+    settled.spend(slot)
     assert not made({"to": "ann@x.org"}, seen)
 
 
@@ -189,11 +190,6 @@ def test_what_was_left_open_when_it_was_settled_was_not_named() -> None:
     assert (
         judge("pay", declared, {"to": "carl@y.org", "amount": 98.7}, seen, 0).judged is Judged.ASKED
     )
-
-
-def test_a_call_alone_with_the_person_uses_up_its_slot_too() -> None:
-    settled = Capabilities([settle("mail", {"to": "ann@x.org"}, SAID)])
-    assert asked({"to": "ann@x.org"}, replace(ALONE, settled=settled)).slot is not None
 
 
 # --- where content leads ------------------------------------------------------------------------
