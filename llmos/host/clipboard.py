@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from llmos import limits
+from llmos.sandbox.child import spawn
 from llmos.sdk import ToolError
 
 __all__ = ["Clipboard", "helpers"]
@@ -96,47 +97,33 @@ class Clipboard:
         A helper that sets the clipboard stays behind to serve it, so what it inherits is closed
         to us: nothing it writes is waited for.
         """
-        reads = not data
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL if reads else asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE if reads else asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+            program = await spawn(
+                command,
                 env={name: self._environ[name] for name in _KEPT if name in self._environ},
-                cwd="/",
-                start_new_session=True,
+                fds=(),
             )
         except OSError as error:
             raise ToolError(f"The clipboard cannot be reached: {error.strerror}.") from error
-        ended = False
         try:
             async with asyncio.timeout(limits.CLIPBOARD_SECONDS):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    program.stdin.write(data)
+                    await program.stdin.drain()
+                program.stdin.close()
                 out = b""
-                if process.stdout is not None:
-                    while len(out) <= limits.CLIPBOARD_BYTES:
-                        if not (piece := await process.stdout.read(65536)):
-                            break
-                        out += piece
-                    else:
+                while not data and (piece := await program.stdout.read(65536)):
+                    out += piece
+                    if len(out) > limits.CLIPBOARD_BYTES:
                         return 0, out
-                elif process.stdin is not None:
-                    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                        process.stdin.write(data)
-                        await process.stdin.drain()
-                    process.stdin.close()
-                status = await process.wait()
-                ended = True
-                return status, out
+                await program.exited.wait()
+                return program.status or 0, out
         except TimeoutError:
             raise ToolError("The clipboard does not answer.") from None
         finally:
-            if not ended:
+            if not program.exited.is_set():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-                if process.stdout is not None:  # what it left in the pipe would keep that open
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(limits.CLIPBOARD_SECONDS):
-                            while await process.stdout.read(65536):
-                                pass
+                    os.killpg(program.pid, signal.SIGKILL)
+                await program.exited.wait()
+            program.close()
+            program.forget()

@@ -26,7 +26,7 @@ from llmos.ui.grants import GrantsScreen
 from llmos.ui.memory import MemoryScreen
 from llmos.ui.processes import ProcessPanel, by_use
 from llmos.ui.status import StatusLine
-from llmos.ui.text import one_line, visible
+from llmos.ui.text import one_line, plural, visible
 
 __all__ = ["ChatActions"]
 
@@ -232,7 +232,10 @@ class ChatActions(FileActions):
         if info is None:
             return
         title = one_line(info.title or f"Process {pid}", TITLE_CHARS)
+        reminders = await self._ask(lambda client: client.reminders()) or []
         detail = "A running reply is cut off. What was said stays in the journal."
+        if count := sum(row["pid"] == pid for row in reminders):
+            detail += f" Cancels {plural(count, 'reminder')}."
         question = Confirm(f"End “{title}”?", yes="End it", detail=detail)
         if not await self.app.push_screen_wait(question):
             return

@@ -59,6 +59,7 @@ class FakeKernel:
         self.answers: list[tuple[int, str, str]] = []
         self.experts: list[dict[str, Any]] | LlmosError = []
         self.grants: list[dict[str, Any]] = []
+        self.reminders: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self.pictures: dict[str, bytes | LlmosError] = {}  # a pixel, or why there is none
         self.previews: list[tuple[str, int, int]] = []  # asked for
@@ -222,6 +223,10 @@ class FakeClient:
         self._check(pid)
         self.kernel.signals.append((pid, signal))
         return self.kernel.infos[pid]
+
+    async def reminders(self) -> list[dict[str, Any]]:
+        self._check(0)
+        return self.kernel.reminders
 
     async def kill(self, pid: int) -> ProcessInfo:
         self._check(pid)

@@ -363,6 +363,17 @@ async def test_a_chat_can_be_renamed_forked_and_ended_from_the_list(kernel: Fake
         assert kernel.infos[2].state == "ended"
 
 
+async def test_who_ends_a_chat_is_told_of_the_reminders_that_end_with_it(
+    kernel: FakeKernel, terminal
+):
+    kernel.add("Errands")
+    kernel.reminders = [{"id": f"t{n}", "due": 9e9, "text": "", "pid": n // 2} for n in range(2, 5)]
+    async with terminal(pid=1) as t:
+        await t.chat.run_action("kill")
+        await t.until(lambda: isinstance(t.app.screen, Confirm))
+        await t.sees("Cancels 2 reminders.")
+
+
 async def test_a_draft_stays_with_its_chat(kernel: FakeKernel, terminal):
     old = kernel.add("Other")
     async with terminal() as t:
