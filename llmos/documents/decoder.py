@@ -12,6 +12,7 @@ import asyncio
 import importlib.util
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ from llmos.threads import in_thread
 __all__ = ["Broken", "Decoder"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _PROCESSES = 4  # the worker, the child of one file, and room for what a library starts
 _TOO_LONG = "It takes too long to decode."
@@ -80,6 +83,11 @@ class Decoder:
                 if why:
                     raise FileNotRead(why)
             except (_Died, *_NONSENSE) as error:
+                ended = self._process.ended if self._process is not None else ""
+                _log.warning("the decoders' process failed (%s): %r", ended or "by itself", error)
+                if ended == "memory":
+                    most = limits.FILE_MEMORY_MB
+                    raise FileNotRead(f"It needs more than {most} MB to be read.") from error
                 raise Broken("The process that decodes it failed.") from error
             finally:
                 if not whole:  # what it still says is about this file: nobody may read it later

@@ -408,6 +408,21 @@ async def test_a_decoder_killed_while_it_reads_is_not_the_files_fault(reader, tm
     assert await read(reader, tmp_path / "a.docx") == ([Section("fine", "paragraph 1")], "")
 
 
+async def test_a_file_whose_decoder_was_ended_for_its_memory_is_told_so(reader, tmp_path: Path):
+    long_word(tmp_path / "long.docx", 20_000)
+
+    async def greedy() -> None:
+        with io.FileIO(tmp_path / "long.docx") as file:
+            async for _ in reader.read(file, "long.docx"):
+                if (process := reader._decoder._process) and not process.ended:
+                    process.ended = "memory"  # as the watch over the jail says it
+                    await process.kill()
+
+    with pytest.raises(FileNotRead, match="It needs more than 1024 MB to be read.") as told:
+        await greedy()
+    assert not isinstance(told.value, Broken)  # another time would go no better
+
+
 async def test_a_decoder_has_nothing_of_the_environment(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
