@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-__all__ = ["in_thread", "on_loop"]
+__all__ = ["in_own_thread", "on_shared_loop"]
 
 _log = logging.getLogger(__name__)
 
 
-def in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
+def in_own_thread(work: Callable[[], Any], name: str) -> Future[Any]:
     """Run ``work`` in a thread of its own, with the caller's context variables."""
     future: Future[Any] = Future()
     carried = contextvars.copy_context()
@@ -47,7 +47,7 @@ _loop_lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
 
-def on_loop(coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+def on_shared_loop(coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
     """Run on the loop that async tools share, started when first needed."""
     global _loop
     with _loop_lock:

@@ -34,7 +34,7 @@ from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
 from llmos.experts import schema as schemas
 from llmos.experts import streamed, toolfile
 from llmos.experts.schema import Signature
-from llmos.experts.threads import in_thread, on_loop
+from llmos.experts.threads import in_own_thread, on_shared_loop
 from llmos.experts.toolfile import Worked
 from llmos.visible import encodable
 
@@ -172,15 +172,15 @@ class Call:
         most = limits.CALL_RESULT_CHARS
         if inspect.isasyncgenfunction(function):
             work = streamed.gather_async(function(**values), own, most)
-            future = asyncio.wrap_future(on_loop(work))
+            future = asyncio.wrap_future(on_shared_loop(work))
         elif inspect.iscoroutinefunction(function):
-            future = asyncio.wrap_future(on_loop(function(**values)))
+            future = asyncio.wrap_future(on_shared_loop(function(**values)))
         elif inspect.isgeneratorfunction(function):
             pieces = function(**values)
-            gather = in_thread(lambda: streamed.gather(pieces, own, most), self.name)
+            gather = in_own_thread(lambda: streamed.gather(pieces, own, most), self.name)
             future = asyncio.wrap_future(gather)
         else:
-            future = asyncio.wrap_future(in_thread(lambda: function(**values), self.name))
+            future = asyncio.wrap_future(in_own_thread(lambda: function(**values), self.name))
         try:
             if not await within_limit(future, self.timeout, clock):
                 raise CallTimeout(f"{self.name} took longer than {self.timeout:g} s.")
@@ -416,7 +416,7 @@ def _import(path: Path) -> ModuleType:
     try:
         # In a thread, for code that never returns must not keep the system from starting.
         loader = spec.loader
-        in_thread(lambda: loader.exec_module(module), name).result(limits.TOOL_LOAD_SECONDS)
+        in_own_thread(lambda: loader.exec_module(module), name).result(limits.TOOL_LOAD_SECONDS)
     except BaseException as error:
         for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
             del sys.modules[key]
