@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from llmos.client import Client
-from llmos.errors import LlmosError
+from llmos.errors import LlmosError, NoSuchQuestion
 from llmos.events import CallAnswered, CallAsked
 from llmos.visible import legible
 
@@ -192,12 +192,16 @@ class Consent:
                 print(f"{choices}: ", end="", file=self._at.writes, flush=True)
                 said = (await _line(self._at.reads)).strip().lower()
                 answer = _ANSWERS.get(said)
-                if answer is None:
-                    print("That is none of the answers.", file=self._at.writes)
                 if answer in ("conversation", "always") and not asked.always:
                     answer = None
-        with contextlib.suppress(LlmosError):  # somebody else was faster
+                if answer is None:
+                    print("That is none of the answers.", file=self._at.writes)
+        try:
             await self._client.answer(asked.pid, asked.call.id, answer)
+        except NoSuchQuestion:
+            pass  # somebody else was faster
+        except LlmosError as error:
+            print(f"Your answer did not arrive: {error}", file=self._at.writes)
 
 
 async def _line(reads: TextIO) -> str:

@@ -19,6 +19,7 @@
     ├── KernelError                 a request to the kernel is refused
     │   ├── NoSuchProcess
     │   ├── NoSuchReminder
+    │   ├── NoSuchQuestion          it was answered already, or nobody waits for the answer
     │   ├── ProcessEnded
     │   ├── BudgetExceeded
     │   ├── KernelRunning           a second kernel on one state directory
@@ -76,6 +77,7 @@ __all__ = [
     "MountError",
     "NetError",
     "NoSuchProcess",
+    "NoSuchQuestion",
     "NoSuchReminder",
     "NotRemembered",
     "NotStored",
@@ -221,6 +223,10 @@ class NoSuchProcess(KernelError):
 
 class NoSuchReminder(KernelError):
     code = "no_such_reminder"
+
+
+class NoSuchQuestion(KernelError):
+    code = "no_such_question"
 
 
 class ProcessEnded(KernelError):

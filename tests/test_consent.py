@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from llmos.consent import Consent, shown, terminal
+from llmos.errors import KernelUnreachable, NoSuchQuestion
 from llmos.events import CallAnswered, CallAsked, ToolCall
 
 CALL = ToolCall("c1", "files.write", {"path": "/x"})
@@ -37,10 +38,13 @@ class Answers:
     def __init__(self) -> None:
         self.given: list[tuple[int, str, str]] = []
         self.came = asyncio.Event()
+        self.error: Exception | None = None
 
     async def answer(self, pid: int, call_id: str, answer: str) -> None:
         self.given.append((pid, call_id, answer))
         self.came.set()
+        if self.error is not None:
+            raise self.error
 
 
 @asynccontextmanager
@@ -115,6 +119,22 @@ def test_what_is_asked_is_said_again_beside_the_answers_where_it_is_far_above():
     assert "above" not in last
 
 
+async def test_an_answer_that_does_not_arrive_is_told_and_one_that_came_too_late_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with asking(monkeypatch) as (person, answers, consent):
+        for error in (NoSuchQuestion("It was answered."), KernelUnreachable("Nobody is there.")):
+            answers.error = error
+            consent.take(asked())
+            await until(person, "[N]o: ")
+            os.write(person, b"y\n")
+            async with asyncio.timeout(20):
+                await answers.came.wait()
+            answers.came.clear()
+        shown = await until(person, "Nobody is there.")
+        assert "It was answered." not in shown and "Your answer did not arrive" in shown
+
+
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [("y", "once"), ("yes", "once"), ("c", "conversation"), ("a", "always"), ("", "no")],
@@ -136,9 +156,9 @@ async def test_what_is_no_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch)
         consent.take(asked(always=""))
         await until(person, "[N]o: ")
         os.write(person, b"always\n")
-        await until(person, "[N]o: ")
+        assert "none of the answers" in await until(person, "[N]o: ")
         os.write(person, b"a\n")
-        await until(person, "[N]o: ")
+        assert "none of the answers" in await until(person, "[N]o: ")
         os.write(person, b"n\n")
         async with asyncio.timeout(20):
             await answers.came.wait()

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from llmos.cli import cli
+from llmos.sandbox import probes
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
@@ -52,3 +53,7 @@ def test_every_command_is_in_the_readme_and_every_one_named_there_exists():
 def test_what_the_readme_points_at_is_there():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_readme_has_the_number_of_attempts_that_are_made():
+    assert f"makes {len(probes.ALL)} attempts in each" in README

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths, sdk
-from llmos.errors import ExpertError, LlmosError
+from llmos.errors import CallFailed, ExpertError, LlmosError
 from llmos.experts import described, lending, wire
 from llmos.experts.expertfile import OwnTool
 from llmos.experts.permissions import Permissions
 from llmos.experts.talk import Talk
 from llmos.experts.toolfile import EFFECTS, CallEntry
-from llmos.experts.tools import Call, Tool
+from llmos.experts.tools import Call, Tool, check_entry
 from llmos.sandbox.jail import Bounds, Jail, Task
 from llmos.visible import visible
 
@@ -147,38 +147,15 @@ class Runner:
             signature = described.signature(said)
         except ExpertError as error:
             raise ExpertError(f"The call {name}: {error.sentence}") from error
-        unknown = set(entry.sources) - {parameter.name for parameter in signature.parameters}
-        if unknown:
-            raise ExpertError(
-                f"tool.toml speaks of an argument {min(unknown)}, which {name} lacks."
-            )
-        for worked in entry.worked:
-            try:
-                signature.check(worked.arguments)
-            except LlmosError as error:
-                raise ExpertError(f"The worked example of {name} does not fit: {error}") from error
+        try:
+            check_entry(name, entry, signature)
+        except CallFailed as error:
+            raise ExpertError(error.sentence) from error
         own = tightened(entry, tool.about.uses)
-        return Call(
-            name=name,
-            description=own.description or signature.summary,
-            schema=signature.schema,
-            examples=own.examples,
-            worked=own.worked,
-            effect=own.effect,
-            timeout=own.timeout,
-            say=own.say,
-            verbatim=signature.verbatim,
-            sources=own.sources,
-            origin=own.origin,
-            private=own.private,
-            trusted=own.trusted,
-            leads_to=own.leads_to,
-            uses=tool.about.uses,
-            _function=self._function(tool, own, own.function, own.effect),
-            _signature=signature,
-            # What shows a change must not make it.
-            _preview=self._function(tool, own, own.preview, "read") if own.preview else None,
-        )
+        function = self._function(tool, own, own.function, own.effect)
+        # What shows a change must not make it.
+        preview = self._function(tool, own, own.preview, "read") if own.preview else None
+        return Call.of(name, own, signature, tool.about.uses, function, preview)
 
     def _function(
         self, tool: OwnTool, entry: CallEntry, function: str, effect: str

@@ -38,7 +38,7 @@ from llmos.experts.threads import in_own_thread, on_shared_loop
 from llmos.experts.toolfile import Worked
 from llmos.visible import encodable
 
-__all__ = ["Broken", "Call", "Loaded", "Tool", "load", "load_all"]
+__all__ = ["Broken", "Call", "Loaded", "Tool", "check_entry", "load", "load_all"]
 
 _log = logging.getLogger(__name__)
 _serial = itertools.count(1)
@@ -84,6 +84,38 @@ class Call:
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
     _preview: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        entry: toolfile.CallEntry,
+        signature: Signature,
+        uses: tuple[str, ...],
+        function: Callable[..., Any],
+        preview: Callable[..., Any] | None,
+    ) -> Call:
+        """A call as its manifest declares it, whatever its functions run in."""
+        return cls(
+            name=name,
+            description=entry.description or signature.summary,
+            schema=signature.schema,
+            examples=entry.examples,
+            worked=entry.worked,
+            effect=entry.effect,
+            timeout=entry.timeout,
+            say=entry.say,
+            verbatim=signature.verbatim,
+            sources=entry.sources,
+            origin=entry.origin,
+            private=entry.private,
+            trusted=entry.trusted,
+            leads_to=entry.leads_to,
+            uses=uses,
+            _function=function,
+            _signature=signature,
+            _preview=preview,
+        )
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -311,6 +343,17 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
         signature = schemas.read(function)
     except TypeError as error:
         raise CallFailed(str(error)) from error
+    check_entry(name, entry, signature)
+    preview = _previewer(name, entry.preview, module, signature)
+    return Call.of(name, entry, signature, about.uses, function, preview)
+
+
+def check_entry(name: str, entry: toolfile.CallEntry, signature: Signature) -> None:
+    """Refuse a declaration that does not fit what the function takes.
+
+    Raises:
+        CallFailed: A worked example cannot be made, or it speaks of an argument there is not.
+    """
     for worked in entry.worked:
         try:
             signature.check(worked.arguments)
@@ -318,27 +361,7 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
             raise CallFailed(f"The worked example of {name} does not fit: {error}") from error
     unknown = set(entry.sources) - {parameter.name for parameter in signature.parameters}
     if unknown:
-        raise CallFailed(f"The manifest speaks of an argument {min(unknown)}, which {name} lacks.")
-    return Call(
-        name=name,
-        description=entry.description or signature.summary,
-        schema=signature.schema,
-        examples=entry.examples,
-        worked=entry.worked,
-        effect=entry.effect,
-        timeout=entry.timeout,
-        say=entry.say,
-        verbatim=signature.verbatim,
-        sources=entry.sources,
-        origin=entry.origin,
-        private=entry.private,
-        trusted=entry.trusted,
-        leads_to=entry.leads_to,
-        uses=about.uses,
-        _function=function,
-        _signature=signature,
-        _preview=_previewer(name, entry.preview, module, signature),
-    )
+        raise CallFailed(f"tool.toml speaks of an argument {min(unknown)}, which {name} lacks.")
 
 
 def _previewer(

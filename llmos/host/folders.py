@@ -311,12 +311,21 @@ class Folders:
         raise HostError(f"There is no change “{told(kind)}”.")
 
     def _target(self, path: Path, text: str) -> Path:
-        """A bare name is one beside the old."""
+        """A bare name is one beside the old; what ends in a slash is a folder, made if need be."""
         if "/" not in text and text not in ("~", "", "."):
             text = str(path.with_name(text)) if text != ".." else str(path.parent.parent)
         there = self._places.find(text)
         if there.is_dir() and not there.is_symlink():
             there = there / path.name
+        elif text.endswith("/"):
+            if there.exists():
+                raise HostError(f"{told(str(there))} is no folder.", remedy="Name another one.")
+            there = there / path.name
+        elif path.suffix and not there.suffix and not path.is_dir() and not there.exists():
+            raise HostError(
+                f"There is no folder {told(str(there))}.",
+                remedy=f"Say {told(text)}/ to have it made.",
+            )
         return self._places.find(str(there), write=True)
 
 

@@ -40,6 +40,7 @@ from llmos.labels import Label, Origin, join
 from llmos.memory.journal import Journal, new_id
 from llmos.memory.pages import Kind
 from llmos.memory.whole import whole
+from llmos.services import Evidence
 from llmos.visible import encodable
 
 __all__ = ["Answer", "Caller", "within"]
@@ -376,7 +377,10 @@ class Caller:
 
 def _without_credentials(outcome: Outcome) -> Outcome:
     """What is told of a call, without keys; the files that it made are the person's."""
-    evidence = (replace(each, text=without(each.text)) for each in outcome.evidence)
+    evidence = (
+        Evidence(without(each.address), without(each.title), without(each.text))
+        for each in outcome.evidence
+    )
     return replace(
         outcome,
         text=without(outcome.text),

@@ -39,7 +39,7 @@ class Capability:
         until: Seconds since the epoch; None never.
         whole: Whether it names all that the person named for this call, so that other words of
             theirs were not meant for it.
-        why: Where it comes from, in words for a person.
+        grant: The id of the grant it stands for; empty where it was settled.
     """
 
     call: str
@@ -48,7 +48,7 @@ class Capability:
     uses: int | None = None
     until: float | None = None
     whole: bool = False
-    why: str = ""
+    grant: str = ""
 
     @property
     def named(self) -> frozenset[str]:

@@ -76,7 +76,12 @@ def grouped(pieces: Sequence[str], cuts: Sequence[bool]) -> list[str]:
 
 
 def endings(
-    clause: str, taken: Iterable[str], after: Sequence[str] = (), *, only: bool = False
+    clause: str,
+    taken: Iterable[str],
+    after: Sequence[str] = (),
+    until: Sequence[str] = (),
+    *,
+    only: bool = False,
 ) -> list[str]:
     """What a clause may say besides some values: texts that end where a value begins, or it ends.
 
@@ -87,6 +92,7 @@ def endings(
         clause: The person's words.
         taken: Values in it that are spoken for.
         after: What a text stands behind: words, a few in a row, or a colon.
+        until: What another text stands behind: one that was told from ``after`` ends there.
         only: A text that is not quoted must stand behind one of them.
     """
     rest = clause
@@ -103,7 +109,9 @@ def endings(
             words.pop()
         texts = [" ".join(words[start:]).strip(EDGE) for start in range(len(words))]
         begins = (_behind_sign(words, at, after) for at in range(len(words)))
-        told += [texts[at] for at in itertools.islice(filter(None, begins), 1)]
+        for begin in itertools.islice(filter(None, begins), 1):
+            ends = (at for at in range(begin + 1, len(words)) if _behind_sign(words, at, until))
+            told.append(" ".join(words[begin : next(ends, None)]).strip(EDGE))
         found += [text for text in texts if text and text.split()[0].lower() not in _TIES]
     return list(dict.fromkeys(told if only else told or found))
 
@@ -116,6 +124,15 @@ def _behind_sign(words: Sequence[str], at: int, after: Sequence[str]) -> int:
     if not length and ":" in after and words[at].endswith(":"):
         length = 1
     return at + length if length and at + length < len(words) else 0
+
+
+def stands_behind(clause: str, value: str, after: Sequence[str]) -> bool:
+    """Whether a value stands behind one of some words, with no more than "the folder" between."""
+    signs = "|".join(re.escape(sign) for sign in after if sign != ":")
+    between = rf"\s+(?:(?:{'|'.join(_ARTICLES)})\s+)?(?:(?:folder|directory|file)\s+)?[\"'“‘`]?"
+    return bool(signs) and bool(
+        re.search(rf"\b(?:{signs}){between}{re.escape(value)}(?!\w)", clause, re.I)
+    )
 
 
 def closed(message: str, clause: str) -> bool:

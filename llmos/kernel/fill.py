@@ -16,7 +16,7 @@ from typing import Any
 
 from llmos.engine.gbnf import EMPTY, Expr, Grammar, Lit, alt, seq
 from llmos.engine.grammar import SchemaWriter
-from llmos.kernel.clauses import endings
+from llmos.kernel.clauses import endings, stands_behind
 from llmos.kernel.spans import Copied, candidates, values
 from llmos.kernel.syscalls import Syscall
 
@@ -40,19 +40,21 @@ def readings(call: Syscall, clause: str) -> list[Way]:
     A list of values is all of them, none where there are none.
     """
     ways = _tested(call, clause)
-    for name, copied in call.copied.items():
-        if copied.accepts is None and not copied.joins:
-            ways = [{**way, name: text} for way in ways for text in _free(copied, clause, way)]
+    free = {n: c for n, c in call.copied.items() if c.accepts is None and not c.joins}
+    for name, copied in free.items():
+        until = tuple(sign for n, c in free.items() if n != name for sign in c.after)
+        ways = [{**way, name: text} for way in ways for text in _free(copied, clause, way, until)]
     found = {name: list(dict.fromkeys(values(clause, test))) for name, test in call.listed.items()}
     return [{**{name: way[name] for name in call.copied}, **found} for way in ways]
 
 
-def _free(copied: Copied, clause: str, way: Way) -> list[str]:
+def _free(copied: Copied, clause: str, way: Way, until: Sequence[str]) -> list[str]:
     """The texts an argument may be that takes any words, beside the values of the others."""
     taken = [value for value in way.values() if value]
     if copied.after and copied.also:
-        return endings(clause, taken, copied.after, only=True)[:_MOST_ENDINGS] or [*copied.also]
-    return [*endings(clause, taken, copied.after)[:_MOST_ENDINGS], *copied.also]
+        told = endings(clause, taken, copied.after, until, only=True)
+        return told[:_MOST_ENDINGS] or [*copied.also]
+    return [*endings(clause, taken, copied.after, until)[:_MOST_ENDINGS], *copied.also]
 
 
 def _tested(call: Syscall, clause: str) -> list[Way]:
@@ -62,6 +64,7 @@ def _tested(call: Syscall, clause: str) -> list[Way]:
     slots: list[list[str | None]] = []
     for copied in tested.values():
         found = candidates(copied, clause)[:_MOST_VALUES]
+        found = [v for v in found if stands_behind(clause, v, copied.after)] or found
         slots.append([None] if copied.joins and len(found) > 1 else list(found))
     also = {value for copied in tested.values() for value in copied.also}
     ways = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmos import limits
+from llmos.credentials import without
 from llmos.errors import BudgetExceeded, CallDenied, StoreError
 from llmos.events import CallAsked, Message, ToolCall
 from llmos.kernel.asking import always, question
@@ -113,7 +114,7 @@ class Gate:
             seen = await standing.explained()
             judgement = judge(row.name, row.declared, call.arguments, seen, now, ask=ask)
         if judgement.capability is not None:
-            return judgement, f"granted {standing.grants[id(judgement.capability)]}"
+            return judgement, f"granted {judgement.capability.grant}"
         return judgement, "made"
 
     # --- asking -----------------------------------------------------------------------------
@@ -180,7 +181,7 @@ class Gate:
 
 
 def _said(asked: CallAsked, answer: Answered, effect: str) -> Message:
-    """What was asked, word for word, and the answer, as it is kept."""
+    """What was asked, word for word but for keys in what would change, and the answer."""
     content = json.dumps(
         {
             "call": asked.call.name,
@@ -188,7 +189,7 @@ def _said(asked: CallAsked, answer: Answered, effect: str) -> Message:
             "title": asked.title,
             "reasons": list(asked.reasons),
             "arguments": [list(each) for each in asked.arguments],
-            "preview": asked.preview[: limits.QUESTION_VALUE_CHARS],
+            "preview": without(asked.preview)[: limits.QUESTION_VALUE_CHARS],
             "answer": answer.value,
         },
         ensure_ascii=False,

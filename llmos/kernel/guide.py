@@ -31,6 +31,7 @@ from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
 from llmos.kernel.capabilities import Capabilities, Capability
 from llmos.kernel.choose import Choice, Chooser, Reading
+from llmos.kernel.examples import adapted, copied_names, words, wrong_copy
 from llmos.kernel.fill import OPENING, Blank, readings
 from llmos.kernel.followup import earlier, follow_up
 from llmos.kernel.probe import Embed
@@ -153,10 +154,18 @@ class Steps:
         arguments = _read(written)
         if arguments is None:
             planned.fail(_UNFINISHED)
-        elif _repeated(planned.choice, arguments):
+        elif _repeated(planned.choice, arguments) or self._copied(planned, arguments):
             planned.fail(_REPEATED)
         else:
             planned.fill_in(arguments)
+
+    def _copied(self, planned: _Planned, arguments: Mapping[str, Any]) -> bool:
+        """Whether the call of an example about something else was copied for the person's files."""
+        call, way = planned.choice.call, planned.blank.ways[0]
+        if not any(way.get(name) for name in call.listed):
+            return False
+        nearest = self._chooser.nearest(call, planned.choice.clause, len(call.worked))
+        return wrong_copy(arguments, call, nearest, way, planned.choice.clause)
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls that are written and not yet made."""
@@ -192,7 +201,10 @@ class Steps:
         planned = next(p for p in self._planned if p.open)
         call, clause = planned.choice.call, planned.choice.clause
         lines = [f"Tool {call.name}({', '.join(call.schema['properties'])}): {call.description}"]
-        for worked in self._chooser.nearest(call, clause, _SHOWN):
+        nearest = self._chooser.nearest(call, clause, len(call.worked))
+        way = planned.blank.ways[0]
+        shown = 1 if any(way.get(name) for name in call.listed) else _SHOWN
+        for worked in adapted(call, nearest, way, shown):
             arguments = json.dumps(dict(worked.arguments), ensure_ascii=False)
             lines += [f"Question: {worked.question}", f"{OPENING}{arguments}"]
         card = "\n".join([*lines, f"Question: {clause}"])
@@ -407,13 +419,17 @@ def _read(written: str) -> dict[str, Any] | None:
 
 def _repeated(choice: Choice, arguments: Mapping[str, Any]) -> bool:
     """Whether a model filled in a call as an example does, with values that nobody named."""
-    said = _words(choice.clause)
+    said = words(choice.clause)
     for worked in choice.call.worked:
         if dict(worked.arguments) == dict(arguments):
-            own = _words(worked.question) & _words(json.dumps(arguments, ensure_ascii=False))
+            own = words(worked.question) & words(json.dumps(arguments, ensure_ascii=False))
             return not own <= said
     free = (v for name, v in arguments.items() if name not in choice.call.copied)
-    return any(_echoes(value, choice) for value in free if isinstance(value, str))
+    return any(
+        _echoes(value, choice) or copied_names(value, choice.call, choice.clause)
+        for value in free
+        if isinstance(value, str)
+    )
 
 
 def _echoes(written: str, choice: Choice) -> bool:
@@ -423,10 +439,6 @@ def _echoes(written: str, choice: Choice) -> bool:
         return False
     asked = (" ".join(worked.question.lower().split()) for worked in choice.call.worked)
     return any(text in question for question in asked)
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
 
 
 def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:

@@ -104,10 +104,12 @@ class Lender:
 
     async def ended(self, pid: int) -> None:
         """A process has ended: what it was lent is taken back."""
-        self.timers.forget(pid)
-        await self._sessions.close(pid)
-        if (folders := self._folders.pop(pid, None)) is not None:
-            await folders.close()
+        try:
+            await self._sessions.close(pid)
+            if (folders := self._folders.pop(pid, None)) is not None:
+                await folders.close()
+        finally:  # last, for it writes to the disk, which may be full
+            await asyncio.to_thread(self.timers.forget, pid)
 
     def lend_own(
         self, process: Process, call: str, hosts: Sequence[str] | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from llmos import limits
-from llmos.errors import KernelError
+from llmos.errors import KernelError, NoSuchQuestion
 from llmos.events import CallAnswered, CallAsked, Event
 
 __all__ = ["Answered", "Questions"]
@@ -78,11 +78,12 @@ class Questions:
         """Give an answer.
 
         Raises:
-            KernelError: Nothing of that name waits (any more), or that is no answer to it.
+            NoSuchQuestion: Nothing of that name waits (any more).
+            KernelError: That is no answer to it.
         """
         found = self._waiting.get((pid, call_id))
         if found is None or found[1].done():
-            raise KernelError("This question was answered already, or its turn is over.")
+            raise NoSuchQuestion("This question was answered already, or its turn is over.")
         asked, answer = found
         known = [Answered.ONCE, Answered.NO]
         if asked.always:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from llmos import limits
@@ -37,12 +37,10 @@ class Standing:
     Args:
         seen: As the rules need it, without the texts by strangers.
         trust: What stands in its conversation, by how far it is trusted.
-        grants: By the identity of a capability in ``seen.granted``, the id of its grant.
     """
 
     seen: Seen
     trust: Trust
-    grants: Mapping[int, str]
 
     async def explained(self) -> Seen:
         """The same with the texts, so that a question can say where a value comes from."""
@@ -76,7 +74,7 @@ class Standings:
         """Where the process of a turn stands now."""
         person = turn.process.spokesman
         known = await asyncio.to_thread(self._known, turn, person)
-        granted, grants = await asyncio.to_thread(self._granted, person)
+        granted = await asyncio.to_thread(self._granted, person)
         seen = Seen(
             said=known.said,
             trusted=known.trusted,
@@ -85,7 +83,7 @@ class Standings:
             settled=await self._settled(turn, person) if known.foreign else None,
             granted=granted,
         )
-        return Standing(seen, known, grants)
+        return Standing(seen, known)
 
     def _known(self, turn: Turn, person: Process) -> Trust:
         process, tainted = turn.process, turn.tainted  # by what its code was shown
@@ -116,21 +114,19 @@ class Standings:
             each = each.employer
         return known
 
-    def _granted(self, person: Process) -> tuple[Capabilities, dict[int, str]]:
-        """What was allowed for longer, and by the identity of each capability its grant."""
-        capabilities, grants = Capabilities(), dict[int, str]()
-        for grant in self._grants.of(self._journal.lineage(person.pid)):
-            if grant.call:
-                capability = Capability(
-                    grant.call,
-                    arguments=grant.arguments,
-                    patterns=grant.patterns,
-                    until=grant.until or None,
-                    why=grant.why,
-                )
-                capabilities.give(capability)
-                grants[id(capability)] = grant.id
-        return capabilities, grants
+    def _granted(self, person: Process) -> Capabilities:
+        """What was allowed for longer."""
+        return Capabilities(
+            Capability(
+                grant.call,
+                arguments=grant.arguments,
+                patterns=grant.patterns,
+                until=grant.until or None,
+                grant=grant.id,
+            )
+            for grant in self._grants.of(self._journal.lineage(person.pid))
+            if grant.call
+        )
 
     async def _settled(self, turn: Turn, person: Process) -> Capabilities:
         """What is left of the calls that the person's words ask for in this turn."""

@@ -1,8 +1,8 @@
 """The table of system calls: one row a call.
 
-Schemas for the model, the grammar that binds it, ``llmos help`` and the dispatch all come from
-these rows. Tools' rows arrive through the loader, the kernel's own (processes) are here; both go
-through the same door.
+Schemas for the model, the grammar that binds it and the dispatch all come from these rows.
+Tools' rows arrive through the loader, the kernel's own (processes) are here; both go through the
+same door.
 """
 
 from __future__ import annotations

@@ -322,7 +322,8 @@ def _read(file: Path) -> tuple[dict[str, _Kept], int]:
     except FileNotFoundError:
         return {}, 1
     except (OSError, ValueError, RecursionError) as error:
-        aside = file.with_name(f"{file.name}.broken")
+        asides = (file.with_name(f"{file.name}.broken{n}") for n in ("", *map(str, range(2, 100))))
+        aside = next((each for each in asides if not each.exists()), file)
         log.error("the reminders in %s cannot be read and are put aside: %s", file, error)
         try:
             os.replace(file, aside)

@@ -140,9 +140,11 @@ class Egress:
                 return _answer(address, reply)
             # A field is bytes; addresses in UTF-8 stand there in practice (RFC 9110, 5.5).
             target = reply.location.encode("latin-1").decode("utf-8", "replace")
-            before, address = address, join(address, target)
-            if before.scheme == "https" and address.scheme == "http":
-                raise AddressRefused(f"{before.host} leads on to an unprotected address.")
+            try:
+                address = _led(address, target)
+            except AddressRefused as error:
+                self._write(caller, target[:1000], _Hop(), error)
+                raise
         raise NetError(f"It leads on and on, more than {limits.NET_REDIRECTS} times.")
 
     async def _hop(
@@ -215,6 +217,18 @@ class _Hop:
         self.ip = ""
         self.status = 0
         self.bytes = 0
+
+
+def _led(before: Address, target: str) -> Address:
+    """Where a redirect leads.
+
+    Raises:
+        AddressRefused: Nowhere on the web, or from what is protected to what is not.
+    """
+    address = join(before, target)
+    if before.scheme == "https" and address.scheme == "http":
+        raise AddressRefused(f"{before.host} leads on to an unprotected address.")
+    return address
 
 
 def _tried(ips: Sequence[IP]) -> list[IP]:

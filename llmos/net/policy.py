@@ -28,8 +28,9 @@ class Caller:
     Args:
         pid: The process.
         call: Such as ``browse.read``.
-        hosts: Patterns of the hosts it may reach, as an expert declares them; None is all that
-            the settings allow, an empty tuple is nothing.
+        hosts: Patterns of the hosts it may reach, as an expert declares them and its person was
+            told: ``*.example.org`` is what stands below it, and not ``example.org``. None is all
+            that the settings allow, an empty tuple is nothing.
     """
 
     pid: int = 0
@@ -82,7 +83,7 @@ class Policy:
         host = address.host
         if listed(host, self.deny):
             raise AddressRefused(f"The settings forbid {host} (web.deny).")
-        if caller.hosts is not None and not listed(host, caller.hosts):
+        if caller.hosts is not None and not listed(host, caller.hosts, bare=False):
             raise AddressRefused(f"{caller.call or 'This caller'} may not reach {host}.")
         if self.opened(address):
             return
@@ -111,7 +112,7 @@ class Policy:
                 raise _refused(address, f"The address {ip}{what} is not public: it is {why}.")
 
 
-def listed(host: str, patterns: Sequence[str], *, below: bool = False) -> bool:
+def listed(host: str, patterns: Sequence[str], *, below: bool = False, bare: bool = True) -> bool:
     """Whether a host is one of the patterns: ``example.org``, or ``*.example.org`` for it and all
     below it.
 
@@ -119,12 +120,13 @@ def listed(host: str, patterns: Sequence[str], *, below: bool = False) -> bool:
         host: In lower-case ASCII.
         patterns: The same, perhaps with ``*.``; ``*`` alone is every host.
         below: Read every pattern as if it began with ``*.``.
+        bare: Whether ``*.example.org`` is ``example.org`` itself, too.
     """
     for pattern in patterns:
-        bare = pattern.removeprefix("*.")
-        if pattern == "*" or host == bare:
+        name = pattern.removeprefix("*.")
+        if pattern == "*" or (host == name and (bare or pattern == name)):
             return True
-        if (below or pattern != bare) and host.endswith(f".{bare}"):
+        if (below or pattern != name) and host.endswith(f".{name}"):
             return True
     return False
 

@@ -308,6 +308,19 @@ async def test_moving_renames_moves_into_a_folder_and_replaces_nothing(folders, 
     assert "into itself" in await refused(folders.move("sub", str(folder / "sub" / "x")))
 
 
+async def test_a_folder_that_is_not_there_is_made_where_it_is_said_and_no_file_takes_its_name(
+    folders, folder
+):
+    (folder / "a.txt").write_text("a")
+    (folder / "file").write_text("")
+    assert "no folder" in await refused(folders.move("a.txt", str(folder / "old")))
+    assert "is no folder" in await refused(folders.move("a.txt", f"{folder}/file/"))
+    await folders.move("a.txt", f"{folder}/old/")
+    assert (folder / "old" / "a.txt").read_text() == "a"
+    await folders.move("file", str(folder / "name"))  # neither has an ending
+    assert (folder / "name").is_file()
+
+
 async def test_a_read_only_file_and_the_granted_folder_itself_are_not_changed(folders, folder):
     (folder / "a.txt").write_text("a")
     (folder / "a.txt").chmod(0o444)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from llmos.kernel.clauses import apart, closed, endings, grouped, split, wants_answer
+from llmos.kernel.clauses import apart, closed, endings, grouped, split, stands_behind, wants_answer
 
 TOWNS = {"rome", "oslo", "salt, and pepper"}
 
@@ -111,6 +111,34 @@ SIGNS = (":", "add", "append", "the line", "append the line")
 )
 def test_a_text_ends_where_a_value_begins_and_begins_behind_its_sign(clause, taken, after, texts):
     assert endings(clause, taken, after) == texts
+
+
+@pytest.mark.parametrize(
+    ("clause", "old", "new"),
+    [
+        ("replace Monday by Tuesday in a.txt", ["Monday"], ["Tuesday"]),
+        ("In a.txt, replace call Anna with call Eva.", ["call Anna"], ["call Eva"]),
+        ("change eggs in a.txt", ["eggs"], ["change eggs", "eggs"]),
+    ],
+)
+def test_a_text_ends_where_anothers_sign_stands(clause, old, new):
+    begins, ends = ("replace", "change"), ("by", "with")
+    assert endings(clause, ["a.txt"], begins, ends) == old
+    assert endings(clause, ["a.txt"], ends, begins) == new
+
+
+@pytest.mark.parametrize(
+    ("clause", "behind"),
+    [
+        ("move a.txt to b.txt", {"b.txt"}),
+        ("move a.txt into the folder b.txt", {"b.txt"}),
+        ("put into “b.txt” what is a.txt", {"b.txt"}),
+        ("a.txt and b.txt", set()),
+    ],
+)
+def test_a_value_stands_behind_a_sign_with_no_more_than_its_kind_between(clause, behind):
+    signs = ("to", "into")
+    assert {v for v in ("a.txt", "b.txt") if stands_behind(clause, v, signs)} == behind
 
 
 def test_a_text_that_must_stand_behind_a_sign_is_none_without_one():

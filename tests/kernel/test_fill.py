@@ -52,6 +52,13 @@ def test_each_value_is_used_once() -> None:
     assert {"source": "kitchen", "target": "hall"} in ways
 
 
+def test_a_value_behind_its_argument_s_sign_is_that_argument_s() -> None:
+    call = row({"source": ROOM, "target": replace(ROOM, after=("to", "into"))})
+    said = "from kitchen to hall", "to hall from kitchen", "into the hall goes the kitchen"
+    for clause in said:
+        assert readings(call, clause) == [{"source": "kitchen", "target": "hall"}]
+
+
 def test_one_way_to_fill_it_in_leaves_nothing_to_the_model() -> None:
     call = row({"room": ROOM, "level": LEVEL})
     assert blank(call, "the kitchen at 40%").forced == {"room": "kitchen", "level": "40%"}

@@ -372,23 +372,26 @@ async def test_a_child_is_asked_about_where_the_person_is(home: Path):
         assert SENT == []
 
 
-async def test_a_preview_is_shown_and_named_to_the_call(home: Path):
+async def test_a_preview_is_shown_and_named_to_the_call_and_kept_without_its_keys(home: Path):
     told: list[str] = []
+    key = "AKIA" + "Q" * 16
 
     async def write(made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
         told.append(made.seen)
         return Outcome("Sent.")
 
     async def preview(_made: Invocation, _arguments: Mapping[str, Any]) -> Previewed:
-        return Previewed("-old\n+new", "state 1")
+        return Previewed(f"-{key}\n+new", "state 1")
 
     row = replace(MAIL, name="file.write", effect="write", run=write, preview=preview)
     rules = [*RULES, ("Go", call("file.write", to="secret", body="x"))]
     async with kernel_on(home, rules, calls=[row]) as kernel:
         pid = (await kernel.create()).pid
         seen, _ = await asked(kernel, pid, "Go", "once")
-        assert questions(seen)[0].preview == "-old\n+new"
+        assert questions(seen)[0].preview == f"-{key}\n+new"
         assert told == ["state 1"]
+        kept = [r.stored.message.content for r in kernel.journal.records(pid)]
+        assert any("+new" in each for each in kept) and not any(key in each for each in kept)
 
 
 async def test_progress_and_files_of_a_call_are_told_and_kept(home: Path):

@@ -151,6 +151,7 @@ async def test_a_redirect_is_checked_like_any_address(tmp_path, target):
         with pytest.raises(AddressRefused):
             await way.get(outside.url(), CALLER)
         assert outside.connections == 1 and inside.connections == 0
+        assert [bool(entry["refused"]) for entry in log(tmp_path)] == [False, True]
 
 
 async def test_a_redirect_within_a_place_is_followed_and_told(tmp_path):

@@ -33,6 +33,12 @@ def test_deny_wins_over_allow_and_over_what_was_opened():
     assert "do not allow" in refused(policy, "https://example.com")
 
 
+def test_a_caller_s_pattern_is_what_stands_below_a_host_as_its_person_was_told():
+    caller = Caller(3, "weather.now", ("*.example.org",))
+    Policy().check(parse("https://api.example.org/x"), caller)
+    assert "may not reach" in refused(Policy(), "https://example.org", caller)
+
+
 def test_a_caller_reaches_only_the_hosts_on_its_list():
     caller = Caller(3, "weather.now", ("api.example.org",))
     Policy().check(parse("https://api.example.org/x"), caller)

@@ -134,7 +134,9 @@ async def test_a_short_result_is_told_in_a_sentence_and_a_long_one_is_not():
 async def test_pictures_are_handed_on():
     made = (Artifact("chart.png", "image/png", b"p"),)
     lent = {"interpreter": Scripted(Ran("", artifacts=made)), "folders": SomeFolders()}
-    assert (await RUN.run({"code": "x"}, Context(lent=lent))).artifacts == made
+    result = await RUN.run({"code": "x"}, Context(lent=lent))
+    assert result.artifacts == made
+    assert RUN.phrases({"code": "x"}, result) == ("Here is chart.png",)
 
 
 async def test_without_code_or_an_interpreter_there_is_a_sentence():

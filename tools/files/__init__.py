@@ -59,6 +59,9 @@ def is_pattern(text: str) -> bool:
 
 
 Path = Annotated[str, Length(1, 1000), Verbatim(accepts=is_path)]
+To = Annotated[str, Length(1, 1000), Verbatim(accepts=is_path, after=("to", "into", "in", "as"))]
+Old = Annotated[str, Length(1), Verbatim(after=("replace", "change", "correct", "swap", "turn"))]
+New = Annotated[str, Verbatim(after=("with", "by", "to", "into", "for"))]
 Folder = Annotated[str, Length(0, 1000), Verbatim(also=("",), accepts=is_path)]
 _ADDED = (
     *(":", "add", "append", "put", "note", "jot", "write", "with", "saying", "says", "reads"),
@@ -199,7 +202,7 @@ async def preview_overwrite(path: Path, text: Replacing, context: Context) -> Pr
     return Preview(*await context.folders.preview("overwrite", path=path, text=text))
 
 
-async def edit(path: Path, old: Annotated[str, Length(1)], new: str, context: Context) -> Result:
+async def edit(path: Path, old: Old, new: New, context: Context) -> Result:
     """Replace a piece of a text file.
 
     Args:
@@ -210,14 +213,12 @@ async def edit(path: Path, old: Annotated[str, Length(1)], new: str, context: Co
     return _changed("Edited", path, await context.folders.edit(path, old, new, context.seen))
 
 
-async def preview_edit(
-    path: Path, old: Annotated[str, Length(1)], new: str, context: Context
-) -> Preview:
+async def preview_edit(path: Path, old: Old, new: New, context: Context) -> Preview:
     """What ``edit`` would change."""
     return Preview(*await context.folders.preview("edit", path=path, old=old, new=new))
 
 
-async def move(path: Path, to: Path, context: Context) -> Result:
+async def move(path: Path, to: To, context: Context) -> Result:
     """Rename a file or folder, or move it into another folder.
 
     Args:
@@ -228,7 +229,7 @@ async def move(path: Path, to: Path, context: Context) -> Result:
     return Result(f"Moved {path} to {to}. {_UNDO}", {"path": path, "to": to, "change": done})
 
 
-async def preview_move(path: Path, to: Path, context: Context) -> Preview:
+async def preview_move(path: Path, to: To, context: Context) -> Preview:
     """What ``move`` would change."""
     return Preview(*await context.folders.preview("move", path=path, to=to))
 

@@ -96,6 +96,7 @@ async def run(
         "error": ran.error,
         "files": [artifact.name for artifact in ran.artifacts],
         "value": "" if ran.error else _told(ran.output),
+        "made": "" if ran.error or ran.output else made,
     }
     said = text or "It ran and printed nothing."
     return Result(said, data, ran.artifacts, failed=bool(ran.error))
