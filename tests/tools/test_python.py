@@ -22,7 +22,7 @@ class SomeFolders:
     async def content(self, path: str) -> bytes:
         if "none" in path:
             raise ToolError(f"There is no file {path}.")
-        return b"price\n2\n4\n"
+        return b"day,price\n1,2\n2,4\n"
 
 
 class Scripted:

@@ -5,6 +5,7 @@ import pytest
 from llmos import paths
 from llmos.errors import CallFailed
 from llmos.experts.tools import load
+from llmos.kernel.spans import values
 from llmos.sandbox.shell import Shell
 from llmos.sdk import Context
 
@@ -30,3 +31,18 @@ async def test_where_it_is_off_the_model_is_told():
 
 def test_it_runs_only_what_the_person_named():
     assert (RUN.effect, RUN.sources, RUN.origin) == ("execute", {"command": "named"}, "untrusted")
+
+
+@pytest.mark.parametrize(
+    ("said", "command"),
+    [
+        ("run ls -la ~/data in the shell", "ls -la ~/data"),
+        ("run ls -l, please", "ls -l"),
+        ("in the terminal run ls -a for me", "ls -a"),
+        ("run `ls in the shell` now", "`ls in the shell`"),
+    ],
+)
+def test_what_people_say_behind_a_command_is_no_part_of_it(said: str, command: str):
+    accepts = RUN.verbatim["command"].accepts
+    assert accepts is not None
+    assert values(said, accepts) == [command]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from llmos import paths
 from llmos.errors import CallFailed
 from llmos.experts.tools import load
+from llmos.kernel.clauses import endings
+from llmos.kernel.spans import values
 from llmos.kernel.timers import Timers
 from llmos.sdk import Context
 
@@ -196,3 +198,23 @@ async def test_whoever_is_lent_its_own_reminders_sees_and_cancels_no_others(else
         with pytest.raises(CallFailed, match=r"There are no reminders\.$"):
             await CALLS["cancel"].run({"which": which}, context)
     assert [each.id for each in elsewhere.all()] == ["t1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "whens", "texts"),
+    [
+        ("remind me of the open day one hour before", ["one hour before"], ["the open day"]),
+        ("set a timer for 20 seconds for tea", ["20 seconds"], ["tea"]),
+        ("wake me 10 minutes later", ["10 minutes later"], []),
+        ("remind me at 17:30 to look for keys", ["at 17:30"], ["look for keys"]),
+    ],
+)
+async def test_what_is_taken_from_a_persons_words(said, whens, texts, context):
+    when, text = (CALLS["set"].verbatim[name] for name in ("when", "text"))
+    assert when.accepts is not None
+    found = values(said, when.accepts)
+    assert found == whens
+    assert endings(said, found, text.after, only=True) == texts
+    if "before" in said:  # before what, nobody knows: it is never read as "in one hour"
+        with pytest.raises(CallFailed, match="no moment that is understood"):
+            await CALLS["set"].run({"when": found[0]}, context)

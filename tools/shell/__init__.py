@@ -14,10 +14,18 @@ _WORDS = frozenset(
     {"find", "make", "open", "test", "time", "who", "which", "look", "write", "sort"}
 )
 
+#: What people say behind a command that is not marked off: "ls -l in the shell, please".
+_BEHIND = frozenset(
+    {"in", "on", "at", "the", "a", "my", "shell", "terminal", "console", "please", "for", "me"}
+)
+
 
 def is_command(text: str) -> bool:
-    """Whether ``text`` begins with a program of this machine."""
-    first, _, rest = _bare(text).partition(" ")
+    """Whether ``text`` begins with a program of this machine, and ends with its command."""
+    bare = _bare(text)
+    first, _, rest = bare.partition(" ")
+    if bare == text and rest.rpartition(" ")[2].strip(",.").lower() in _BEHIND:
+        return False
     if text != text.strip() or (first in _WORDS and not rest.startswith(("-", "/", "~", "."))):
         return False
     return len(first) > 1 and shutil.which(first) is not None

@@ -16,14 +16,21 @@ _NAMED = 12  # ids in a sentence that names those there are
 _ANY = datetime(2024, 1, 3, 12, tzinfo=UTC)  # whether words are a moment does not depend on it
 
 
+_FROM = (" before", " beforehand", " earlier", " after", " afterwards")
+
+
 def is_moment(text: str) -> bool:
-    """Whether ``text`` says when, such as ``in 20 minutes``."""
+    """Whether ``text`` says when, such as ``in 20 minutes``.
+
+    ``one hour before`` does, too, though nobody knows before what: it must not be read as one hour.
+    """
     told = len(text) <= 100 and not text.strip().isdigit()
-    return told and moments.moment(text, _ANY) is not None
+    ending = next((each for each in _FROM if text.lower().endswith(each)), "")
+    return told and moments.moment(text[: len(text) - len(ending)], _ANY) is not None
 
 
 When = Annotated[str, Length(1, 100), Verbatim(accepts=is_moment)]
-_BEFORE = ("to", "that", "about", "of", "called", "named", "say", ":")  # what is to be told
+_BEFORE = ("to", "that", "about", "of", "for", "called", "named", "say", ":")  # what is to be told
 What = Annotated[str, Length(0, 1000), Verbatim(also=("",), after=_BEFORE)]
 
 
