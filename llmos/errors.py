@@ -37,6 +37,7 @@
     ├── BadFile                     a file to be imported is not what it says
     ├── SandboxMissing              nothing on this machine can hold untrusted code
     ├── HostError                   a file or the clipboard cannot be reached, or not be changed
+    ├── DeviceError                 sound cannot be heard or made here
     ├── ExpertError                 an expert cannot be installed, loaded or found
     └── SyscallError                a system call failed; becomes data for the caller
         ├── UnknownCall
@@ -58,6 +59,7 @@ __all__ = [
     "CallFailed",
     "CallTimeout",
     "ConfigError",
+    "DeviceError",
     "EngineError",
     "EngineStopped",
     "ExpertError",
@@ -288,6 +290,10 @@ class AddressRefused(NetError):
 
 class BadFile(LlmosError):
     code = "bad_file"
+
+
+class DeviceError(LlmosError):
+    code = "device"
 
 
 class ExpertError(LlmosError):

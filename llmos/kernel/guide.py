@@ -424,12 +424,23 @@ def _repeated(choice: Choice, arguments: Mapping[str, Any]) -> bool:
         if dict(worked.arguments) == dict(arguments):
             own = words(worked.question) & words(json.dumps(arguments, ensure_ascii=False))
             return not own <= said
-    free = (v for name, v in arguments.items() if name not in choice.call.copied)
+    properties = choice.call.schema.get("properties", {})
     return any(
-        _echoes(value, choice) or copied_names(value, choice.call, choice.clause)
-        for value in free
-        if isinstance(value, str)
+        _echoes(value, choice)
+        or copied_names(value, choice.call, choice.clause)
+        or _is_an_examples(name, value, choice)
+        for name, value in arguments.items()
+        if name not in choice.call.copied and isinstance(value, str)
+        if "enum" not in properties.get(name, {})
     )
+
+
+def _is_an_examples(name: str, value: str, choice: Choice) -> bool:
+    """Whether an argument is an example's, and nothing that the person said."""
+    text = " ".join(value.lower().split())
+    if not text or text in " ".join(choice.clause.lower().split()):
+        return False
+    return any(worked.arguments.get(name) == value for worked in choice.call.worked)
 
 
 def _echoes(written: str, choice: Choice) -> bool:

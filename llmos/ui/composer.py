@@ -87,7 +87,8 @@ class Composer(TextArea):
         self._place = len(self._history)
 
     async def _on_key(self, event: events.Key) -> None:
-        if self.completion is not None and self.completion.is_open and self._complete(event.key):
+        offered = self.completion is not None and self.completion.offers(self.text)
+        if offered and self._complete(event.key):
             event.stop()
             event.prevent_default()
         elif event.key == "enter":

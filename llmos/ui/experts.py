@@ -68,6 +68,10 @@ class Completion(Static):
         self.display = bool(self._matches)
         self._draw()
 
+    def offers(self, text: str) -> bool:
+        """Whether names are shown that fit to ``text``: text may have grown since."""
+        return self.is_open and _BEGUN.fullmatch(text) is not None
+
     def close(self) -> None:
         self.display = False
 

@@ -127,6 +127,18 @@ def test_an_examples_call_is_not_made_for_words_that_do_not_name_its_values() ->
             assert "A larger model can do it" in steps.reply_grammar()
 
 
+def test_a_value_that_only_an_example_has_is_not_written_beside_the_persons_own() -> None:
+    worked = Example("Write hello into a.txt.", {"path": "a.txt", "text": "hello"}, "")
+    properties = {"path": {"type": "string"}, "text": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["path", "text"]}
+    call = Syscall("note.write", "Writes a file.", schema, "write", nothing, worked=(worked,))
+    for words, is_made in (("write what it says to b.txt", False), ("Say hello in b.txt", True)):
+        steps = steps_for((call, words))
+        assert steps.next_call() is not None
+        steps.take(OPENING + json.dumps({"path": "b.txt", "text": "hello"}))
+        assert bool(steps.calls()) is is_made
+
+
 def test_a_failed_call_is_tried_with_the_other_value() -> None:
     steps = steps_for((LAMP, "is the kitchen or the hall lit?"))
     assert steps.next_call() is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmos.errors import SandboxMissing
-from llmos.experts.threads import on_loop
+from llmos.experts.threads import on_shared_loop
 from llmos.sandbox.sessions import Sessions
 from llmos.sdk import ToolError
 from tests.sandbox.bare import Bare
@@ -93,9 +93,9 @@ async def test_what_a_kernel_that_died_left_is_removed_and_folders_are_private(t
 
 async def test_a_lent_interpreter_works_from_another_loop(sessions):
     lent = sessions.lend(1)
-    ran = asyncio.wrap_future(on_loop(lent.run("6 * 7")))
+    ran = asyncio.wrap_future(on_shared_loop(lent.run("6 * 7")))
     assert (await ran).output == "42"
-    assert (await asyncio.wrap_future(on_loop(lent.evaluate("6 * 7")))).output == "42"
+    assert (await asyncio.wrap_future(on_shared_loop(lent.evaluate("6 * 7")))).output == "42"
 
 
 async def test_a_call_that_is_cancelled_on_another_loop_is_interrupted(sessions):
@@ -105,7 +105,7 @@ async def test_a_call_that_is_cancelled_on_another_loop_is_interrupted(sessions)
         reached.set()
 
     code = "import llmos\nx = 1\nllmos.call('here')\nwhile True: pass"
-    running = on_loop(sessions.lend(1, ask).run(code))
+    running = on_shared_loop(sessions.lend(1, ask).run(code))
     await reached.wait()
     running.cancel()
     assert (await sessions.lend(1).run("x")).output == "1"

@@ -22,7 +22,8 @@ child = os.fork()
 if child == 0:
     if os.fork() == 0:
         thread = threading.Thread(target=sys.stdin.read); thread.start()
-    f = open(sys.argv[1], 'wb'); os.unlink(sys.argv[1]); f.write(b'x' * (5 << 20)); f.flush()
+    name = sys.argv[1] + str(os.getpid())
+    f = open(name, 'wb'); os.unlink(name); f.write(b'x' * (5 << 20)); f.flush()
     os.write(1, b'x')
 os.write(1, b'x')
 import signal; signal.pause()
@@ -37,10 +38,12 @@ def root(tmp_path: Path) -> Iterator[int]:
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        for _ in range(5):
-            assert process.stdout.read(1) == b"x"
-        yield process.pid
-        os.killpg(process.pid, 9)
+        try:
+            for _ in range(5):
+                assert process.stdout.read(1) == b"x"
+            yield process.pid
+        finally:
+            os.killpg(process.pid, 9)
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -53,6 +53,17 @@ async def test_enter_takes_a_name_and_sends_nothing(kernel, terminal, experts):
         assert kernel.said == []
 
 
+async def test_enter_sends_a_message_typed_on_while_names_were_offered(
+    kernel, terminal, experts, monkeypatch
+):
+    async with terminal() as t:
+        await t.pilot.press("@", "a")
+        await t.until(lambda: t.chat.completion.is_open)
+        monkeypatch.setattr(t.chat.completion, "type", lambda text: None)  # it is told late
+        await t.pilot.press("space", "w", "h", "y", "enter")
+        await t.until(lambda: [m.message.content for m in kernel.said] == ["@a why"])
+
+
 async def test_escape_closes_what_is_offered_and_the_text_stays(terminal, experts):
     async with terminal() as t:
         await t.pilot.press("@")
