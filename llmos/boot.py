@@ -27,15 +27,15 @@ from typing import Any
 
 from llmos import limits, paths
 from llmos.config import Config, EngineConfig
+from llmos.door import tools as tool_loader
+from llmos.door.rows import Lend, nothing, row
+from llmos.door.tools import Call
 from llmos.engine.backend import Backend, ModelInfo
 from llmos.engine.swapfile import SwapFiles
 from llmos.errors import ConfigError, ModelError, ModelMissing, NoSuchProcess, RemoteDown
-from llmos.experts import tools as tool_loader
 from llmos.experts.catalogue import Experts
 from llmos.experts.knowledge import Library
-from llmos.experts.rows import Lend, nothing, row
 from llmos.experts.staff import Crew
-from llmos.experts.tools import Call
 from llmos.kernel.directory import opening
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.lending import Lender

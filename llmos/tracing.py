@@ -23,6 +23,7 @@ import click
 
 from llmos import paths
 from llmos.client import Client
+from llmos.door import toolfile
 from llmos.errors import KernelUnreachable, LlmosError, NoSuchProcess
 from llmos.events import (
     CallAnswered,
@@ -33,7 +34,7 @@ from llmos.events import (
     ProcessChanged,
     to_json,
 )
-from llmos.experts import expertfile, toolfile
+from llmos.experts import expertfile
 from llmos.memory.check import check
 from llmos.memory.proof import unproven
 from llmos.memory.trail import EFFECTS, Traced, trail

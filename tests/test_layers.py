@@ -25,6 +25,7 @@ LAYERS = (
     ("host",),
     ("engine", "devices"),
     ("kernel",),
+    ("door",),
     ("experts",),
     ("server",),
     ("boot", "doctor", "fsck"),

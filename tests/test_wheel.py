@@ -123,7 +123,7 @@ def test_the_installed_package_loads_its_bundled_tools(site: Path):
     script = """
 import json, llmos
 from llmos import paths
-from llmos.experts import tools
+from llmos.door import tools
 loaded = tools.load_all([paths.bundled("tools")])
 print(json.dumps({
     "package": llmos.__file__,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from llmos.door.toolfile import EFFECTS, ORIGINS, SOURCES
 from llmos.errors import CallFailed
-from llmos.experts.toolfile import EFFECTS, ORIGINS, SOURCES
 from llmos.kernel.monitor import Declared, From
 
 __all__ = ["UNKNOWN", "Entry", "declarations"]

@@ -17,8 +17,8 @@ from typing import Any
 
 from llmos import limits, paths
 from llmos.bench.harness import Bench, interleaved, summary
+from llmos.door.tools import Call, load
 from llmos.errors import CallFailed
-from llmos.experts.tools import Call, load
 from llmos.sandbox import tiers
 from llmos.sandbox.jail import Task, run
 from llmos.sandbox.sessions import Sessions

@@ -1,1 +1,1 @@
-"""Experts and tools: what people install to teach the assistant something."""
+"""Experts: what people install to teach the assistant something."""

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths
+from llmos.door.toolfile import EFFECTS
+from llmos.door.tools import Broken, Call, Tool
 from llmos.errors import ExpertError, LlmosError
 from llmos.experts import address, expertfile, lending, locked
-from llmos.experts.jailed import FindJail, Runner, sweep
+from llmos.experts.jailed import FindJail, Runner, sweep, version
 from llmos.experts.permissions import Permissions
-from llmos.experts.toolfile import EFFECTS
-from llmos.experts.tools import Broken, Call, Tool
 
 __all__ = ["Expert", "Experts"]
 
@@ -206,7 +206,7 @@ class Experts:
         self, runner: Runner, about: expertfile.Manifest, digest: str
     ) -> dict[str, Any]:
         """What the calls of its tools take: from the cache, or from the tools in the jail."""
-        key = hashlib.sha256(f"{_reader()} {digest}".encode()).hexdigest()
+        key = hashlib.sha256(f"{version()} {digest}".encode()).hexdigest()
         path = paths.cache_dir() / "experts" / f"{key}.json"
         try:
             with path.open("rb") as file:
@@ -225,13 +225,6 @@ class Experts:
         except OSError as error:
             _log.warning("what the tools of %s take cannot be kept: %s", about.name, error)
         return said
-
-
-def _reader() -> str:
-    """Identifies the code that describes calls: what another one kept is not read."""
-    here = Path(__file__).parent
-    sources = [(here / name).read_bytes() for name in ("jailed_worker.py", "schema.py")]
-    return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def _checked(name: str, folder: Path, lock: locked.Lock | None) -> tuple[expertfile.Manifest, str]:

@@ -19,12 +19,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmos import paths
+from llmos.door.tools import Broken
 from llmos.errors import LlmosError
 from llmos.experts import install as installing
 from llmos.experts import locked
 from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.expertfile import Manifest
-from llmos.experts.tools import Broken
 from llmos.sandbox.jail import Jail
 from llmos.visible import legible, visible
 

@@ -12,9 +12,9 @@ import keyword
 from typing import Annotated, Any, Literal
 
 from llmos import limits, sdk
+from llmos.door.schema import Parameter, Signature
 from llmos.errors import ExpertError
 from llmos.experts import wire
-from llmos.experts.schema import Parameter, Signature
 from llmos.visible import visible
 
 __all__ = ["CONTEXT", "signature"]

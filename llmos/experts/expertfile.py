@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmos import __version__, limits
+from llmos.door import toolfile
 from llmos.errors import CallFailed, ExpertError
-from llmos.experts import toolfile
 from llmos.experts.address import NAME
 from llmos.experts.permissions import Permissions, host_pattern
 from llmos.experts.table import FILE, Table

@@ -13,6 +13,7 @@ may be made; that is the monitor's.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import shutil
 import sys
@@ -24,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits, paths, sdk
+from llmos.door.toolfile import EFFECTS, CallEntry
+from llmos.door.tools import Call, Tool, check_entry
 from llmos.errors import CallFailed, ExpertError, LlmosError
 from llmos.experts import described, lending, wire
 from llmos.experts.expertfile import OwnTool
 from llmos.experts.permissions import Permissions
 from llmos.experts.talk import Talk
-from llmos.experts.toolfile import EFFECTS, CallEntry
-from llmos.experts.tools import Call, Tool, check_entry
 from llmos.sandbox.jail import Bounds, Jail, Task
 from llmos.visible import visible
 
@@ -43,13 +44,19 @@ FindJail = Callable[[], Awaitable[Jail]]
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ABANDONED = 24 * 3600.0  # seconds; no call takes as long
 _WORKER = _PACKAGE / "experts" / "jailed_worker.py"
-#: All of llmos that a worker sees.
+#: All of llmos that a worker sees, below the package's folder.
 _SEEN = (
-    *("__init__.py", "errors.py", "sdk.py", "services.py", "experts/__init__.py"),
-    *("experts/schema.py", "experts/streamed.py", "experts/wire.py", "experts/jailed_worker.py"),
+    *("__init__.py", "errors.py", "sdk.py", "services.py"),
+    *("door/__init__.py", "door/schema.py", "door/streamed.py"),
+    *("experts/__init__.py", "experts/wire.py", "experts/jailed_worker.py"),
 )
 #: Services that give what is the person's own.
 _PRIVATE = frozenset({"folders", "interpreter", "shell", "timers", "clipboard"})
+
+
+def version() -> str:
+    """Identifies the code that a worker runs: a digest of all of llmos that it sees."""
+    return hashlib.sha256(b"".join((_PACKAGE / name).read_bytes() for name in _SEEN)).hexdigest()
 
 
 def _workspaces() -> Path:

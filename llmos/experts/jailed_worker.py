@@ -42,8 +42,9 @@ if __name__ == "__main__":  # started by its path, isolated
     sys.meta_path.insert(0, _Own(Path(__file__).resolve().parents[2]))
 
 from llmos import sdk, services
+from llmos.door import schema, streamed
 from llmos.errors import InvalidArguments
-from llmos.experts import schema, streamed, wire
+from llmos.experts import wire
 
 __all__ = ["main"]
 

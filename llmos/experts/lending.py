@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from llmos.door.toolfile import EFFECTS
 from llmos.experts.permissions import Permissions
-from llmos.experts.toolfile import EFFECTS
 from llmos.sdk import ToolError
 from llmos.services import Page
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from llmos import limits
+from llmos.door.rows import Lend, row
+from llmos.door.tools import Call
 from llmos.errors import ExpertError, LlmosError
 from llmos.experts import address
 from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.knowledge import Library
-from llmos.experts.rows import Lend, row
-from llmos.experts.tools import Call
 from llmos.kernel.directory import OPEN, opening
 from llmos.kernel.process import Process
 from llmos.kernel.specialist import Specialist

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from llmos import limits, paths, sdk
+from llmos.door import tools
 from llmos.errors import ExpertError, SandboxMissing
-from llmos.experts import install, lending, tools
+from llmos.experts import install, lending
 from llmos.experts.catalogue import Experts
 from llmos.experts.permissions import Permissions
 from tests.experts.conftest import plain

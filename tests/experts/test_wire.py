@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos import sdk, services
+from llmos.door import schema
 from llmos.errors import ExpertError, InvalidArguments
-from llmos.experts import described, schema, wire
+from llmos.experts import described, wire
 
 PLAIN = st.recursive(
     st.none()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from llmos import limits, paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed
-from llmos.experts.tools import load
 from llmos.host.clipboard import Clipboard, helpers
 from llmos.sdk import Context, ToolError
 

@@ -14,8 +14,8 @@ import pytest
 
 from llmos import paths
 from llmos.boot import syscall_table
-from llmos.experts.rows import row
-from llmos.experts.tools import load_all
+from llmos.door.rows import row
+from llmos.door.tools import load_all
 from llmos.kernel.choose import Choice, Chooser
 from llmos.kernel.fill import readings
 from llmos.kernel.guide import FITTED, chat_bank

@@ -14,8 +14,8 @@ import pytest
 from llmos import limits
 from llmos.boot import boot
 from llmos.config import Config, EngineConfig, WebConfig, load
+from llmos.door import toolfile
 from llmos.events import ArtifactsMade, Cited, StoredMessage
-from llmos.experts import toolfile
 from llmos.experts.jailed import tightened
 from llmos.kernel.kernel import Kernel
 from llmos.labels import Origin

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from llmos import paths, sdk
+from llmos.door import tools
 from llmos.errors import CallFailed
-from llmos.experts import expertfile, install, tools
+from llmos.experts import expertfile, install
 from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.knowledge import passages
 from llmos.memory.passages import Passage

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from llmos.door.threads import on_shared_loop
 from llmos.errors import SandboxMissing
-from llmos.experts.threads import on_shared_loop
 from llmos.sandbox.sessions import Sessions
 from llmos.sdk import ToolError
 from tests.sandbox.bare import Bare

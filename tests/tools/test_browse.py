@@ -4,8 +4,8 @@ import pytest
 
 from llmos import paths
 from llmos.config import WebConfig
+from llmos.door.tools import load
 from llmos.errors import CallFailed, InvalidArguments
-from llmos.experts.tools import load
 from llmos.kernel.spans import values
 from llmos.net.internet import Internet
 from llmos.sdk import Result

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos import paths
+from llmos.door.tools import Call, load
 from llmos.errors import CallFailed
-from llmos.experts.tools import Call, load
 
 CALLS = {call.name: call for call in load(paths.bundled("tools") / "calculator").calls}
 EVALUATE: Call = CALLS["calculator.evaluate"]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos import paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed
-from llmos.experts.tools import load
 from llmos.sdk import Context
 
 FOLDER = paths.bundled("tools") / "clock"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmos import paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed
-from llmos.experts.tools import load
 from llmos.host.folders import Folders
 from llmos.host.places import Grant
 from llmos.host.undo import Log

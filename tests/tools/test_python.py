@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from llmos import paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed, InvalidArguments
-from llmos.experts.tools import load
 from llmos.host.folders import Folders
 from llmos.host.places import Grant
 from llmos.host.undo import Log

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from llmos import paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed
-from llmos.experts.tools import load
 from llmos.kernel.spans import values
 from llmos.sandbox.shell import Shell
 from llmos.sdk import Context

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llmos import limits, paths
-from llmos.experts.tools import load
+from llmos.door.tools import load
 from llmos.host.machine import Machine
 from llmos.sdk import Context
 

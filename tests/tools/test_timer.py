@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos import paths
+from llmos.door.tools import load
 from llmos.errors import CallFailed
-from llmos.experts.tools import load
 from llmos.kernel.clauses import endings
 from llmos.kernel.spans import values
 from llmos.kernel.timers import Timers

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from llmos import limits, paths, sdk
+from llmos.door import schema, tools
+from llmos.door.tools import load_all
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments
-from llmos.experts import schema, tools
-from llmos.experts.tools import load_all
 from llmos.sdk import Context, Length, Pattern, Range, Result, Verbatim
 
 MANIFEST = """

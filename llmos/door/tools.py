@@ -30,12 +30,12 @@ from typing import Any
 
 from llmos import limits, sdk
 from llmos.clocks import within_limit
+from llmos.door import schema as schemas
+from llmos.door import streamed, toolfile
+from llmos.door.schema import Signature
+from llmos.door.threads import in_own_thread, on_shared_loop
+from llmos.door.toolfile import Worked
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments, LlmosError
-from llmos.experts import schema as schemas
-from llmos.experts import streamed, toolfile
-from llmos.experts.schema import Signature
-from llmos.experts.threads import in_own_thread, on_shared_loop
-from llmos.experts.toolfile import Worked
 from llmos.visible import encodable
 
 __all__ = ["Broken", "Call", "Loaded", "Tool", "check_entry", "load", "load_all"]

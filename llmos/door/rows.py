@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from llmos.experts.tools import Call
+from llmos.door.tools import Call
 from llmos.kernel.monitor import From
 from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
