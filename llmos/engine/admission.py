@@ -75,6 +75,7 @@ class Admission:
         self._rent = Rent()
         self._idle: OrderedDict[int, int] = OrderedDict()  # slot → tokens; least recent first
         self._whole = not runtime.info.can_rewind
+        self._reading: dict[tuple[int, ...], list[Callable[[Snapshot | None], None]]] = {}
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -82,6 +83,37 @@ class Admission:
         sequence.state = State.WAITING
         self.waiting.append(sequence)
         self._fetch(sequence)
+
+    def expect(self, tokens: list[int]) -> None:
+        """Bring back what is known of a prompt that is about to come, while it is being made.
+
+        Nothing is computed, and nobody leaves for it but who is idle: what is in memory goes into
+        cells, what is on disk is read and then does.
+        """
+        _, shared = self.cells.match(tokens, whole=self._whole)
+        snapshot, kept = self.swap.match(tokens, whole=self._whole)
+
+        def arrived(read: Snapshot | None) -> None:
+            if read is not None:
+                self.swap.put(read)
+                self._bring_back(read, tokens)
+
+        if not self._read(tokens, max(shared, kept), arrived) and snapshot is not None:
+            self._bring_back(snapshot, tokens)
+
+    def _bring_back(self, snapshot: Snapshot, tokens: list[int]) -> None:
+        """Into cells that nobody holds, if ``snapshot`` is the longest beginning of ``tokens``."""
+        slot, shared = self.cells.match(tokens, whole=self._whole)
+        kept = common_prefix(snapshot.tokens, tuple(tokens))
+        if kept < shared + limits.SHARE_MIN:
+            return
+        self._drop_clean(keep=slot)  # first, as in ``admit``
+        while len(snapshot.tokens) > self._available() or not self.cells.slots_free:
+            if not self._evict_idle():
+                return
+        slot = self._restored(snapshot, kept)
+        if slot >= 0:
+            self._idle[slot] = kept
 
     def admit(self, now: float) -> list[tuple[Sequence, Exception]]:
         """Admit whoever can be, strongest and oldest first.
@@ -416,23 +448,52 @@ class Admission:
 
     def _fetch(self, sequence: Sequence) -> None:
         """If the longest known beginning of ``sequence`` is on disk, have it read; it waits."""
-        if self.files is None or not len(self.files):
+        if not self.files:
             return
-        known = max(self._match(sequence)[1], self._kept(sequence)[1])
-        wanted, length = self.files.match(sequence.tokens[:-1], whole=self._whole)
-        if length < known + limits.SWAP_FILE_TOKENS:
-            return
-        sequence.fetching = True
 
         def arrived(snapshot: Snapshot | None) -> None:
-            def take() -> None:
-                sequence.fetching = False
-                if snapshot is not None and not self.swap.put(snapshot):
-                    sequence.fetched = snapshot  # no room for it: it goes straight into cells
+            sequence.fetching = False
+            if snapshot is not None and not self.swap.put(snapshot):
+                sequence.fetched = snapshot  # no room for it: it goes straight into cells
 
-            self._post(take)
+        known = max(self._match(sequence)[1], self._kept(sequence)[1])
+        sequence.fetching = True
+        if not self._read(sequence.tokens[:-1], known, arrived):
+            sequence.fetching = False
 
-        self.files.fetch(wanted, arrived)
+    def _read(
+        self, tokens: list[int], known: int, arrived: Callable[[Snapshot | None], None]
+    ) -> bool:
+        """Have the longest beginning of ``tokens`` read from disk, where it is worth it.
+
+        Args:
+            tokens: Of a prompt.
+            known: How many of them are in memory.
+            arrived: Gets it on the engine's thread, or None. What is being read already is read
+                once, for all who asked.
+
+        Returns:
+            Whether it is being read.
+        """
+        if not self.files:  # none is kept, or there is none yet
+            return False
+        wanted, length = self.files.match(tokens, whole=self._whole)
+        if length < known + limits.SWAP_FILE_TOKENS:
+            return False
+        asking = self._reading.setdefault(wanted, [])
+        asking.append(arrived)
+        if len(asking) > 1:
+            return True
+
+        def take(snapshot: Snapshot | None) -> None:
+            for each in self._reading.pop(wanted, ()):
+                try:
+                    each(snapshot)
+                except Exception:  # it must not take those beside it with it
+                    log.exception("a snapshot that was read is not used")
+
+        self.files.fetch(wanted, lambda snapshot: self._post(lambda: take(snapshot)))
+        return True
 
     # --- prefixes ---------------------------------------------------------------------------
 
@@ -486,11 +547,20 @@ class Admission:
         self._filled(sequence, shared)
 
     def _swap_in(self, sequence: Sequence, snapshot: Snapshot, kept: int) -> bool:
-        if snapshot.fingerprint != self._runtime.info.fingerprint:
-            self.swap.discard(snapshot)
-            return False
         if len(snapshot.tokens) > self.cells.free or not self.cells.slots_free:
             return False
+        slot = self._restored(snapshot, kept)
+        if slot < 0:
+            return False
+        sequence.slot = slot
+        self._filled(sequence, kept)
+        return True
+
+    def _restored(self, snapshot: Snapshot, kept: int) -> int:
+        """A slot with the first ``kept`` tokens of ``snapshot``; -1 where it cannot be had."""
+        if snapshot.fingerprint != self._runtime.info.fingerprint:
+            self.swap.discard(snapshot)
+            return -1
         slot = self.cells.take_slot()
         try:
             restored = self._runtime.restore(slot, snapshot.state)
@@ -500,15 +570,13 @@ class Admission:
         if not restored:
             self.cells.release(slot)
             self.swap.discard(snapshot)
-            return False
+            return -1
         self.cells.adopt(slot, list(snapshot.tokens))
         if kept < len(snapshot.tokens) and not self.cells.truncate(slot, kept):
             self.cells.release(slot)
-            return False
+            return -1
         self.swapped_in += 1
-        sequence.slot = slot
-        self._filled(sequence, kept)
-        return True
+        return slot
 
     def _filled(self, sequence: Sequence, length: int) -> None:
         sequence.filled = length

@@ -383,6 +383,13 @@ class Backend(Protocol):
         """A prompt of token ids, all below ``info.vocab`` (``/v1/completions``)."""
         ...
 
+    def expect(self, prompt: Prompt) -> None:
+        """Make ready for a prompt that begins as this one does and is about to come.
+
+        Nothing is computed. It may be called for nothing, and changes no reply.
+        """
+        ...
+
     def generate(
         self,
         prompt: Prompt,

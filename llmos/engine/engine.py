@@ -149,6 +149,10 @@ class Engine:
         self._send(self._guarded(lambda: self._fork(parent, child), [child]))
         return child
 
+    def expect(self, tokens: list[int]) -> None:
+        """Bring back what is known of a prompt that is about to come; a hint, no promise."""
+        self._commands.put(self._guarded(lambda: self._expect(tokens), []))
+
     def cancel(self, sequence: Sequence) -> None:
         """End ``sequence`` before the next step; its last chunk says ``cancelled``."""
         self._commands.put(self._guarded(lambda: self._cancel(sequence), [sequence]))
@@ -470,6 +474,10 @@ class Engine:
                 self.admission.enqueue(sequence)
             else:
                 self._finish(sequence, "length")
+
+    def _expect(self, tokens: list[int]) -> None:
+        self._dirty = True
+        self.admission.expect(tokens)
 
     def _fork(self, parent: Sequence, child: Sequence) -> None:
         child.start_from(list(parent.tokens))

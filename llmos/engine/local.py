@@ -101,6 +101,10 @@ class LocalBackend:
         self._require_open()
         return _GivenTokens((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
 
+    def expect(self, prompt: Prompt) -> None:
+        if not self._closed:
+            self.engine.expect(list(prompt.tokens))
+
     def generate(
         self,
         prompt: Prompt,

@@ -200,6 +200,9 @@ class RemoteBackend:
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
         return Prompt(tokens=tuple(tokens))
 
+    def expect(self, prompt: Prompt) -> None:
+        """Nothing: what the server keeps is its own business."""
+
     def generate(
         self,
         prompt: Prompt,

@@ -134,6 +134,7 @@ class Agent:
                 speaker = await self._speakers.of(process, message)
                 turn.calls = speaker.calls if speaker is not None else self._calls
             self._plan(turn)  # beside the search: each asks the embedder
+            await self._transcript.expect(process)
             await self._transcript.bring_back(process, message)
             left = process.remaining()
             seconds = min(self._config.turn_seconds, left.seconds or self._config.turn_seconds)

@@ -142,6 +142,14 @@ class Transcript:
         label = record.label if record is not None else Label()
         await self._show(process, Record(process.pid, message, label))
 
+    async def expect(self, process: Process) -> None:
+        """Have the engine bring back what it computed of what is in view, meanwhile."""
+        try:
+            shaped = self.shape(process, self._window(process).messages())
+            self._backend.expect(await self._rendered(shaped, generate=False))
+        except LlmosError as error:  # the turn will meet it, too, and tell of it
+            log.info("nothing is made ready in process %d: %s", process.pid, error)
+
     async def bring_back(self, process: Process, message: StoredMessage) -> None:
         """Show the model what belongs to a message that it was shown, of what is out of view."""
         if self._memory is None:

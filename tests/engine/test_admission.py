@@ -218,6 +218,39 @@ def test_what_has_a_copy_is_dropped_before_another_comes_back_into_its_cells():
     assert back.filled == 100 and used == [0], "its cells begin where the other's did"
 
 
+def test_what_is_expected_is_back_in_cells_before_it_comes():
+    house = House(resident=0)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.leave(house.fill(house.enter(text(2, 120))))
+    while house.admission.settle():
+        pass
+    house.admission.expect([*text(1, 60), 300, 301])  # goes another way after 60 tokens
+    house.admission.cells.check_integrity()
+    assert (house.admission.swapped_in, house.admission.cells.used) == (1, 60)
+    back = house.enter([*text(1, 60), 300, 301, 7])
+    assert (back.filled, house.admission.swapped_in) == (60, 1), "not brought back again"
+    assert house.admission.cells.used == 60, "and not copied"
+
+
+def test_nobody_who_runs_leaves_for_what_is_only_expected():
+    house = House(cells=300, resident=0)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    runs = house.fill(house.enter(text(2, 250), max_tokens=5))
+    house.admission.expect(text(1, 100))
+    assert (house.admission.swapped_in, house.admission.preemptions) == (0, 0)
+    assert runs.state is State.RUNNING
+    house.admission.cells.check_integrity()
+
+
+@pytest.mark.parametrize("known", [text(1, 10), text(7, 100), []])
+def test_what_nothing_is_known_of_may_be_expected(known):
+    house = House(resident=0)
+    house.leave(house.fill(house.enter(text(1, 100))))
+    house.admission.expect(known)
+    assert house.admission.cells.used == 100
+    house.admission.cells.check_integrity()
+
+
 def test_where_no_copy_can_be_kept_rest_comes_all_the_same():
     house = House(resident=0, swap=0)
     house.leave(house.fill(house.enter(text(1, 100))))

@@ -70,6 +70,31 @@ def test_what_memory_has_no_room_for_goes_to_disk_and_comes_back(tmp_path):
     engine.close()
 
 
+@pytest.mark.parametrize("room", [1, 1 << 30])  # the store's, in bytes
+def test_what_is_expected_is_read_from_disk_once_for_all_who_want_it(tmp_path, room):
+    engine = started(scripted, tmp_path)
+    asked(engine, LONG)
+    engine.close()
+    engine = started(scripted, tmp_path, swap_bytes=room)
+    files, held = engine.admission.files, []
+    fetch, files.fetch = files.fetch, lambda *asked: held.append(asked)
+    engine.expect([*LONG, 7])
+    engine.expect([*LONG, 7])
+    chunks: queue.Queue = queue.Queue()
+    params = SamplingParams(max_tokens=2, ignore_end=True)
+    [sequence] = engine.submit([*LONG, 7, 8], params, lambda s, chunk: chunks.put(chunk))
+    taken: queue.Queue = queue.Queue()
+    engine.call(lambda: taken.put(sequence.fetching))
+    assert taken.get(timeout=10), "it waits for what is being read"
+    assert len(held) == 1
+    fetch(*held[0])
+    while not chunks.get(timeout=10).finish:
+        pass
+    assert sequence.cached_tokens == 600
+    assert (engine.stats()["snapshots_read"], engine.stats()["swapped_in"]) == (1, 1)
+    engine.close()
+
+
 def test_all_that_memory_holds_is_written_when_the_engine_ends_however_little_may_wait(
     tmp_path, monkeypatch
 ):
@@ -123,8 +148,11 @@ def test_a_sequence_cancelled_while_it_waits_for_the_disk_ends(tmp_path):
     engine.close()
 
 
+@pytest.mark.parametrize("expected", [False, True])
 @pytest.mark.parametrize("damage", [False, True])
-def test_the_reply_after_a_restart_is_the_reply_without_one(tmp_path, starter_weights, damage):
+def test_the_reply_after_a_restart_is_the_reply_without_one(
+    tmp_path, starter_weights, damage, expected
+):
     def load() -> Runtime:
         return LlamaRuntime(starter_weights, EngineConfig(window=1024, cells=2048), threads=1)
 
@@ -147,6 +175,8 @@ def test_the_reply_after_a_restart_is_the_reply_without_one(tmp_path, starter_we
             data[-100] ^= 1
             path.write_bytes(data)
     engine = started(load, tmp_path)
+    if expected:
+        engine.expect(longer)
     after, sequence = asked(engine, longer, 16)
     assert after == without
     assert (sequence.cached_tokens > len(prompt)) is not damage

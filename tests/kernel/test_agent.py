@@ -329,6 +329,9 @@ class Planning:
     def __init__(self, plan) -> None:
         self.plan = plan
 
+    def shown(self, history):
+        return history
+
 
 async def test_a_guide_that_fails_leaves_the_turn_to_the_model(home: Path):
     async def plan(_history, _rows):

@@ -156,6 +156,28 @@ async def test_a_change_of_the_window_is_no_answer_to_a_message(home: Path):
         assert [m.message.role for m in await kernel.messages(pid)] == ["user", "assistant"]
 
 
+async def test_a_conversation_is_brought_back_while_its_turn_is_being_planned(home: Path):
+    async with kernel_on(home, [("", "Fine.")]) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Hello.")
+        backend, texts = kernel.backend, []
+        expect, generate = backend.expect, backend.generate
+
+        def expecting(prompt):
+            texts.append(prompt.text)
+            expect(prompt)
+
+        def generating(prompt, *more, **named):
+            texts.append(prompt.text)
+            return generate(prompt, *more, **named)
+
+        backend.expect, backend.generate = expecting, generating
+        await turn(kernel, pid, "And how are you?")
+    expected, generated = texts
+    assert "Hello." in expected and expected.endswith("And how are you?<|im_end|>\n")
+    assert generated.startswith(expected) and generated != expected
+
+
 async def test_what_is_being_typed_is_computed_ahead(home: Path):
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
         pid = (await kernel.create()).pid
