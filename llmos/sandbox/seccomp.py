@@ -128,6 +128,7 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "accept": (43, 202),
     "accept4": (288, 242),
     "socketpair": (53, 199),
+    "setsockopt": (54, 208),
     # looked at more closely
     "clone": (56, 220),
     "clone3": (435, 435),
@@ -186,7 +187,11 @@ _TYPE, _DEVICES = 0o170000, (0o020000, 0o060000)
 #: TIOCSTI and TIOCLINUX type into a terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change a file
 #: that is open for reading only.
 _CONTROLS = (0x5412, 0x541C, 0x40086602, 0x401C5820)
-_OWNER_OF = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: have the kernel send signals
+#: F_SETOWN, F_SETSIG and F_SETOWN_EX have the kernel send signals; a lease (F_SETLEASE) holds up for
+#: 45 s whoever opens the file outside; F_NOTIFY tells what others do; F_SETPIPE_SZ takes memory that
+#: no limit counts.
+_HANDLING = (8, 10, 15, 1024, 1026, 1031)
+_BUFFERS = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, SO_SNDBUFFORCE, SO_RCVBUFFORCE: the same
 _UNIX, _STREAM, _KIND = 1, 1, 0xF
 
 _Op = tuple[int, int, int, int]
@@ -226,7 +231,8 @@ def filter_program(machine: str = "", *, metadata: bool = True, signals: int = A
     on(_SIGNALS, [_end(signals)])
     on(("socketpair",), _only_unix_streams())
     on(("ioctl",), _one_of(1, _CONTROLS, _EPERM))
-    on(("fcntl",), _one_of(1, _OWNER_OF, _EPERM))
+    on(("fcntl",), _one_of(1, _HANDLING, _EPERM))
+    on(("setsockopt",), _one_of(2, _BUFFERS, _EPERM))
     on(("prlimit64", "sched_setaffinity"), _only_own())
     on(("open",), _creates_set_id(1, 2))
     on(("openat",), _creates_set_id(2, 3))

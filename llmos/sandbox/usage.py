@@ -4,7 +4,8 @@ The kernel's limits bind one process at a time (address space, processor time, t
 Sums over all of them are taken here, by looking; so a jail may exceed a sum for as long as it
 takes until the next look, and no longer. Memory counts once, also where processes share it since
 they forked; that costs more to find out, so it is looked at closely only where the plain sum is
-too much.
+too much. What waits in sockets and pipes is the kernel's memory and shows nowhere: each that is
+open counts as full.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ __all__ = ["Usage", "folder_bytes", "measure"]
 _PAGE = resource.getpagesize()
 _SHARES = ("Pss_Anon:", "Pss_Shmem:")
 _BLOCK = 512  # bytes of st_blocks, on every file system
+#: What may wait in one: the kernel's defaults, which the filter of system calls lets nobody raise
+#: (``net.core.wmem_default``; sixteen pages).
+_BUFFERS = {stat.S_IFSOCK: 212_992, stat.S_IFIFO: 16 * _PAGE}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def measure(root: int, memory_ceiling: int) -> Usage:
         return _measure_elsewhere(root)
     threads = memory = nameless = ticks = 0
     hidden: list[int] = []
+    buffers: dict[tuple[int, int], int] = {}
     pids = descendants(root)
     for pid in pids:
         try:
@@ -57,13 +62,14 @@ def measure(root: int, memory_ceiling: int) -> Usage:
                 continue  # it ended, and nobody has asked for its status yet
             resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
             memory += (resident - shared) * _PAGE
-            nameless += _nameless_bytes(pid)
+            nameless += _nameless_bytes(pid, buffers)
         except PermissionError:
             hidden.append(pid)
         except (OSError, ValueError, IndexError):
             continue  # it ended
     if memory > memory_ceiling:
         memory = sum(map(_share_of_memory, pids))
+    memory += sum(buffers.values())
     return Usage(threads, memory, nameless, ticks, tuple(hidden))
 
 
@@ -95,8 +101,13 @@ def _measure_elsewhere(root: int) -> Usage:
     return Usage(threads, memory, 0, ticks)
 
 
-def _nameless_bytes(pid: int) -> int:
-    """Of files a process holds open that have no name any more, so that no folder shows them."""
+def _nameless_bytes(pid: int, buffers: dict[tuple[int, int], int]) -> int:
+    """Of files a process holds open that have no name any more, so that no folder shows them.
+
+    Args:
+        pid: Of the process.
+        buffers: Gets the sockets and pipes that it holds, by device and inode, with their bytes.
+    """
     total = 0
     with os.scandir(f"/proc/{pid}/fd") as entries:
         for entry in entries:
@@ -104,7 +115,10 @@ def _nameless_bytes(pid: int) -> int:
                 status = os.stat(entry.path)
             except OSError:
                 continue
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
+            kind = stat.S_IFMT(status.st_mode)
+            if kind in _BUFFERS:
+                buffers[status.st_dev, status.st_ino] = _BUFFERS[kind]
+            elif kind == stat.S_IFREG and status.st_nlink == 0:
                 total += status.st_blocks * _BLOCK
     return total
 

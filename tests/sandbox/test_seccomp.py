@@ -64,6 +64,14 @@ STRICT = {"metadata": False, "signals": seccomp.NOTIFY}
         (302, (1,), EPERM),
         (72, (0, 8), EPERM),  # F_SETOWN
         (72, (0, 1), ALLOWED),
+        (72, (0, 6), ALLOWED),  # F_SETLK
+        (72, (0, 1024), EPERM),  # F_SETLEASE
+        (72, (0, 1026), EPERM),  # F_NOTIFY
+        (72, (0, 1031), EPERM),  # F_SETPIPE_SZ
+        (72, (0, 1032), ALLOWED),  # F_GETPIPE_SZ
+        (54, (0, 1, 7), EPERM),  # setsockopt: SO_SNDBUF
+        (54, (0, 1, 33), EPERM),  # SO_RCVBUFFORCE
+        (54, (0, 1, 20), ALLOWED),  # SO_RCVTIMEO
         (257, (0, 0, 0x41, 0o644), ALLOWED),  # openat that creates
         (257, (0, 0, 0x41, 0o4755), EPERM),
         (257, (0, 0, 0, 0o4755), ALLOWED),  # without O_CREAT there is no mode

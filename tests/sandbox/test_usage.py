@@ -67,6 +67,29 @@ def test_what_they_use_is_counted_together(root: int, tmp_path: Path):
     assert not (tmp_path / "gone").exists()
 
 
+SOCKETS = """
+import os, signal, socket
+pairs = [socket.socketpair() for _ in range(50)]
+pipes = [os.pipe() for _ in range(20)]
+os.fork()
+os.write(1, b'x')
+signal.pause()
+"""
+
+
+def test_sockets_and_pipes_count_as_full_and_once_where_processes_share_them():
+    argv = [sys.executable, "-I", "-S", "-c", f"import os\nif os.fork(): os.wait()\n{SOCKETS}"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.read(1) + process.stdout.read(1) == b"xx"
+            used = usage.measure(process.pid, 1).memory_bytes  # the rest of it exactly
+        finally:
+            os.killpg(process.pid, 9)
+    waiting = 100 * 212_992 + 20 * 65_536
+    assert waiting < used < waiting + (16 << 20)
+
+
 def test_what_has_ended_uses_nothing():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -199,6 +200,17 @@ def make_device(scene: Scene) -> str:
 
 
 # --- to change ----------------------------------------------------------------------------------
+
+
+@attempt()
+def lease_file(scene: Scene) -> str:
+    """Hold up whoever opens a file outside the jail."""
+    fd = os.open(_inside(scene, "leased"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.fcntl(fd, 1024, fcntl.F_WRLCK)  # F_SETLEASE
+    finally:
+        os.close(fd)
+    return "holds a lease"
 
 
 @attempt()

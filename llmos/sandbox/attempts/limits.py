@@ -11,8 +11,10 @@ import fcntl
 import mmap
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 
 from .registry import Scene, attempt
 
@@ -127,6 +129,48 @@ def much_memory_of_many(scene: Scene) -> str:
         os._exit(len(kept) > 0)
     time.sleep(1.5)  # whoever watches has had the time to see it
     return f"took {4 * scene.memory_bytes >> 20} MB"
+
+
+@attempt()
+def large_buffers(scene: Scene) -> str:
+    """Have the kernel keep more for a socket and a pipe than it usually does."""
+    pair = socket.socketpair()
+    grown = []
+    for option in (socket.SO_SNDBUF, 32):  # SO_SNDBUFFORCE
+        before = pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        with suppress(OSError):
+            pair[0].setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        if pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before:
+            grown.append("a socket's")
+    reading, _writing = os.pipe()
+    with suppress(OSError):
+        fcntl.fcntl(reading, 1031, 1 << 20)  # F_SETPIPE_SZ
+    if fcntl.fcntl(reading, 1032) > 1 << 16:  # F_GETPIPE_SZ
+        grown.append("a pipe's")
+    return f"grew {' and '.join(grown)}" if grown else ""
+
+
+@attempt(harmless=False, alone=True, slow=True)
+def much_memory_in_sockets(scene: Scene) -> str:
+    """Take memory as what waits in sockets, in many processes."""
+    for _ in range(scene.processes):
+        try:
+            if os.fork():
+                continue
+        except OSError:
+            break
+        pairs = []
+        with suppress(OSError):
+            while True:
+                pairs.append(socket.socketpair())
+                for end in pairs[-1]:
+                    end.setblocking(False)
+                    with suppress(BlockingIOError):
+                        while end.send(b"x" * 4096):
+                            pass
+        time.sleep(_FOR_EVER)
+    time.sleep(1.5)  # whoever watches has had the time to see it
+    return "filled the sockets of many processes"
 
 
 @attempt(harmless=False, alone=True)
