@@ -367,7 +367,7 @@ def load(
     environ = os.environ if environ is None else environ
     try:
         written = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: a number too long, too
         raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
     sections = {
         "engine": EngineConfig,

@@ -50,6 +50,14 @@ def test_a_wrong_setting_of_the_environment_names_its_variable(variable, value, 
     assert f"({variable} in the environment)" in str(caught.value)
 
 
+@pytest.mark.parametrize("wrong", [f"x = {'9' * 5000}", f"x = {'[' * 5000}", "x =", "\udcff"])
+def test_a_settings_file_that_cannot_be_read_is_one_sentence_that_names_it(tmp_path, wrong):
+    file = tmp_path / "config.toml"
+    file.write_bytes(wrong.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"The settings file .*config\.toml cannot be read: "):
+        load(file=file, environ={})
+
+
 def test_a_wrong_setting_of_the_file_names_the_file(tmp_path):
     file = tmp_path / "set{x}.toml"
     for written in ("dream_minutes = nan", "dream_minutes = -1", "dream_minutes = true"):

@@ -154,7 +154,7 @@ def read(path: Path) -> Manifest:
         data = tomllib.loads(raw.decode())
     except FileNotFoundError:
         raise CallFailed(f"{path.name} has no tool.toml.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: a number too long, too
         raise CallFailed(f"tool.toml cannot be read: {error}.") from error
     table = _Table("The top", data)
     name = table.text("name")

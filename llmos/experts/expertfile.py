@@ -132,7 +132,7 @@ def _toml(folder: Path) -> Any:
         return tomllib.loads(raw.decode())
     except FileNotFoundError:
         raise ExpertError(f"There is no {FILE} here; so this is no expert.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number too long, too
         raise ExpertError(f"{FILE} cannot be read: {error}.") from error
 
 

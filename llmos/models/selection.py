@@ -58,14 +58,14 @@ def select_model(model: str, file: Path | None = None) -> Path:
     try:
         text = file.read_text("utf-8") if file.exists() else ""
         before: dict[str, Any] = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: a number too long, too
         raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
     edited = _edited(text, model)
     engine = before.get("engine", {})
     wanted = {**before, "engine": {**engine, "model": model}} if isinstance(engine, dict) else None
     try:
         right = wanted is not None and tomllib.loads(edited) == wanted
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         right = False
     if not right:
         raise ConfigError(f"The settings file {file} cannot be changed safely.", remedy=by_hand)

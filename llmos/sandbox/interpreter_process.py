@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ BOUNDS = Bounds(
 )
 _WORKER = Path(__file__).with_name("interpreter_worker.py").resolve()
 _CHUNK = 64 * 1024
+_NO_LINE = "The session was ended: it wrote into its own line to the kernel, or closed it."
 _ENVIRONMENT = {
     "MPLBACKEND": "module://llmos_figures",  # the worker's own, see there
     # The cores belong to the language model, and each thread of these reserves memory.
@@ -83,7 +85,8 @@ class Process:
 
     def __init__(self, jailed: Jailed) -> None:
         self._jailed = jailed
-        self._line = bytearray()
+        self._lines: deque[bytes] = deque()  # of messages that came and were not looked at
+        self._line = b""  # the beginning of the next one
         self._rest = b""  # printed behind the last mark: by threads that outlive their call
         self._running: _Running | None = None
         self._finishing: asyncio.Task[tuple[bool, str | None]] | None = None
@@ -135,9 +138,14 @@ class Process:
             return self._killed
         status = self._gone.result() if self._gone.done() else 0
         reason = self._jailed.ended
-        if reason == "memory" or status == 128 + 9:
-            most = limits.PYTHON_MEMORY_BYTES // 2**30
-            return f"The session was ended, most likely for its memory (it has {most} GB at most)."
+        most = limits.PYTHON_MEMORY_BYTES // 2**30
+        if reason == "memory":
+            return f"The session was ended: it took more than {most} GB of memory."
+        if status == 128 + 9:
+            return (
+                "The session was killed: by the system, for want of memory (it may have "
+                f"{most} GB), or by somebody."
+            )
         if reason == "disk":
             most = limits.PYTHON_DISK_BYTES // 2**20
             return f"The session was ended: its files took more than {most} MB."
@@ -193,7 +201,7 @@ class Process:
             whole, error = await asyncio.gather(self._take(running), self._talk(running))
         except (OSError, ValueError, RecursionError) as failed:
             log.warning("a session talked nonsense and is ended: %s", failed)
-            self._kill("The session was ended: it wrote into its own line to the kernel.")
+            self._kill(_NO_LINE)
             whole, error = False, None
         finally:
             if running.clock is not None:
@@ -211,6 +219,7 @@ class Process:
             if found:
                 running.printed.feed(before)
                 self._rest = after[:_CHUNK]
+                self._expect_end(running)
                 return True
             keep = len(mark) - 1
             running.printed.feed(held[:-keep])
@@ -220,33 +229,43 @@ class Process:
         running.printed.feed(held)
         return False
 
+    def _expect_end(self, running: _Running) -> None:
+        """The code has ended: that it has must be said soon, or its line to the kernel is lost."""
+        if running.clock is not None:
+            running.clock.cancel()
+        loop = asyncio.get_running_loop()
+        running.clock = loop.call_later(limits.PYTHON_GRACE_SECONDS, self._kill, _NO_LINE)
+
     async def _talk(self, running: _Running) -> str | None:
         """Answer questions until the code has ended; its error, None where the process ended."""
+        stray = 0
         async for message in self._messages():
             match message:
                 case {"do": "done", "mark": running.mark, "error": str(error)}:
                     return error
                 case {"do": "ask", "id": int(number), "name": str(name), "arguments": dict(given)}:
                     await self._answer(running, number, name, given)
+                case _:
+                    stray += 1
+                    if stray > limits.PYTHON_STRAY:
+                        raise ValueError("messages that mean nothing")
         return None
 
     async def _messages(self) -> AsyncIterator[dict[str, Any]]:
         """Each message; ValueError where something is none."""
         while True:
-            line, found, rest = self._line.partition(b"\n")
-            if found:
-                self._line = rest
-                message = json.loads(line)
+            while self._lines:
+                message = json.loads(self._lines.popleft())
                 if not isinstance(message, dict):
                     raise ValueError("a message that is no object")
                 yield message
-                continue
             if len(self._line) > limits.PYTHON_MESSAGE_BYTES:
                 raise ValueError("a message without end")
             chunk = await self._jailed.stdout.read(_CHUNK)
             if not chunk:
                 return
-            self._line += chunk
+            *lines, self._line = (self._line + chunk).split(b"\n")
+            self._lines.extend(lines)
 
     async def _answer(
         self, running: _Running, number: int, name: str, arguments: dict[str, Any]

@@ -265,6 +265,8 @@ def test_a_tool_that_never_finishes_importing_does_not_keep_the_system_from_star
         ('effect = "pure"', 'effect = "pure"\nworked = 3', "must be a list"),
         ('effect = "pure"', 'effect = "pure"\nworked = [3]', "must be a table"),
         ("[[call]]", "[[call", "cannot be read"),
+        ('effect = "pure"', f"effect = {'9' * 5000}", "cannot be read"),
+        ('effect = "pure"', f"effect = {'[' * 5000}", "cannot be read"),
         ("[[call]]", "[call]", "has no such function"),
         (
             'effect = "pure"',

@@ -52,6 +52,8 @@ def test_a_prompt_may_be_a_file(write):
         ("format = 1\n", "format = 1\nrequires = {llmos = 'x'}\n", "must be a version such as"),
         ("format = 1\n", "format = 1\nrequires = {moon = '1'}\n", "unknown key 'moon'"),
         ("format = 1\n", "format =\n", "plugin.toml cannot be read"),
+        ("format = 1\n", f"format = {'9' * 5000}\n", "plugin.toml cannot be read"),
+        ("format = 1\n", f"format = {'[' * 5000}\n", "plugin.toml cannot be read"),
         ('"ornithologist"', '"Bird"', "must be 2 to 32 long"),
         ('"ornithologist"', '"a--b"', "single hyphens"),
         ('"ornithologist"', '"../x"', "must be 2 to 32 long"),

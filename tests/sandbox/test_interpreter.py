@@ -370,6 +370,35 @@ for fd in range(3, 30):
     assert (await session.run("1")).output.endswith("1")
 
 
+async def test_code_that_floods_the_line_to_the_kernel_costs_its_session_and_holds_up_nobody(
+    session,
+):
+    code = """
+import os
+while True:
+    for fd in range(3, 10):
+        try: os.write(fd, b"{}\\n" * 20000)
+        except OSError: pass
+"""
+    ran = asyncio.create_task(session.run(code))
+    turns = 0
+    while not ran.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert "wrote into its own line" in (await ran).error
+    assert turns > 10
+    assert (await session.run("1")).output.endswith("1")
+
+
+async def test_code_that_closes_its_line_to_the_kernel_is_not_waited_for(session, monkeypatch):
+    monkeypatch.setattr(limits, "PYTHON_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "PYTHON_SECONDS", 3600.0)
+    async with asyncio.timeout(60):
+        ran = await session.run("import os\nos.dup2(1, 3)")
+    assert "wrote into its own line to the kernel, or closed it" in ran.error
+    assert (await session.run("1")).output.endswith("1")
+
+
 async def test_code_that_forks_and_goes_on_in_both_leaves_one_session(session):
     code = (
         "import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\nprint('child' if not pid else '')"

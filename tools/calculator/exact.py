@@ -59,6 +59,8 @@ CONTEXT = decimal.Context(
 )
 PI = Decimal("3.1415926535897932384626433832795028841971693993751")
 E = Decimal("2.7182818284590452353602874713526624977572470936999")
+#: Exponents above are all the same: no float holds what comes of them.
+_COUNTED = 10**300
 _LOG2_10 = math.log2(10)
 
 
@@ -189,7 +191,7 @@ def integer_power(a: Fraction, n: int) -> Number:
     whole = (abs(a.numerator).bit_length() - 1) * n
     below = (a.denominator.bit_length() - 1) * n
     if a.denominator == 1 and whole > BITS:
-        raise too_large(n * math.log2(abs(a.numerator)))
+        raise too_large(min(n, _COUNTED) * math.log2(abs(a.numerator)))
     if max(whole, below) <= BITS:
         return _bounded_or_decimal(a, n)
     return _decimal_power(a, n)
@@ -204,7 +206,7 @@ def _bounded_or_decimal(a: Fraction, n: int) -> Number:
 
 
 def _decimal_power(a: Fraction, n: int) -> Number:
-    size = n * abs(math.log10(abs(a.numerator)) - math.log10(a.denominator)) if n < 1e300 else 1e300
+    size = min(n, _COUNTED) * abs(math.log10(abs(a.numerator)) - math.log10(a.denominator))
     if size > DIGITS + 900 or n > 10**30:
         if abs(a) > 1:
             raise too_large(size * _LOG2_10)

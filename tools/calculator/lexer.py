@@ -24,10 +24,14 @@ _EXPONENT_MAX = DIGITS
 
 _SIGNS = str.maketrans(
     {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-", "–": "-",
-     "—": "-", "‒": "-", "²": "^2", "³": "^3", "⁴": "^4", "（": "(", "）": ")", "［": "(",
+     "—": "-", "‒": "-", "（": "(", "）": ")", "［": "(",
      "[": "(", "]": ")", "{": "(", "}": ")", "％": "%", "＋": "+", "＝": "=", "’": "'", "”": '"',
      "μ": "µ"}
 )  # fmt: skip
+
+#: An exponent as it is set in print, and a figure right behind it.
+_RAISED = re.compile(r"([⁺⁻]?[⁰¹²³⁴-⁹]+)(\.?\d)?")
+_RAISED_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 #: Words to operators; the longest fitting phrase wins. "x" is looked at by itself.
 _PHRASES: dict[str, str] = {
@@ -117,6 +121,14 @@ class Token:
     tight: bool = False
 
 
+def _raised(found: re.Match[str]) -> str:
+    """``²³`` as ``^23``."""
+    exponent = found[1].translate(_RAISED_DIGITS)
+    if found[2]:
+        raise ToolError(f"“{found[0]}” can be read in two ways: write * behind the exponent.")
+    return f"^{exponent}"
+
+
 def clean(text: str) -> str:
     """Strip what surrounds a calculation in a question, and unify signs and digits.
 
@@ -125,7 +137,7 @@ def clean(text: str) -> str:
     """
     if len(text) > CHARS:
         raise ToolError(f"The calculation is too long (at most {CHARS:,} characters).")
-    text = text.translate(_SIGNS)
+    text = _RAISED.sub(_raised, text).translate(_SIGNS)
     text = "".join(
         str(unicodedata.decimal(c)) if not c.isascii() and c.isdecimal() else _vulgar(c)
         for c in text
