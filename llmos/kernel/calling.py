@@ -54,6 +54,14 @@ log = logging.getLogger(__name__)
 #: is there exactly where the second is.
 CONTENT, READ = "files.bytes", "files.read"
 
+#: Ends of calls that tell nothing but the kernel's own words and the call's own arguments; or, of a
+#: call that went well and of code that raised, what the call itself has labelled.
+_OWN_WORDS = frozenset(
+    {
+        *("", CODE_RAISED, "interrupted", CallTimeout.code),
+        *(UnknownCall.code, InvalidArguments.code, CallDenied.code, BudgetExceeded.code),
+    }
+)
 _READS = frozenset({"read", "egress"})  # effects of calls that give something to read
 #: The id of the call that a task belongs to; empty outside of one.
 _WITHIN: ContextVar[str] = ContextVar("within", default="")
@@ -249,9 +257,10 @@ class Caller:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
         outcome = _without_credentials(outcome)
-        told = code in ("", CODE_RAISED)  # by the call itself, which labels what it tells
-        if not told and row is not None and row.label is not None:  # it may quote what it read
-            outcome = replace(outcome, label=join(row.label, Label(Origin.PLUGIN)))
+        if code not in _OWN_WORDS:  # it may quote what it read, names of files too
+            by = Origin.PLUGIN if effect == "pure" else Origin.UNTRUSTED
+            known = row.label if row is not None else None
+            outcome = replace(outcome, label=join(known or Label(by), Label(by)))
         if turn.nested:  # it may say what its code was shown
             label = outcome.label or Label(Origin.PLUGIN)
             outcome = replace(outcome, label=join(label, turn.tainted))
