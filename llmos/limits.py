@@ -346,6 +346,7 @@ NET_IDLE_SECONDS = 10.0  # without a byte
 NET_CONNECT_SECONDS = 6.0  # to one of a name's addresses
 NET_TRIES = 3  # of a name's addresses
 NET_REDIRECTS = 5
+NET_INTERFACES_SECONDS = 2.0  # that this machine's own addresses are taken for what they were
 NET_ADDRESS_CHARS = 4096
 NET_HEADER_BYTES = 64 * 1024  # of one answer, together
 NET_BODY_BYTES = 16 * 1024 * 1024  # unpacked; twice that on the wire

@@ -1,9 +1,10 @@
 """The one way out: every request of every tool and expert goes through ``Egress.get``.
 
 For each hop of it: the address is read in its one spelling, the settings and the caller's list are
-asked, its name is resolved once, every IP address of it is checked, and exactly those are connected
-to. A redirect is a new hop and passes all of it again. What is a page, and what a search, is for
-others; who may call at all was decided by the monitor.
+asked, its name is resolved once, every IP address of it is checked, also against those this machine
+has at that moment, and exactly those are connected to. A redirect is a new hop and passes all of it
+again. What is a page, and what a search, is for others; who may call at all was decided by the
+monitor.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from llmos import limits
 from llmos.errors import AddressRefused, LlmosError, NetError
 from llmos.net.address import IP, Address, join, parse
 from llmos.net.http import ORDINARY, Bounds, Reply, exchange
+from llmos.net.interfaces import Interfaces
 from llmos.net.log import Entry, RequestLog
 from llmos.net.policy import NOBODY, Caller, Policy
 
@@ -88,6 +90,7 @@ class Egress:
         self._bounds = bounds
         self._resolve = resolve
         self._context = context
+        self._own = Interfaces()
         self._room = asyncio.Semaphore(limits.NET_AT_ONCE)
 
     def opening(self, place: str) -> Egress:
@@ -169,7 +172,7 @@ class Egress:
         fields: list[tuple[str, str]],
         hop: _Hop,
     ) -> Reply:
-        self._policy.check(address, caller)
+        self._policy.check(address, caller, self._own())
         if self._policy.opened(address) and address.place != first.place:
             raise AddressRefused(
                 f"A redirect leads to {address.place}, which is open to direct calls only."
@@ -178,7 +181,7 @@ class Egress:
         ips = [literal] if literal else list(await self._resolve(address.host))
         if not ips:
             raise NetError(f"There is no {address.host}.")
-        self._policy.check_ips(address, ips)
+        self._policy.check_ips(address, ips, self._own())  # after the name: it may have changed
         for ip in _tried(ips):
             hop.ip = str(ip)
             try:

@@ -6,7 +6,7 @@ Pure decisions over an address and the IP addresses its name stands for; connect
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from llmos.config import entries
@@ -74,8 +74,13 @@ class Policy:
         """Whether the person opened this very place."""
         return address.place in self.also
 
-    def check(self, address: Address, caller: Caller) -> None:
+    def check(self, address: Address, caller: Caller, own: Set[IP] = frozenset()) -> None:
         """Before its name is resolved.
+
+        Args:
+            address: Where to.
+            caller: Who asks.
+            own: The addresses of this machine's interfaces.
 
         Raises:
             AddressRefused: It may not be reached.
@@ -91,25 +96,30 @@ class Policy:
             raise AddressRefused(f"The settings do not allow {host} (web.allow).")
         # Where it leads comes before the port: another port would open none of these.
         if address.literal is not None:
-            self.check_ips(address, [address.literal])
+            self.check_ips(address, [address.literal], own)
         elif listed(host, ("localhost",), below=True):
-            raise _refused(address, f"{host} is this machine itself, not the public internet.")
+            raise _refused(address, own, f"{host} is this machine itself, not the public internet.")
         elif "." not in host or listed(host, _INSIDE, below=True):
-            raise _refused(address, f"{host} is not a name of the public internet.")
+            raise _refused(address, own, f"{host} is not a name of the public internet.")
         if address.port not in _PORTS:
-            raise _refused(address, f"Port {address.port} is not one that web servers use.")
+            raise _refused(address, own, f"Port {address.port} is not one that web servers use.")
 
-    def check_ips(self, address: Address, ips: Sequence[IP]) -> None:
+    def check_ips(self, address: Address, ips: Sequence[IP], own: Set[IP] = frozenset()) -> None:
         """After its name was resolved. One wrong address among right ones refuses them all.
+
+        Args:
+            address: Where to.
+            ips: What its name stands for.
+            own: The addresses of this machine's interfaces.
 
         Raises:
             AddressRefused: One of them may not be reached.
         """
         for ip in ips:
-            why = refusal(ip)
-            if why and not (self.opened(address) and private(ip)):
+            why = refusal(ip, own)
+            if why and not (self.opened(address) and private(ip, own)):
                 what = "" if address.literal else f", where {address.host} leads,"
-                raise _refused(address, f"The address {ip}{what} is not public: it is {why}.")
+                raise _refused(address, own, f"The address {ip}{what} is not public: it is {why}.")
 
 
 def listed(host: str, patterns: Sequence[str], *, below: bool = False, bare: bool = True) -> bool:
@@ -131,10 +141,10 @@ def listed(host: str, patterns: Sequence[str], *, below: bool = False, bare: boo
     return False
 
 
-def _refused(address: Address, sentence: str) -> AddressRefused:
+def _refused(address: Address, own: Set[IP], sentence: str) -> AddressRefused:
     remedy = f'It can be opened in the settings: [web] also = "{address.place}".'
     ip = address.literal
-    never = ip is not None and bool(refusal(ip)) and not private(ip)
+    never = ip is not None and bool(refusal(ip, own)) and not private(ip, own)
     return AddressRefused(sentence, remedy="" if never else remedy)
 
 

@@ -10,6 +10,7 @@ wrapped address decides. A network's own NAT64 prefix cannot be told from any ot
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Set
 
 from llmos.net.address import IP
 
@@ -53,24 +54,41 @@ _PRIVATE = [
 ] + [ipaddress.ip_network("fc00::/7")]
 
 
-def refusal(ip: IP) -> str:
-    """Why an IP address is not public, in a few words; empty where it is."""
+def refusal(ip: IP, own: Set[IP] = frozenset()) -> str:
+    """Why an IP address is not one of others on the public internet, in a few words.
+
+    Args:
+        ip: The address.
+        own: Those of this machine's interfaces.
+
+    Returns:
+        Empty where it is one.
+    """
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.scope_id is not None:
+            return "on a local link"
+        if ip in _NAT64:
+            return refusal(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF), own)
+    if ip in own:
+        return "this machine"
     if isinstance(ip, ipaddress.IPv4Address):
         return next((why for net, why in _REFUSED_V4 if ip in net), "")
-    if ip.scope_id is not None:
-        return "on a local link"
-    if ip in _NAT64:
-        return refusal(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
     if ip not in _PUBLIC_V6:
-        return "this machine" if ip == ipaddress.IPv6Address(1) else "not public"
+        return "this machine" if ip == ipaddress.IPv6Address(1) else "reserved or private"
     return next((why for net, why in _REFUSED_V6 if ip in net), "")
 
 
-def private(ip: IP) -> bool:
+def private(ip: IP, own: Set[IP] = frozenset()) -> bool:
     """Whether it is this machine or in a private network: what a person may open, place by place.
 
     Link-local addresses, and with them a cloud's metadata, are never among them.
+
+    Args:
+        ip: The address.
+        own: Those of this machine's interfaces.
     """
     if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
         return False
-    return any(ip.version == net.version and ip in net for net in _PRIVATE)
+    if any(ip.version == net.version and ip in net for net in _PRIVATE):
+        return True
+    return ip in own and not refusal(ip)
