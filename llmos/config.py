@@ -222,9 +222,9 @@ class WebConfig:
             may be on this machine; or ``brave:KEY`` for Brave's API.
         allow: Hosts, with commas; where there are any, nothing else is reached.
         deny: Hosts that are never reached.
-        also: Places, each exactly ``host:port``, that are reached though the port is unusual or
-            the machine is this one or in a private network. Every page and every tool that may
-            reach the web can then send requests there.
+        also: Places, each exactly ``host:port`` (``[fd00::1]:80``), that are reached though the
+            port is unusual or the machine is this one, in a private network or at a reserved
+            address. Every page and every tool that may reach the web can then send requests there.
     """
 
     search: str = ""

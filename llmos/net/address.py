@@ -56,13 +56,14 @@ class Address:
     @property
     def authority(self) -> str:
         """Host and port as the ``Host`` field and an address have them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        place = self.place
+        return place.rpartition(":")[0] if self.port == _PORTS[self.scheme] else place
 
     @property
     def place(self) -> str:
         """Host and port, always both: how settings name a place exactly."""
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"

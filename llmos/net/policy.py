@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llmos.config import entries
 from llmos.errors import AddressRefused, ConfigError
 from llmos.net.address import IP, Address, parse
-from llmos.net.ranges import private, refusal
+from llmos.net.ranges import openable, refusal
 
 __all__ = ["NOBODY", "Caller", "Policy", "listed"]
 
@@ -49,8 +49,9 @@ class Policy:
     Args:
         allow: Patterns of hosts; where there are any, nothing else is reached.
         deny: Patterns of hosts that are never reached.
-        also: Exact ``host:port`` that is reached though its port is unusual or it is this machine
-            or in a private network; a redirect never leads there from elsewhere.
+        also: Exact ``host:port`` that is reached though its port is unusual or it is this machine,
+            in a private network or reserved (``ranges.openable``); a redirect never leads there
+            from elsewhere.
     """
 
     allow: tuple[str, ...] = ()
@@ -98,11 +99,11 @@ class Policy:
         if address.literal is not None:
             self.check_ips(address, [address.literal], own)
         elif listed(host, ("localhost",), below=True):
-            raise _refused(address, own, f"{host} is this machine itself, not the public internet.")
+            raise _refused(address, f"{host} is this machine itself, not the public internet.")
         elif "." not in host or listed(host, _INSIDE, below=True):
-            raise _refused(address, own, f"{host} is not a name of the public internet.")
+            raise _refused(address, f"{host} is not a name of the public internet.")
         if address.port not in _PORTS:
-            raise _refused(address, own, f"Port {address.port} is not one that web servers use.")
+            raise _refused(address, f"Port {address.port} is not one that web servers use.")
 
     def check_ips(self, address: Address, ips: Sequence[IP], own: Set[IP] = frozenset()) -> None:
         """After its name was resolved. One wrong address among right ones refuses them all.
@@ -115,11 +116,16 @@ class Policy:
         Raises:
             AddressRefused: One of them may not be reached.
         """
-        for ip in ips:
-            why = refusal(ip, own)
-            if why and not (self.opened(address) and private(ip, own)):
-                what = "" if address.literal else f", where {address.host} leads,"
-                raise _refused(address, own, f"The address {ip}{what} is not public: it is {why}.")
+        wrong = [(ip, why) for ip in ips if (why := refusal(ip, own))]
+        never = [each for each in wrong if not openable(each[0])]
+        if not wrong or (self.opened(address) and not never):
+            return
+        ip, why = (never or wrong)[0]
+        what = "" if address.literal else f", where {address.host} leads,"
+        sentence = f"The address {ip}{what} is not public: it is {why}."
+        if never:
+            raise AddressRefused(sentence, remedy="No setting opens it.")
+        raise _refused(address, sentence)
 
 
 def listed(host: str, patterns: Sequence[str], *, below: bool = False, bare: bool = True) -> bool:
@@ -141,11 +147,14 @@ def listed(host: str, patterns: Sequence[str], *, below: bool = False, bare: boo
     return False
 
 
-def _refused(address: Address, own: Set[IP], sentence: str) -> AddressRefused:
-    remedy = f'It can be opened in the settings: [web] also = "{address.place}".'
-    ip = address.literal
-    never = ip is not None and bool(refusal(ip, own)) and not private(ip, own)
-    return AddressRefused(sentence, remedy="" if never else remedy)
+def _refused(address: Address, sentence: str) -> AddressRefused:
+    """The refusal of what a person, and nobody else, can open: with what they would write."""
+    return AddressRefused(
+        sentence,
+        # What else is open is no business of who asks: it is not listed.
+        remedy=f'A person can open it: also = "{address.place}" under [web] in config.toml '
+        "(behind a comma, where others stand there), then llmos stop, so that it is read.",
+    )
 
 
 def _pattern(setting: str, entry: str) -> str:

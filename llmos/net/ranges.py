@@ -14,7 +14,7 @@ from collections.abc import Set
 
 from llmos.net.address import IP
 
-__all__ = ["private", "refusal"]
+__all__ = ["openable", "refusal"]
 
 _V4 = {
     "0.0.0.0/8": "no machine's",
@@ -48,10 +48,19 @@ _REFUSED_V4 = [(ipaddress.IPv4Network(net), why) for net, why in _V4.items()]
 _REFUSED_V6 = [(ipaddress.IPv6Network(net), why) for net, why in _V6.items()]
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_PRIVATE = [
+#: What no setting opens: what is no machine's, and where clouds give away a machine's secrets.
+_NEVER = [
     ipaddress.ip_network(net)
-    for net in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128")
-] + [ipaddress.ip_network("fc00::/7")]
+    for net in (
+        *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
+        *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
+        *("::/128", "fe80::/10", "fec0::/10", "ff00::/8", "fd00:ec2::/32", "fd20:ce::/32"),
+        # An IPv4 address in disguise: who means it can write it plainly.
+        *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"),
+        *("2001::/32", "2002::/16"),
+    )
+]
+_LOOPBACK_V6 = ipaddress.IPv6Address(1)  # within ::/96, and in no disguise
 
 
 def refusal(ip: IP, own: Set[IP] = frozenset()) -> str:
@@ -74,21 +83,16 @@ def refusal(ip: IP, own: Set[IP] = frozenset()) -> str:
     if isinstance(ip, ipaddress.IPv4Address):
         return next((why for net, why in _REFUSED_V4 if ip in net), "")
     if ip not in _PUBLIC_V6:
-        return "this machine" if ip == ipaddress.IPv6Address(1) else "reserved or private"
+        return "this machine" if ip == _LOOPBACK_V6 else "reserved or private"
     return next((why for net, why in _REFUSED_V6 if ip in net), "")
 
 
-def private(ip: IP, own: Set[IP] = frozenset()) -> bool:
-    """Whether it is this machine or in a private network: what a person may open, place by place.
+def openable(ip: IP) -> bool:
+    """Whether a person may open an address that is refused, place by place, in their settings.
 
-    Link-local addresses, and with them a cloud's metadata, are never among them.
-
-    Args:
-        ip: The address.
-        own: Those of this machine's interfaces.
+    Never a link-local address or any other at which a cloud keeps a machine's secrets, nor what is
+    not one machine's address, nor one in disguise.
     """
     if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
         return False
-    if any(ip.version == net.version and ip in net for net in _PRIVATE):
-        return True
-    return ip in own and not refusal(ip)
+    return ip == _LOOPBACK_V6 or not any(ip.version == net.version and ip in net for net in _NEVER)

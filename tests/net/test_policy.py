@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import pytest
 
@@ -73,6 +74,52 @@ def test_the_refusal_says_how_a_person_can_open_the_place():
     assert 'also = "localhost:3000"' in refused(Policy(), "http://localhost:3000/")
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("192.0.2.2", "100.64.0.7", "198.18.0.5", "240.0.0.1", "203.0.113.9", "10.1.2.3"),
+        *("[fd00::2]", "[::1]", "[2001:db8::1]", "[100::1]", "localhost", "printer", "nas.local"),
+    ],
+)
+def test_what_the_refusal_says_to_write_opens_the_place(host):
+    """Also where other places are open, which stay so."""
+    address = parse(f"http://{host}:3000/")
+    ips = [address.literal or ipaddress.ip_address("192.0.2.2")]
+    said = refused(Policy.read(also="localhost:8888, [::1]:80"), str(address))
+    also = re.search('A person can open it: also = "([^"]+)" under ', said)[1]
+    assert "8888" not in said  # what else is open is no business of who asks
+    policy = Policy.read(also=f"localhost:8888, [::1]:80, {also}")
+    for opened in (address, parse("http://localhost:8888"), parse("http://[::1]/")):
+        policy.check(opened, NOBODY)
+    policy.check_ips(address, ips)
+    with pytest.raises(AddressRefused):
+        policy.check_ips(parse(f"http://{host}:3001/"), ips)
+
+
+def test_a_public_name_that_leads_to_a_reserved_address_is_opened_by_its_name():
+    address, ips = parse("http://nas.example.org"), [ipaddress.ip_address("198.18.0.5")]
+    with pytest.raises(AddressRefused, match='also = "nas.example.org:80"'):
+        Policy().check_ips(address, ips)
+    Policy.read(also="nas.example.org:80").check_ips(address, ips)
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        *("169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16"),
+        *("100.100.100.200", "fd00:ec2::254", "fe80::1", "::", "ff02::1", "::ffff:169.254.169.254"),
+        *("64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "::127.0.0.1"),
+    ],
+)
+def test_what_no_setting_opens_is_told_as_that(ip):
+    address = parse("http://example.org/")
+    ips = [ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address(ip)]
+    for policy in (Policy(), Policy.read(also="example.org:80")):
+        with pytest.raises(AddressRefused) as caught:
+            policy.check_ips(address, ips)
+        assert caught.value.remedy == "No setting opens it."
+
+
 def test_one_wrong_address_among_right_ones_refuses_them_all():
     ips = [ipaddress.ip_address("93.184.216.34"), ipaddress.ip_address("10.0.0.1")]
     address = parse("https://example.org")
@@ -108,4 +155,4 @@ def test_a_setting_that_means_nothing_is_told(settings):
 def test_settings_are_lists_with_commas_in_any_case():
     policy = Policy.read(allow=" Example.ORG , *.bücher.example ", also="LocalHost:8888,[::1]:80")
     assert policy.allow == ("example.org", "*.xn--bcher-kva.example")
-    assert policy.also == ("localhost:8888", "::1:80")
+    assert policy.also == ("localhost:8888", "[::1]:80")

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from llmos.net.ranges import private, refusal
+from llmos.net.ranges import openable, refusal
 
 REFUSED = """
 0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 127.0.0.1 127.255.255.254 169.254.169.254 172.16.0.1
@@ -29,8 +29,8 @@ def test_what_is_public_is_not(ip):
     assert refusal(ipaddress.ip_address(ip)) == ""
 
 
-def test_a_person_can_open_this_machine_and_their_network_but_no_link_local_address():
-    for ip in ("127.0.0.1", "192.168.1.1", "::1", "fd12::1"):
-        assert private(ipaddress.ip_address(ip))
-    for ip in ("169.254.169.254", "fe80::1", "::1%lo", "0.0.0.0", "224.0.0.1", "8.8.8.8"):
-        assert not private(ipaddress.ip_address(ip))
+def test_a_person_can_open_this_machine_and_what_is_reserved_but_no_link_local_address():
+    for ip in ("127.0.0.1", "192.168.1.1", "::1", "fd12::1", "192.0.2.2", "100.64.0.1"):
+        assert openable(ipaddress.ip_address(ip))
+    for ip in ("169.254.169.254", "fe80::1", "::1%lo", "0.0.0.0", "224.0.0.1", "::2"):
+        assert not openable(ipaddress.ip_address(ip))
