@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmos import limits
+from llmos.documents.marks import marked
 from llmos.documents.stretches import split
 from llmos.errors import FileNotRead
 
@@ -27,13 +28,6 @@ _HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\n?")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*\n?")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _NO_PARAGRAPH = re.compile(r"\s*$| {0,3}(?:>|[-+*] |\d+[.)] |#|\|)| {4}|\t")  # nothing to underline
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +173,8 @@ def opened(file: io.BufferedIOBase, head: bytes) -> io.TextIOWrapper:
         file: Stands at its beginning.
         head: Its first bytes.
     """
-    encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "utf-8")
+    mark, encoding = marked(head)
+    file.read(len(mark))
     return io.TextIOWrapper(file, encoding, errors="llmos-western")  # type: ignore[arg-type]
 
 

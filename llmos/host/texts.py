@@ -6,20 +6,12 @@ for itself and comes back as it was. Lines that all end in CR LF are given with 
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass, replace
 
+from llmos.documents.marks import marked
 from llmos.errors import HostError
 
 __all__ = ["Text", "decoded"]
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ def decoded(raw: bytes) -> Text:
     Raises:
         HostError: It is binary.
     """
-    mark, encoding = next((each for each in _MARKS if raw.startswith(each[0])), (b"", "utf-8"))
+    mark, encoding = marked(raw)
     try:
         text = raw[len(mark) :].decode(encoding)
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 
+from llmos.documents.marks import marked
 from llmos.errors import NetError
 
 __all__ = ["HTML", "JSON", "PDF", "TEXT", "WORD", "WORKBOOK", "decoded", "media"]
@@ -45,13 +46,6 @@ _BEGINNINGS = (
     (b"\xd0\xcf\x11\xe0", "an old Office file"),
     (b"GGUF", "a model"),
 )
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _HTML = re.compile(rb"<(!doctype\s+html|html|head|body|title|meta|base)[\s>]", re.IGNORECASE)
 _TAG = re.compile(rb"<[a-z!/]", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml\s", re.IGNORECASE)
@@ -73,7 +67,7 @@ def media(body: bytes, claimed: str) -> str:
     head = body[:_LOOKED_AT]
     if b"%PDF-" in head[:1024]:  # where readers look for it
         return PDF
-    if not head.startswith(tuple(bom for bom, _ in _BOMS)):
+    if not marked(head)[0]:
         if body.startswith(b"PK\x03\x04"):
             for member, office in ((b"word/document.xml", WORD), (b"xl/workbook.xml", WORKBOOK)):
                 if member in body:
@@ -103,9 +97,9 @@ def _text(body: bytes, head: bytes, claimed: str) -> str:
 
 def decoded(body: bytes, charset: str = "") -> str:
     """Text from bytes: by their mark, by what the server says, as UTF-8, or somehow."""
-    for bom, name in _BOMS:
-        if body.startswith(bom):
-            return body.decode(name, "replace")
+    mark, encoding = marked(body)
+    if mark:
+        return body[len(mark) :].decode(encoding, "replace")
     for name in filter(None, (charset, "utf-8")):
         try:
             # Only what Python counts among text encodings: "zip" and "idna" are names as well.
