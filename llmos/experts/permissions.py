@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from llmos import limits
-from llmos.errors import ExpertError
+from llmos.errors import AddressRefused, ExpertError
+from llmos.net.address import parse
+from llmos.net.policy import listed
 
 __all__ = ["Permissions", "host_pattern"]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 #: A name with a dot whose last label is not a number: no address of a machine, no ``localhost``.
 _HOST = re.compile(rf"(\*\.)?({_LABEL}\.)+(?!\d+$)[a-z0-9-]{{2,63}}")
-_STRANGE = re.compile(r"[\s\\\x00-\x20\x7f-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,15 @@ class Permissions:
         return declared[service]
 
     def reaches(self, address: str) -> bool:
-        """Whether an address stands on a declared host; one that reads in two ways does not."""
-        if _STRANGE.search(address):
-            return False
+        """Whether an address stands on a declared host, read as it would be fetched.
+
+        One that reads in two ways, or is none, does not.
+        """
         try:
-            parts = urlsplit(address)
-            host = (parts.hostname or "").removesuffix(".")
-            _ = parts.port  # raises where it is none
-        except ValueError:
+            host = parse(address).host
+        except AddressRefused:
             return False
-        if parts.scheme not in ("http", "https") or "@" in parts.netloc or not host:
-            return False
-        return any(
-            pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
-            for pattern in self.web
-        )
+        return listed(host, self.web, bare=False)
 
     def told(self) -> tuple[str, ...]:
         """What is declared, plain words each, to stand behind “It may”."""

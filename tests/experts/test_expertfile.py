@@ -134,8 +134,18 @@ def test_a_folder_without_a_manifest_is_no_expert(tmp_path):
         ("https://[::1]/", False),
         ("https://[birds.example/", False),
         ("https:///birds.example/", False),
-        ("birds.example", False),
+        ("birds.example", True),  # as it would be fetched
+        ("BIRDS。example/ü", True),
+        ("mailto:a@birds.example", False),
+        ("https://xn--zzzz-.birds.example/", False),
     ],
 )
 def test_an_address_stands_on_a_declared_site_or_not(address, may):
     assert Permissions(web=("birds.example", "*.gull.example")).reaches(address) is may
+
+
+@pytest.mark.parametrize(
+    "address", ["https://0x7f.1/", "https://127.1/", "https://birds.example:0/", "ftp://b.example/"]
+)
+def test_any_site_is_none_that_would_not_be_fetched(address):
+    assert not Permissions(web=("*",)).reaches(address)
