@@ -49,6 +49,35 @@ async def test_a_page_is_text_to_read_and_evidence_to_cite(tmp_path):
     assert told and told[0].startswith("Reading http")
 
 
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("", '<a href="/n">Next page</a>'),
+        ("", '<p><a href="/p">Previous</a> | <a href="/n">Next</a></p>'),
+        ("", '<ul><li><a href="/w">Waves</a></li><li><a href="/c">Currents</a></li></ul>'),
+        ('<p><a href="/s">Start</a> <a href="/a">About us</a></p>', '<p><a href="/t">Top</a></p>'),
+    ],
+)
+async def test_what_is_told_of_a_page_is_what_it_says_and_not_the_links_around(
+    tmp_path, before, behind
+):
+    page = f"<title>T</title><body>{before}<p>The office opens at 9:00.</p>{behind}</body>"
+    result = await run(READ, reply(page.encode(), "text/html"), tmp_path)
+    assert result.data["told"] == "T says: “The office opens at 9:00.”"
+
+
+async def test_a_page_of_links_alone_is_told_by_them(tmp_path):
+    page = '<title>T</title><body><p><a href="/a">Waves</a> <a href="/b">Currents</a></p></body>'
+    result = await run(READ, reply(page.encode(), "text/html"), tmp_path)
+    assert result.data["told"] == "T says: “Waves Currents”"
+
+
+async def test_a_word_that_begins_like_a_link_is_not_one(tmp_path):
+    page = '<title>T</title><body><p>Open daily.</p><p>Nextdoor, too.</p><a href="/n">Next</a>'
+    result = await run(READ, reply(page.encode(), "text/html"), tmp_path)
+    assert result.data["told"] == "T says: “Open daily. Nextdoor, too.”"
+
+
 async def test_a_long_page_is_handed_over_whole(tmp_path):
     text = "".join(f"line {number}\n" for number in range(50_000)).encode()
     result = await run(READ, reply(text), tmp_path)

@@ -7,6 +7,7 @@ runs no scripts: a page that is made of scripts alone is empty here.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from llmos.sdk import Context, Evidence, Result, ToolError, Verbatim
@@ -28,6 +29,7 @@ _ENDINGS = re.compile(
 
 
 _TOLD = 240  # characters of a page that are said in a sentence
+_BETWEEN = re.compile(r"^[\W_]+")
 
 
 def is_address(text: str) -> bool:
@@ -57,7 +59,7 @@ async def read(address: Annotated[str, Verbatim(accepts=is_address)], context: C
             "address": page.address,
             "title": page.title,
             "media": page.media,
-            "told": _told(title, page.text),
+            "told": _told(title, page.text, [words for words, _ in page.links]),
         },
         evidence=(Evidence(page.address, title, page.text),),
     )
@@ -86,11 +88,38 @@ async def links(address: Annotated[str, Verbatim(accepts=is_address)], context: 
     return Result(text, data=data)
 
 
-def _told(title: str, text: str) -> str:
-    """A page in a sentence: how it begins."""
-    words = " ".join(text.split())
-    cut = "…" if len(words) > _TOLD else ""
+def _told(title: str, text: str, links: Sequence[str]) -> str:
+    """A page in a sentence: how it begins, without the links around what it says."""
+    lines, rest, length = [], text.splitlines(), 0
+    while rest and length <= _TOLD:
+        lines.append(" ".join(rest.pop(0).split()))
+        length += len(lines[-1])
+    names = sorted({" ".join(each.split()) for each in links} - {""}, key=len, reverse=True)
+    said = [at for at, line in enumerate(lines) if not _only_links(line, names)]
+    if said:  # else it is a list of links, and they are what it says
+        lines = lines[said[0] : said[-1] + 1]
+    words = " ".join(filter(None, lines))
+    cut = "…" if len(words) > _TOLD or any(map(str.strip, rest)) else ""
     return f"{title} says: “{words[:_TOLD]}{cut}”" if words else f"{title} has no text"
+
+
+def _only_links(line: str, names: Sequence[str]) -> bool:
+    """Whether a line is texts of links and what separates them, or blank; a heading is not.
+
+    Args:
+        line: Its white space is single.
+        names: The texts, the longest first.
+    """
+    if line.startswith("#"):
+        return False
+    while line := _BETWEEN.sub("", line):
+        name = next(filter(line.startswith, names), "")
+        if not name:
+            return False
+        line = line[len(name) :]
+        if line[:1].isalnum():
+            return False  # the beginning of another word
+    return True
 
 
 def _short(address: str) -> str:
