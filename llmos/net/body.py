@@ -35,7 +35,8 @@ class Body:
         self._packing = packing.removeprefix("x-").replace("identity", "")
         self._most = most
         self._unpacker: zlib._Decompress | None = None
-        self._held = b""  # of a deflate stream, until its first two bytes are there
+        self._held = b""  # of a stream or member, until its first two bytes are there
+        self._ended = False
         self._out = bytearray()
         self._wire = 0
 
@@ -60,26 +61,29 @@ class Body:
         Raises:
             NetError: The packed stream has no end.
         """
-        if self._held:  # one byte of deflate is no stream
+        if self._held and self._unpacker is None:  # one byte is no stream
             raise NetError("What was sent is damaged: it cannot be unpacked.")
         if self._unpacker is not None and not self._unpacker.eof:
             raise NetError("What was sent ends early.")
         return bytes(self._out)
 
     def _unpack(self, data: bytes) -> None:
-        data, self._held = self._held + data, b""
-        while data:
+        while data and not self._ended:
             if self._unpacker is None or self._unpacker.eof:
-                if self._unpacker is not None and self._packing == "deflate":
-                    return  # what follows the stream means nothing
-                if len(data) < 2 and self._packing == "deflate":
+                data, self._held = self._held + data, b""
+                if len(data) < 2:
                     self._held = data
+                    return
+                if self._unpacker is not None and not self._again(data):
+                    self._ended = True  # what follows means nothing: servers pad with zeros
                     return
                 self._unpacker = zlib.decompressobj(self._window(data))
             self._take(self._unpacker.decompress(data, _STEP))
             data = self._unpacker.unconsumed_tail or self._unpacker.unused_data
-            if self._unpacker.eof and not data.startswith(b"\x1f\x8b"):
-                return  # not another member; servers pad with zeros
+
+    def _again(self, data: bytes) -> bool:
+        """Whether another member follows (RFC 1952, 2.2)."""
+        return self._packing == "gzip" and data.startswith(b"\x1f\x8b")
 
     def _window(self, data: bytes) -> int:
         if self._packing == "gzip":
