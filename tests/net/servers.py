@@ -33,13 +33,19 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(
-    answer: bytes | Handler, *, tls: ssl.SSLContext | None = None
+    answer: bytes | Handler,
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Server]:
     """A server on loopback.
 
     Args:
         answer: What it says to everything, or who says it.
         tls: To speak HTTPS.
+        host: One of this machine's addresses.
+        port: A free one where not given.
     """
     server = Server(0)
     tasks: set[asyncio.Task[None] | None] = set()
@@ -60,7 +66,7 @@ async def serving(
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    listening = await asyncio.start_server(handle, host, port, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server
