@@ -34,6 +34,9 @@ __all__: list[str] = []
 
 Block = dict[str, Any]
 
+#: A page up to this long, and its text, are looked at twice.
+SHORT_BYTES, SHORT_CHARS = 1 << 20, 1 << 16
+
 
 class Refused(Exception):
     """The sentence why a file, or the rest of it, is not read."""
@@ -162,14 +165,13 @@ def html(data: bytes, setup: dict[str, Any]) -> Iterator[Block]:
     with contextlib.suppress(Exception):  # then the stripper reads it
         text = extract(data, output_format="markdown", include_formatting=True, favor_recall=True)
     if not text or not text.strip():
-        stripper = Stripper()
-        stripper.feed(data.decode(charset(data), "replace"))
-        stripper.close()
-        text = stripper.text()
+        text = stripped(data)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(text) <= SHORT_CHARS and len(data) <= SHORT_BYTES:
+        with contextlib.suppress(Exception):  # then they stay as they are
+            lines = joined(lines, stripped(data))
     title, part, number = "", 0, 0
-    for line in text.splitlines():
-        if not line.strip():
-            continue
+    for line in lines:
         number += 1
         if heading := re.match(r"#{1,6} +(.+)", line):
             title, part = f"heading {short(heading[1], setup)}", part + 1
@@ -177,6 +179,43 @@ def html(data: bytes, setup: dict[str, Any]) -> Iterator[Block]:
         yield block | {"text": f"{line}\n"}
     if not number:
         raise Refused("It holds no text.")
+
+
+def joined(lines: list[str], whole: str) -> list[str]:
+    """Lines that the extractor broke around links and emphasis, as it does on short pages.
+
+    Args:
+        lines: What it found.
+        whole: All of the page, a line for each block: what stands on one of them belongs together.
+    """
+    blocks = "\n".join(" ".join(line.split()) for line in whole.splitlines())
+    letters = "\n".join(map(unmarked, whole.splitlines()))
+    out: list[str] = []
+    last = ""
+    for line in lines:
+        key = unmarked(line)  # empty for a fence of code
+        if not (last and key and last + key in letters):
+            out.append(line)
+            last = key
+            continue
+        before, behind = out[-1].rstrip(), line.strip()
+        close = f"{before}{behind}" in blocks and (before, behind) == (out[-1], line)
+        out[-1] = f"{before}{'' if close else ' '}{behind}"
+        last += key
+    return out
+
+
+def unmarked(line: str) -> str:
+    """A line without white space and the marks of emphasis."""
+    return re.sub(r"[\s*_`~]", "", line)
+
+
+def stripped(data: bytes) -> str:
+    """All of a page's text, a line for each block."""
+    stripper = Stripper()
+    stripper.feed(data.decode(charset(data), "replace"))
+    stripper.close()
+    return stripper.text()
 
 
 def charset(data: bytes) -> str:
@@ -201,9 +240,11 @@ class Stripper(HTMLParser):
         super().__init__()
         self._out: list[str] = []
         self._silent = 0
+        self._as_is = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._silent += tag in self._SILENT
+        self._as_is += tag == "pre"
         if tag not in self._INLINE:
             self._out.append("\n")
         if re.fullmatch(r"h[1-6]", tag):
@@ -212,12 +253,14 @@ class Stripper(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in self._SILENT:
             self._silent = max(self._silent - 1, 0)
+        if tag == "pre":
+            self._as_is = max(self._as_is - 1, 0)
         if tag not in self._INLINE:
             self._out.append("\n")
 
     def handle_data(self, data: str) -> None:
         if not self._silent:
-            self._out.append(re.sub(r"\s+", " ", data))
+            self._out.append(data if self._as_is else re.sub(r"\s+", " ", data))
 
     def text(self) -> str:
         return "".join(self._out)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import struct
 import zipfile
 from collections.abc import AsyncIterator
@@ -212,6 +213,33 @@ async def test_a_page_that_is_nothing_but_a_few_words_is_read(reader: Reader, tm
     (tmp_path / "a.html").write_text("<div>Only <b>these</b> words.</div><script>x</script>")
     sections, why = await read(reader, tmp_path / "a.html")
     assert why == "" and [s.text.replace("*", "") for s in sections] == ["Only these words."]
+
+
+@pytest.mark.parametrize(
+    "frame", ["<article>{}</article>", "<main>{}</main>", "<div>{}</div>", "{}"]
+)
+async def test_links_and_emphasis_break_no_sentence_of_a_short_page(reader, tmp_path, frame):
+    page = (
+        "<p>The <b>moon</b> moves the sea, as <a href=/s>sailors</a> know\n and <i>Newton</i>"
+        " (<a href=/n>more</a>) explained.</p><ul><li><a href=/w>Waves</a></li><li>Winds</li></ul>"
+        "<p>Dover<br>Brest</p><pre>a = 1\nb = 2\n</pre>"
+    )
+    (tmp_path / "a.html").write_text(f"<body>{frame.format(page)}</body>")
+    sections, _ = await read(reader, tmp_path / "a.html")
+    lines = "".join(section.text for section in sections).replace("*", "").splitlines()
+    assert "The moon moves the sea, as sailors know and Newton (more) explained." in lines
+    for one, other in (("Waves", "Winds"), ("Dover", "Brest"), ("a = 1", "b = 2")):
+        assert not any(one in line and other in line for line in lines), lines
+
+
+async def test_code_on_a_page_keeps_its_lines(reader, tmp_path):
+    text = "<p>The harbour of the town was built for ships of every size.</p>" * 6
+    code = "<pre><code>if a:\n    b = 2\n</code></pre>"
+    for page in (code, f"<article><h1>Harbour</h1>{text}{code}<p>Then go on.</p></article>"):
+        (tmp_path / "a.html").write_text(f"<body>{page}</body>")
+        sections, _ = await read(reader, tmp_path / "a.html")
+        whole = "".join(section.text for section in sections)
+        assert re.search(r"^if a:\n *b = 2$", whole, re.MULTILINE), whole
 
 
 # --- hostile ----------------------------------------------------------------------------------

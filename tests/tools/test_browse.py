@@ -66,6 +66,12 @@ async def test_what_is_told_of_a_page_is_what_it_says_and_not_the_links_around(
     assert result.data["told"] == "T says: “The office opens at 9:00.”"
 
 
+async def test_a_link_within_a_sentence_is_told_with_it(tmp_path):
+    page = '<title>T</title><body><p>See <a href="/m">the moon</a>.</p><a href="/n">Next</a>'
+    result = await run(READ, reply(page.encode(), "text/html"), tmp_path)
+    assert result.data["told"] == "T says: “See the moon.”"
+
+
 async def test_a_page_of_links_alone_is_told_by_them(tmp_path):
     page = '<title>T</title><body><p><a href="/a">Waves</a> <a href="/b">Currents</a></p></body>'
     result = await run(READ, reply(page.encode(), "text/html"), tmp_path)
