@@ -166,7 +166,8 @@ class Folders(Protocol):
         """What a change of the name of a method below would change, and its ``seen``.
 
         Args:
-            change: ``write``, ``overwrite``, ``append``, ``edit``, ``move`` or ``delete``.
+            change: ``write``, ``overwrite``, ``append``, ``edit``, ``copy``, ``move``, ``delete``
+                or ``undo``.
             arguments: Those of that method.
         """
         ...
@@ -187,12 +188,20 @@ class Folders(Protocol):
         """Replace a text that stands once in a file."""
         ...
 
+    async def copy(self, path: str, to: str, seen: str = "") -> str:
+        """Copy a file to where nothing is, or into a granted folder."""
+        ...
+
     async def move(self, path: str, to: str, seen: str = "") -> str:
         """Rename a file or folder, or move it to another granted folder."""
         ...
 
     async def delete(self, path: str, seen: str = "") -> str:
         """Take a file away; undo brings it back."""
+        ...
+
+    async def undo(self, seen: str = "") -> str:
+        """Take back the last change of a file in these folders."""
         ...
 
 

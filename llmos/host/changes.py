@@ -23,6 +23,7 @@ __all__ = [
     "Change",
     "State",
     "append",
+    "copy",
     "delete",
     "edit",
     "look",
@@ -64,8 +65,9 @@ class Change:
     """One change of one file, or of one place.
 
     Args:
-        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``move``, ``delete`` or ``undo``.
-        path: What is changed.
+        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``copy``, ``move``, ``delete`` or
+            ``undo``.
+        path: What is changed; of a copy, the new file.
         seen: Identifies the state it was made from.
         shown: A unified diff, or a sentence.
         before: The file as it is; None where there is none.
@@ -220,6 +222,22 @@ def move(path: Path, to: Path) -> Change:
         mode=now.mode,
         identity=now.identity,
     )
+
+
+def copy(path: Path, to: Path) -> Change:
+    """A file that is to stand at ``to``, too, where nothing is."""
+    now = look(path)
+    if now.folder:
+        raise HostError(f"{told(str(path))} is a folder; only files are copied.")
+    if now.data is None:
+        raise HostError(f"There is no file {told(str(path))}.")
+    there = look(to, whole=False)
+    if there.identity:
+        raise HostError(
+            f"There is already something at {told(str(to))}.", remedy="Choose another name."
+        )
+    line = f"{told(str(to))} becomes a copy of {told(str(path))} ({len(now.data):,} bytes)"
+    return Change("copy", to, mark(there), line, after=now.data, mode=now.mode)
 
 
 def shown(before: bytes | None, after: bytes | None, name: str) -> str:

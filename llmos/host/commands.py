@@ -27,6 +27,7 @@ _DONE = {
     "overwrite": "overwrote",
     "append": "added to",
     "edit": "edited",
+    "copy": "copied something to",
     "move": "moved",
     "delete": "deleted",
     "undo": "undid",

@@ -23,11 +23,12 @@ from llmos import limits, sdk
 from llmos.documents.decoder import Decoder
 from llmos.documents.reader import Format, sniff
 from llmos.errors import FileNotRead, HostError, LlmosError
-from llmos.host import changes
+from llmos.host import changes, placing
 from llmos.host.changes import Change
 from llmos.host.maker import Maker
 from llmos.host.places import Grant, Places, check_regular, folder_of, kind, opened, told
 from llmos.host.texts import decoded
+from llmos.host.undo import Entry as LogEntry
 from llmos.host.undo import Log
 from llmos.host.walk import Look, Seen, seen_in
 from llmos.services import Entry, Found
@@ -250,7 +251,7 @@ class Folders:
         """What a change of the name of a method below would change, and its ``seen``."""
         with _told_to_tools():
             planned = await in_thread(self._planned, change, arguments)
-            return planned.shown, planned.seen
+            return planned.shown, _agreed(planned)
 
     async def write(self, path: str, text: str, seen: str = "") -> str:
         """Write a new file; returns the diff."""
@@ -273,6 +274,11 @@ class Folders:
             wanted = {"path": path, "old": old, "new": new}
             return await in_thread(self._make, "edit", wanted, seen)
 
+    async def copy(self, path: str, to: str, seen: str = "") -> str:
+        """Copy a file; into ``to`` where that is a folder."""
+        with _told_to_tools():
+            return await in_thread(self._make, "copy", {"path": path, "to": to}, seen)
+
     async def move(self, path: str, to: str, seen: str = "") -> str:
         """Rename a file or folder, or move it; into ``to`` where that is a folder."""
         with _told_to_tools():
@@ -283,19 +289,38 @@ class Folders:
         with _told_to_tools():
             return await in_thread(self._make, "delete", {"path": path}, seen)
 
+    async def undo(self, seen: str = "") -> str:
+        """Take back the last change that was not taken back; returns what that changed."""
+        with _told_to_tools():
+            return await in_thread(self._undo, seen)
+
+    def _undo(self, seen: str) -> str:
+        entry, change = self._last()
+        if seen and _agreed(change) != seen:
+            raise _changed(change)
+        return self._maker.undo(entry.number)[1]
+
+    def _last(self) -> tuple[LogEntry, Change]:
+        """The last change, where it lies in what was granted."""
+        entry, change = self._maker.last()
+        for path in filter(None, (entry.path, entry.to)):
+            self._places.find(path, write=True)
+        return entry, change
+
     def _make(self, kind: str, arguments: dict[str, str], seen: str) -> str:
         change = self._planned(kind, arguments)
-        if seen and change.seen != seen:
-            raise HostError(
-                f"{told(str(change.path))} was changed since that was shown; nothing was done.",
-                remedy="Look at it again.",
-            )
+        if seen and _agreed(change) != seen:
+            raise _changed(change)
         self._maker.make(change)
         return change.shown
 
     def _planned(self, kind: str, arguments: dict[str, str]) -> Change:
-        path = self._places.find(arguments["path"], write=True)
+        if kind == "undo":
+            return self._last()[1]
+        path = self._places.find(arguments["path"], write=kind != "copy")
         match kind:
+            case "copy":
+                return changes.copy(path, self._target(path, arguments["to"]))
             case "write":
                 return changes.write(path, arguments["text"])
             case "overwrite":
@@ -327,6 +352,18 @@ class Folders:
                 remedy=f"Say {told(text)}/ to have it made.",
             )
         return self._places.find(str(there), write=True)
+
+
+def _agreed(change: Change) -> str:
+    """Identifies what a person was shown of a change: from what, and to what."""
+    return f"{change.undoes}:{change.seen}:{placing.digest(change.after)}"
+
+
+def _changed(change: Change) -> HostError:
+    return HostError(
+        f"{told(str(change.path))} was changed since that was shown; nothing was done.",
+        remedy="Look at it again.",
+    )
 
 
 def _open(path: Path) -> int:

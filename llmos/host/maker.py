@@ -55,6 +55,17 @@ class Maker:
             self._settle()
             return self._log.entries(), self._log.lost()
 
+    def last(self) -> tuple[Entry, Change]:
+        """The change that ``undo`` would take back, and what doing so would change.
+
+        Raises:
+            HostError: There is none, or the file was changed since.
+        """
+        with self._log.held():
+            self._settle()
+            entry = self._found(0)
+            return entry, self._inverse(entry, force=False)
+
     def undo(self, number: int = 0, *, force: bool = False) -> tuple[Entry, str]:
         """Take a change back.
 

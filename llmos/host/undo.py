@@ -42,8 +42,9 @@ class Entry:
     Args:
         number: From 1; never used twice.
         at: When, in seconds since the epoch.
-        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``move``, ``delete`` or ``undo``.
-        path: What was changed, absolute.
+        kind: ``write``, ``overwrite``, ``append``, ``edit``, ``copy``, ``move``, ``delete`` or
+            ``undo``.
+        path: What was changed, absolute; of a copy, the new file.
         to: Where it was moved; empty where it was not moved.
         before: SHA-256 of the file as it was, in hex; empty where there was none.
         after: The same of the file as it is then.

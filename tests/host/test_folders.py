@@ -308,6 +308,66 @@ async def test_moving_renames_moves_into_a_folder_and_replaces_nothing(folders, 
     assert "into itself" in await refused(folders.move("sub", str(folder / "sub" / "x")))
 
 
+async def test_copying_copies_every_byte_and_replaces_nothing(folders, folder):
+    (folder / "a.bin").write_bytes(bytes(range(256)))
+    (folder / "a.bin").chmod(0o640)
+    (folder / "sub").mkdir()
+    await folders.copy("a.bin", "b.bin")
+    await folders.copy("a.bin", f"{folder}/sub")
+    for copied in (folder / "b.bin", folder / "sub" / "a.bin"):
+        assert copied.read_bytes() == bytes(range(256))
+        assert copied.stat().st_mode & 0o777 == 0o640
+    assert (folder / "a.bin").exists()
+    assert "already" in await refused(folders.copy("a.bin", "b.bin"))
+    assert "only files" in await refused(folders.copy("sub", "sub2"))
+    assert "no file" in await refused(folders.copy("none.txt", "x.txt"))
+    assert "granted" in await refused(folders.copy("a.bin", "/tmp/elsewhere.bin"))
+
+
+async def test_a_copy_is_of_what_was_shown(folders, folder):
+    (folder / "a.txt").write_text("as shown")
+    _, seen = await folders.preview("copy", path="a.txt", to="b.txt")
+    (folder / "a.txt").write_text("something else")
+    assert "changed since" in await refused(folders.copy("a.txt", "b.txt", seen))
+    assert not (folder / "b.txt").exists()
+
+
+async def test_the_last_change_is_taken_back_and_then_the_one_before(folders, folder):
+    (folder / "a.txt").write_text("one\n")
+    await folders.append("a.txt", "two")
+    await folders.copy("a.txt", "b.txt")
+    shown, seen = await folders.preview("undo")
+    assert "b.txt" in shown
+    await folders.undo(seen)
+    assert not (folder / "b.txt").exists()
+    assert "-two" in await folders.undo()
+    assert (folder / "a.txt").read_text() == "one\n"
+    assert "nothing to undo" in await refused(folders.undo())
+
+
+async def test_what_is_taken_back_is_what_was_shown_and_nothing_that_was_changed_since(
+    folders, folder
+):
+    (folder / "a.txt").write_text("one\n")
+    await folders.append("a.txt", "two")
+    _, seen = await folders.preview("undo")
+    await folders.write("b.txt", "new")
+    assert "changed since" in await refused(folders.undo(seen))
+    (folder / "b.txt").write_text("by hand")
+    assert "was changed since" in await refused(folders.undo())
+    assert (folder / "b.txt").read_text() == "by hand"
+
+
+async def test_a_change_outside_of_what_is_granted_now_is_not_taken_back(folders, folder, tmp_path):
+    (folder / "a.txt").write_text("one\n")
+    await folders.append("a.txt", "two")
+    other = tmp_path / "other"
+    other.mkdir()
+    narrow = Folders(lambda: [Grant.of(other, write=True)], folders._maker._log)
+    assert "granted" in await refused(narrow.undo())
+    assert (folder / "a.txt").read_text() == "one\ntwo\n"
+
+
 async def test_a_folder_that_is_not_there_is_made_where_it_is_said_and_no_file_takes_its_name(
     folders, folder
 ):

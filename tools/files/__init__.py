@@ -17,6 +17,7 @@ from llmos.sdk import Artifact, Context, Evidence, Length, Preview, Result, Tool
 
 __all__ = [
     "append",
+    "copy",
     "delete",
     "edit",
     "list",
@@ -25,6 +26,7 @@ __all__ = [
     "read",
     "rename_by_date",
     "search",
+    "undo",
     "write",
 ]
 
@@ -218,6 +220,22 @@ async def preview_edit(path: Path, old: Old, new: New, context: Context) -> Prev
     return Preview(*await context.folders.preview("edit", path=path, old=old, new=new))
 
 
+async def copy(path: Path, to: To, context: Context) -> Result:
+    """Copy a file. What is there already is left as it is.
+
+    Args:
+        path: What is copied.
+        to: The name of the copy, or the folder it goes to.
+    """
+    done = await context.folders.copy(path, to, context.seen)
+    return Result(f"Copied {path} to {to}. {_UNDO}", {"path": path, "to": to, "change": done})
+
+
+async def preview_copy(path: Path, to: To, context: Context) -> Preview:
+    """What ``copy`` would make."""
+    return Preview(*await context.folders.preview("copy", path=path, to=to))
+
+
 async def move(path: Path, to: To, context: Context) -> Result:
     """Rename a file or folder, or move it into another folder.
 
@@ -246,6 +264,17 @@ async def delete(path: Path, context: Context) -> Result:
 async def preview_delete(path: Path, context: Context) -> Preview:
     """What ``delete`` would take away."""
     return Preview(*await context.folders.preview("delete", path=path))
+
+
+async def undo(context: Context) -> Result:
+    """Take back the last change that was made to a file."""
+    diff = await context.folders.undo(context.seen)
+    return Result(f"The last change was taken back:\n{diff}", {"change": diff})
+
+
+async def preview_undo(context: Context) -> Preview:
+    """What ``undo`` would change."""
+    return Preview(*await context.folders.preview("undo"))
 
 
 Scheme = Literal["date and name", "date and number", "date and time"]
