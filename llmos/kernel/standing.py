@@ -73,19 +73,19 @@ class Standings:
     async def of(self, turn: Turn) -> Standing:
         """Where the process of a turn stands now."""
         person = turn.process.spokesman
-        known = await asyncio.to_thread(self._known, turn, person)
+        known = await asyncio.to_thread(self._known, turn=turn, person=person)
         granted = await asyncio.to_thread(self._granted, person)
         seen = Seen(
             said=known.said,
             trusted=known.trusted,
             foreign=known.foreign,
             private=known.private,
-            settled=await self._settled(turn, person) if known.foreign else None,
+            settled=await self._settled(turn=turn, person=person) if known.foreign else None,
             granted=granted,
         )
         return Standing(seen, known)
 
-    def _known(self, turn: Turn, person: Process) -> Trust:
+    def _known(self, *, turn: Turn, person: Process) -> Trust:
         process, tainted = turn.process, turn.tainted  # by what its code was shown
         told = self._told(person)
         private = any(text.strip() for text in told[1:])  # what is remembered of the person
@@ -128,7 +128,7 @@ class Standings:
             if grant.call
         )
 
-    async def _settled(self, turn: Turn, person: Process) -> Capabilities:
+    async def _settled(self, *, turn: Turn, person: Process) -> Capabilities:
         """What is left of the calls that the person's words ask for in this turn."""
         process = turn.process
         if process.employer is not None:  # it may make what is left of its employer's, and no more
