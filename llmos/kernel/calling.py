@@ -20,7 +20,6 @@ from llmos import limits
 from llmos.clocks import within_limit
 from llmos.credentials import without
 from llmos.errors import (
-    BudgetExceeded,
     CallDenied,
     CallFailed,
     CallTimeout,
@@ -295,14 +294,11 @@ class Caller:
         """What is called, once it may be."""
         process, row = turn.process, self._row(turn, call.name)
         row.check(call.arguments)
+        process.charge_call()  # before those beside it do, and before anybody is asked
         # A person may take their time, and may stop the turn instead.
         passed = await self._stoppable(process, self._gate.admit(turn, row, call))
         if process.interrupted or process.out_of_time or self._turns.get(process.pid) is not turn:
             raise _Stopped
-        left = process.remaining().calls  # those beside it may have used up what there was
-        if left is not None and left < 1:
-            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
-        process.charge(calls=1)
         turn.admitted[call.id] = time.monotonic()
         return row, passed
 

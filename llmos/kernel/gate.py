@@ -17,7 +17,7 @@ from typing import Any
 
 from llmos import limits
 from llmos.credentials import without
-from llmos.errors import BudgetExceeded, CallDenied, StoreError
+from llmos.errors import CallDenied, StoreError
 from llmos.events import CallAsked, Message, ToolCall
 from llmos.kernel.asking import always, question
 from llmos.kernel.monitor import HARMLESS, Judged, Judgement, judge
@@ -83,12 +83,7 @@ class Gate:
 
         Raises:
             CallDenied: It may not; the sentence is for the model and for the person.
-            BudgetExceeded: The process has no calls left.
         """
-        process = turn.process
-        left = process.remaining().calls
-        if left is not None and left < 1:
-            raise BudgetExceeded(f"Process {process.pid} has used up its budget of calls.")
         if self._policy.forbids(row.name):
             raise CallDenied(f"{row.name} was not made: the settings forbid it ([policy] never).")
         if row.declared.effect in HARMLESS and not self._policy.asks(row.name):

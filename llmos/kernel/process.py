@@ -243,6 +243,17 @@ class Process:
                 raise BudgetExceeded(f"Process {self.pid} has used up its budget of {name}.")
         return left if self.employer is None else left.within(self.employer.remaining())
 
+    def charge_call(self) -> None:
+        """Book one more call; one that is denied later counts, too.
+
+        Raises:
+            BudgetExceeded: Nothing is left of the budget, or of that of whoever pays.
+        """
+        left = self.remaining().calls
+        if left is not None and left < 1:
+            raise BudgetExceeded(f"Process {self.pid} has used up its budget of calls.")
+        self.charge(calls=1)
+
     def charge(self, *, tokens: int = 0, calls: int = 0) -> None:
         """Book what was used, here and with whoever pays."""
         self.tokens += tokens

@@ -218,6 +218,14 @@ async def test_calls_side_by_side_use_no_more_than_is_left_of_the_budget(home: P
         assert [error for error, _ in results(kernel, pid)].count("") == 1
 
 
+async def test_nobody_is_asked_about_a_call_for_which_no_budget_is_left(home: Path):
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE * 2)], calls=CALLS) as kernel:
+        pid = (await kernel.create(budget={"calls": 1})).pid
+        seen, _ = await asked(kernel, pid, "Go", "once")
+        assert len(questions(seen)) == 1
+        assert sorted(error for error, _ in results(kernel, pid)) == ["", "budget_exceeded"]
+
+
 # --- experts ------------------------------------------------------------------------------------
 
 
