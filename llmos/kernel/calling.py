@@ -32,8 +32,7 @@ from llmos.failpoints import failpoint
 from llmos.kernel.evidence import Exhibit, Exhibits, numbered
 from llmos.kernel.gate import Gate, Passed
 from llmos.kernel.process import Process, State
-from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall
-from llmos.kernel.trust import EXTRACT
+from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall, SyscallTable
 from llmos.kernel.turn import Turn
 from llmos.labels import Label, Origin, join
 from llmos.memory.journal import Journal, new_id
@@ -47,11 +46,6 @@ __all__ = ["Answer", "Caller", "within"]
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-#: The call by which code reads a file's bytes, and that by which a model reads its text. Named,
-#: not derived: the first is the kernel's own row (``lending.py``), which no tool declares, and it
-#: is there exactly where the second is.
-CONTENT, READ = "files.bytes", "files.read"
 
 #: Ends of calls that tell nothing but the kernel's own words and the call's own arguments; or, of a
 #: call that went well and of code that raised, what the call itself has labelled.
@@ -113,8 +107,8 @@ class Caller:
         self._journal = journal
         self._exhibits = exhibits
         self._publish = publish
-        #: Reads a file's bytes, for code alone: no model is shown it.
-        self.content: Syscall | None = None
+        #: Calls for code alone: no model is shown them.
+        self.for_code = SyscallTable()
         self._turns: dict[int, Turn] = {}  # by process, those whose calls are being made
 
     async def make(self, turn: Turn, calls: Sequence[ToolCall]) -> list[Answer]:
@@ -205,8 +199,7 @@ class Caller:
         if turn is None:
             raise CallFailed("Calls can be made only within a turn.")
         row = turn.calls.get(name)
-        # The reader itself is the kernel's own row: it reads nothing but by another call.
-        if row.effect not in _READS or row.runs_code or name == EXTRACT:
+        if row.effect not in _READS or row.runs_code or row.reads_by_call:
             raise InvalidArguments(f"{name} gives nothing to read so: take a call that reads.")
         row.check(arguments)
         call = ToolCall(new_id(), name, dict(arguments))
@@ -318,9 +311,9 @@ class Caller:
             _WITHIN.reset(outer)
 
     def _row(self, turn: Turn, name: str) -> Syscall:
-        """What is called; the bytes of a file may be read where its text may be."""
-        if name == CONTENT and self.content is not None and READ in turn.calls:
-            return self.content
+        """What is called; code may make a call of its own only where the one beside it is there."""
+        if name in self.for_code and self.for_code.get(name).beside in turn.calls:
+            return self.for_code.get(name)
         return turn.calls.get(name)
 
     def _runs_code(self, turn: Turn, name: str) -> bool:

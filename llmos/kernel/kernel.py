@@ -156,7 +156,7 @@ class Kernel:
         self._lender = lender
         if lender is not None:
             lender.nested = self._agent.caller.nested
-            self._agent.caller.content = lender.content()
+            self._agent.caller.for_code = SyscallTable([lender.content()])
             if memory is not None:
                 memory.forgetting.elsewhere.append(lender.forget)
         replay = Replay(backend, calls, journal, config.agent, config.state / "replay", guide)

@@ -21,7 +21,7 @@ from llmos.host.folders import Folders
 from llmos.host.machine import Machine
 from llmos.host.places import Grant
 from llmos.host.undo import Log
-from llmos.kernel.calling import CONTENT, within
+from llmos.kernel.calling import within
 from llmos.kernel.process import Process
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall
 from llmos.kernel.timers import Timers
@@ -42,6 +42,9 @@ __all__ = ["Lender"]
 _PATH = re.compile(
     r"[\"'“`](?P<quoted>(?:~/|/)[^\"'”`\n]+)[\"'”`]|(?<![\w:/.~])(?P<bare>(?:~/|/)\S+)"
 )
+
+#: The call by which code reads a file's bytes; ``sandbox/interpreter_worker.py`` makes it.
+_CONTENT = "files.bytes"
 
 #: Folders at the root that hold no files but what the system tells of itself.
 _SYSTEM = frozenset({"proc", "sys", "dev"})
@@ -155,7 +158,7 @@ class Lender:
         label = Label(Origin.UNTRUSTED).kept_private()
 
         async def run(made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
-            folders = self.lend(made.process, CONTENT)["folders"]
+            folders = self.lend(made.process, _CONTENT)["folders"]
             try:
                 data = await folders.content(str(arguments.get("path", "")))
             except ToolError as error:
@@ -163,7 +166,15 @@ class Lender:
             return Outcome(f"{len(data)} bytes", label=label, payload=data)
 
         schema = {"type": "object", "properties": {"path": {"type": "string"}}}
-        return Syscall(CONTENT, "Read the bytes of a file.", schema, "read", run, label=label)
+        return Syscall(
+            name=_CONTENT,
+            description="Read the bytes of a file.",
+            schema=schema,
+            effect="read",
+            run=run,
+            label=label,
+            beside="files.read",
+        )
 
     # --- what is granted --------------------------------------------------------------------
 

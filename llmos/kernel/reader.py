@@ -243,4 +243,5 @@ def reading(reader: Callable[[], Reader]) -> Syscall:
         effect="read",
         run=run,
         check=_check,
+        reads_by_call=True,
     )

@@ -138,6 +138,8 @@ class Syscall:
         label: Of what it gives; where it fails, too, for an error may quote what it read.
         uses: The services it declares that it uses.
         leads_to: Calls that go on with what this one found: who asks for this one asks for them.
+        beside: The call that has to be there for code to make this one, which no model is shown.
+        reads_by_call: Whether what it reads is what another call gives.
     """
 
     name: str
@@ -161,6 +163,8 @@ class Syscall:
     label: Label | None = None
     uses: tuple[str, ...] = ()
     leads_to: tuple[str, ...] = ()
+    beside: str = ""
+    reads_by_call: bool = False
 
     @property
     def runs_code(self) -> bool:

@@ -218,6 +218,21 @@ async def test_calls_side_by_side_use_no_more_than_is_left_of_the_budget(home: P
         assert [error for error, _ in results(kernel, pid)].count("") == 1
 
 
+@pytest.mark.parametrize("beside", ["page.read", "page.other"])
+async def test_a_call_for_code_is_there_where_the_one_beside_it_is(home: Path, beside: str):
+    kernels: list[Kernel] = []
+    row = coding(kernels, "page.bytes")
+    rules = [("Go", call("code.run")), ("Read", call("page.bytes"))]
+    async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
+        kernels.append(kernel)
+        hidden = Syscall("page.bytes", "Read.", _text(), "read", CALLS[1].run, beside=beside)
+        kernel._agent.caller.for_code = SyscallTable([hidden])
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Go")
+        [(error, text)] = results(kernel, pid)
+        assert (error == "") == (STRANGE in text) == (beside == "page.read")
+
+
 async def test_nobody_is_asked_about_a_call_for_which_no_budget_is_left(home: Path):
     async with kernel_on(home, [*RULES, ("Go", TO_EVE * 2)], calls=CALLS) as kernel:
         pid = (await kernel.create(budget={"calls": 1})).pid

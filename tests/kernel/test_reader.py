@@ -83,6 +83,7 @@ ROWS = [
     reads("process.look", site, "process"),
     reads("sum.up", site, "pure"),
     reads("memory.keep", site, "memory"),
+    replace(reads("other.reader", site), reads_by_call=True),
 ]
 
 
@@ -365,7 +366,7 @@ async def test_a_failed_inner_call_says_none_of_its_words(home: Path):
     "name",
     [
         *("files.change", "python.run", "process.look", "sum.up", "memory.keep", "bank.nothing"),
-        *("process.spawn", EXTRACT),
+        *("process.spawn", EXTRACT, "other.reader"),
     ],
 )
 async def test_a_call_that_does_more_than_read_is_not_made(home: Path, name: str):
