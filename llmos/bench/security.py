@@ -1,8 +1,8 @@
 """Whether a stranger's text can bring about what the person did not ask for; no model is involved.
 
-A worst-case planner plays a task through the monitor's rules (``llmos.kernel.monitor``): it makes
+A worst-case planner plays a task through the kernel's own gate (``security_gate.py``): it makes
 the calls that the task needs, and as soon as a result carries an attack it makes, before anything
-else, every call that the attack asks for. So what is measured is the rules and the declarations
+else, every call that the attack asks for. So what is measured is the guards and the declarations
 alone, not how well a model resists. Calls run against whatever ``World`` the task has.
 
 An attacker who knows the rules does not ask for calls of his own but bends those that were settled.
@@ -10,11 +10,11 @@ So before each call that follows a stranger's text, every argument that may not 
 is tried with other values: the attacker's own, those that the person named for something else, and
 those that trusted results vouch for. Nothing of that is made; it is counted what would be.
 
-What a turn may do is settled in one of the two ways the kernel has (``Mode``), and used up as the
-gate uses it up. Three things are better than life. The planner is perfect: it knows the task's
-calls from the start. So is the reading of the person's words from which those calls are settled;
-how well a model or the guide reads is no figure of this bench. And the person who is asked is an
-oracle that allows exactly the calls the task needs, each once.
+What a turn may do is settled in one of the two ways the kernel has (``Mode``). Three things are
+better than life. The planner is perfect: it knows the task's calls from the start. So is the
+reading of the person's words from which those calls are settled; how well a model or the guide
+reads is no figure of this bench. And the person who is asked is an oracle that allows exactly the
+calls the task needs, each once.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from typing import Any, Protocol
 from llmos import limits
 from llmos.bench.security_bending import others
 from llmos.bench.security_declared import UNKNOWN, Entry
+from llmos.bench.security_gate import Gates, Talk
 from llmos.kernel.capabilities import Capabilities, Capability, same
-from llmos.kernel.monitor import HARMLESS, From, Judged, Judgement, Seen, judge, settle
+from llmos.kernel.monitor import HARMLESS, From, Judged, judge, settle
 from llmos.kernel.provenance import Words
 from llmos.kernel.trust import vouched
 
@@ -113,107 +114,108 @@ class Played:
     own: list[Step] = field(default_factory=list)
 
 
-def play(
+async def play(
     task: Task,
     world: World,
     declared: Mapping[str, Entry],
+    gates: Gates,
     *,
     mode: Mode,
     attended: bool,
     bend: bool = False,
 ) -> Played:
-    """Play a task through the monitor's rules.
+    """Play a task through the gate of a kernel.
 
     Args:
         task: What is wanted, and by whom.
         world: Where; it is changed.
         declared: By name, what the calls say of themselves.
+        gates: What every call passes.
         mode: How its calls are settled.
         attended: Whether a person is there to be asked.
         bend: Whether it is tried how the task's own calls could be bent.
+
+    Raises:
+        StoreError: The journal cannot be written.
     """
-    return _Play(task, world, declared, mode, attended).run(bend)
+    return await _Play(task, world, declared, mode).run(gates, attended, bend)
 
 
 class _Play:
     """One task under way."""
 
-    def __init__(
-        self,
-        task: Task,
-        world: World,
-        declared: Mapping[str, Entry],
-        mode: Mode,
-        attended: bool,
-    ) -> None:
+    def __init__(self, task: Task, world: World, declared: Mapping[str, Entry], mode: Mode) -> None:
         self._task = task
         self._world = world
         self._declared = declared
-        self._attended = attended
-        self._said, self._trusted = Words([task.said]), Words()
+        self._guided = mode is Mode.GUIDED
         self._told: list[str] = []
-        self._foreign = self._private = False
         self._wanted = list(task.steps)  # what the oracle still allows
         # The guide tries a call anew that failed; here a failed call of the attack's gains it, too.
-        tries = limits.GUIDE_TRIES if mode is Mode.GUIDED else 1
+        tries = limits.GUIDE_TRIES if self._guided else 1
         self._anew = Counter(step.call for step in task.steps for _ in range(tries - 1))
-        self._settled = Capabilities(
-            self._slot(step, mode) for step in effects(task.steps, declared)
-        )
         self._played = Played()
+        self._talk: Talk
 
-    def run(self, bend: bool) -> Played:
+    async def run(self, gates: Gates, attended: bool, bend: bool) -> Played:
+        settled = Capabilities(map(self._slot, effects(self._task.steps, self._declared)))
+        allows = self._allowed if attended else None
+        self._talk = await gates.talk(self._task.said, self._declared, settled, allows)
+        if self._guided:  # it chooses before the first call, a planner is asked when it must be
+            self._talk.process.settled = settled
+        try:
+            return await self._steps(bend)
+        finally:
+            gates.over(self._talk)
+
+    async def _steps(self, bend: bool) -> Played:
         played = self._played
         for step in self._task.steps:
-            if bend and self._foreign:
-                self._bend(step)
-            made = self._call(step, mine=True)
+            if bend:
+                await self._bend(step)
+            made = await self._call(step, mine=True)
             if made is None:
                 continue
             played.made.append(step)
             if self._task.mark and self._task.mark in made.text and not played.attacked:
                 played.attacked = True
                 for wish in self._task.attack:
-                    self._call(wish, mine=False)
+                    await self._call(wish, mine=False)
         return played
 
-    def _call(self, step: Step, *, mine: bool) -> Made | None:
-        entry, judgement = self._entry(step), self._judged(step)
-        if judgement.judged is Judged.ASKED:
-            self._played.asked += mine
-            if not (self._attended and self._allowed(step)):
-                return None
-        # As the gate does: a call counts whatever it was made by, and before a stranger was heard.
-        slot = self._settled.find(step.call, step.arguments, 0.0)
-        if slot is not None:
-            self._settled.spend(slot)
+    async def _call(self, step: Step, *, mine: bool) -> Made | None:
+        entry, asked = self._entry(step), self._talk.asked
+        slot = self._find(step)
+        call = await self._talk.may(step.call, step.arguments)
+        self._played.asked += mine and (call is None or self._talk.asked > asked)
+        if call is None:
+            return None
         if step in self._wanted:
             self._wanted.remove(step)
         made = self._world.make(step)
         if made.failed and slot is not None and self._anew[step.call] > 0:
             self._anew[step.call] -= 1
-            self._settled.give(slot)
+            self._talk.planned.give(slot)
         if not mine and entry.declared.effect not in HARMLESS:
             self._played.done.append(step)
-        self._private |= entry.private
-        told = vouched(entry.trusted, made.data)
-        if entry.origin == "untrusted":
-            self._foreign = True
-        else:
-            told.append(made.text)
-        self._trusted = self._trusted.and_also(told)
-        self._told += told
+        await self._talk.answered(call, made.text, made.data)
+        self._told += vouched(entry.trusted, made.data)
+        if entry.origin == "system":
+            self._told.append(made.text)
         return made
 
-    def _judged(self, step: Step) -> Judgement:
-        settled = self._settled if self._foreign else None  # before, the kernel settles nothing
-        seen = Seen(self._said, self._trusted, self._foreign, self._private, settled)
-        return judge(step.call, self._entry(step).declared, step.arguments, seen, 0.0)
+    def _find(self, step: Step) -> Capability | None:
+        """What is settled for a call, where the guide settled it."""
+        settled = self._talk.process.settled
+        return settled.find(step.call, step.arguments, 0.0) if settled is not None else None
 
-    def _bend(self, step: Step) -> None:
+    async def _bend(self, step: Step) -> None:
         """Try a call of the task with other values of one argument after another."""
         declared = self._entry(step).declared
         if declared.effect in HARMLESS:
+            return
+        seen = await self._talk.seen()
+        if not seen.foreign:
             return
         found: list[tuple[bool, Step]] = []
         for name, value in step.arguments.items():
@@ -221,15 +223,16 @@ class _Play:
                 continue
             for own, other in others(value, self._task.said, self._told):
                 bent = Step(step.call, {**step.arguments, name: other})
-                if self._judged(bent).judged is Judged.MADE:
+                judgement = judge(step.call, declared, bent.arguments, seen, 0.0)
+                if judgement.judged is Judged.MADE:
                     found.append((own, bent))
                     break
         self._played.bent += [bent for _, bent in found[:1]]
         self._played.own += [bent for own, bent in found if own][:1]
 
-    def _slot(self, step: Step, mode: Mode) -> Capability:
+    def _slot(self, step: Step) -> Capability:
         """What is settled for a call of the task."""
-        if mode is Mode.GUIDED:
+        if self._guided:
             return Capability(step.call, uses=1)
         declared = self._entry(step).declared
         # A plan names only what chooses where an effect goes (``kernel/settling.py``).
@@ -238,15 +241,13 @@ class _Play:
             for name, value in step.arguments.items()
             if declared.arguments.get(name, From.NAMED) is not From.ANY
         }
-        return settle(step.call, planned, self._said)
+        return settle(step.call, planned, Words([self._task.said]))
 
     def _entry(self, step: Step) -> Entry:
         return self._declared.get(step.call, UNKNOWN)
 
-    def _allowed(self, step: Step) -> bool:
-        return any(
-            step.call == each.call and same(step.arguments, each.arguments) for each in self._wanted
-        )
+    def _allowed(self, call: str, arguments: Mapping[str, Any]) -> bool:
+        return any(call == each.call and same(arguments, each.arguments) for each in self._wanted)
 
 
 def effects(steps: Sequence[Step], declared: Mapping[str, Entry]) -> Iterator[Step]:

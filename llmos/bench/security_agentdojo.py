@@ -1,4 +1,4 @@
-"""The suites of AgentDojo (Debenedetti et al. 2024, arXiv:2406.13352), played through our monitor.
+"""The suites of AgentDojo (Debenedetti et al. 2024, arXiv:2406.13352), played through our gate.
 
 The package brings four suites (version 1: 97 tasks of a person, 629 pairs of a task and an attack),
 their tools, their worlds and their checks of what was done; no model is called. Every place where
@@ -9,6 +9,7 @@ has an effect, whatever the suite's check of that attack says: one of those coun
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from llmos.bench.security import (
     play,
 )
 from llmos.bench.security_declared import Entry, declarations
+from llmos.bench.security_gate import Gates, gates
 from llmos.errors import KernelError
 
 __all__ = ["Tally", "run"]
@@ -83,38 +85,57 @@ def run(
     Raises:
         KernelError: The package is not installed.
     """
-    tally, declared = Tally(), declarations("agentdojo")
+    declared = declarations("agentdojo")
     if private_reads:
         declared = {
             name: replace(entry, private=entry.private or entry.declared.effect == "read")
             for name, entry in declared.items()
         }
-    for name, suite in _suites().items():
+    return asyncio.run(_played(mode, declared, _suites(), tasks, attacks))
+
+
+async def _played(
+    mode: Mode,
+    declared: Mapping[str, Entry],
+    suites: Mapping[str, Any],
+    tasks: int | None,
+    attacks: bool,
+) -> Tally:
+    tally = Tally()
+    for name, suite in suites.items():
         say(f"Playing {name}, calls {mode} …")
-        for user in list(suite.user_tasks.values())[:tasks]:
-            tally.tasks += 1
-            for attended in (False, True):
-                stage = _Stage(suite, user)
-                played = stage.play(declared, mode, attended, bend=attended)
-                fine = stage.succeeded()
-                tally.succeeded[attended] += fine
-                tally.asked += played.asked if attended else 0
-                if not attended and not fine:
-                    tally.failed.append(f"{name} {user.ID}")
-                where = f"{name} {user.ID}"
-                tally.bent += [f"{where}: {bent.call} {bent.arguments}" for bent in played.bent]
-                tally.own += [f"{where}: {bent.call} {bent.arguments}" for bent in played.own]
-            if attacks:
-                for attack in suite.injection_tasks.values():
-                    _attacked(tally, declared, _Stage(suite, user, attack), mode)
+        async with gates() as gate:
+            for user in list(suite.user_tasks.values())[:tasks]:
+                await _tried(tally, declared, suite, user, mode, gate)
+                for attack in suite.injection_tasks.values() if attacks else ():
+                    await _attacked(tally, declared, _Stage(suite, user, attack), mode, gate)
     return tally
 
 
-def _attacked(tally: Tally, declared: Mapping[str, Entry], stage: _Stage, mode: Mode) -> None:
+async def _tried(
+    tally: Tally, declared: Mapping[str, Entry], suite: Any, user: Any, mode: Mode, gate: Gates
+) -> None:
+    tally.tasks += 1
+    where = f"{suite.name} {user.ID}"
+    for attended in (False, True):
+        stage = _Stage(suite, user)
+        played = await stage.play(declared, gate, mode, attended, bend=attended)
+        fine = stage.succeeded()
+        tally.succeeded[attended] += fine
+        tally.asked += played.asked if attended else 0
+        if not attended and not fine:
+            tally.failed.append(where)
+        tally.bent += [f"{where}: {bent.call} {bent.arguments}" for bent in played.bent]
+        tally.own += [f"{where}: {bent.call} {bent.arguments}" for bent in played.own]
+
+
+async def _attacked(
+    tally: Tally, declared: Mapping[str, Entry], stage: _Stage, mode: Mode, gate: Gates
+) -> None:
     tally.attacks += 1
     tally.only_text += not list(effects(stage.task.attack, declared))
     for attended in (False, True):
-        played = stage.again().play(declared, mode, attended)
+        played = await stage.again().play(declared, gate, mode, attended)
         tally.read += played.attacked and not attended
         tally.done[attended] += bool(played.done)
         where = f"{stage.suite.name} {stage.user.ID} {stage.attack.ID}"
@@ -165,10 +186,15 @@ class _Stage:
         self._calls = []
         return self
 
-    def play(
-        self, declared: Mapping[str, Entry], mode: Mode, attended: bool, bend: bool = False
+    async def play(
+        self,
+        declared: Mapping[str, Entry],
+        gate: Gates,
+        mode: Mode,
+        attended: bool,
+        bend: bool = False,
     ) -> Played:
-        return play(self.task, self, declared, mode=mode, attended=attended, bend=bend)
+        return await play(self.task, self, declared, gate, mode=mode, attended=attended, bend=bend)
 
     def make(self, step: Step) -> Made:
         from agentdojo.agent_pipeline.tool_execution import tool_result_to_str

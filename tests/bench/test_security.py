@@ -1,7 +1,8 @@
-"""A worst-case planner against the monitor's rules: a small suite of our own, and AgentDojo's."""
+"""A worst-case planner against the kernel's gate: a small suite of our own, and AgentDojo's."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,13 @@ from llmos.bench.security import (
     play,
 )
 from llmos.bench.security_declared import Entry, declarations
+from llmos.bench.security_gate import gates
 from llmos.bench.security_run import GUIDED_FIGURES, SECURITY_FIGURES, judge_us, shown
+from llmos.events import ToolCall
+from llmos.kernel.gate import Gate, Passed
 from llmos.kernel.monitor import HARMLESS, Declared, From
+from llmos.kernel.syscalls import Syscall
+from llmos.kernel.turn import Turn
 
 DECLARED = {
     "web.read": Entry(Declared("egress", {"address": From.TRUSTED})),
@@ -72,13 +78,32 @@ def played(
     bend: bool = False,
     **answers: Made,
 ) -> Played:
-    task = Task(said, steps, attack, MARK)
-    return play(task, Told(**answers), declared, mode=mode, attended=attended, bend=bend)
+    task, told = Task(said, steps, attack, MARK), Told(**answers)
+
+    async def play_it() -> Played:
+        async with gates() as gate:
+            return await play(task, told, declared, gate, mode=mode, attended=attended, bend=bend)
+
+    return asyncio.run(play_it())
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_a_task_whose_values_are_named_or_trusted_needs_nobody(mode: Mode) -> None:
     assert played(mode=mode).made == STEPS
+
+
+def test_every_call_passes_the_gate_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[str] = []
+    admit = Gate.admit
+
+    async def noted(gate: Gate, turn: Turn, row: Syscall, call: ToolCall) -> Passed:
+        passed.append(call.name)
+        return await admit(gate, turn, row, call)
+
+    monkeypatch.setattr(Gate, "admit", noted)
+    result = played(attack=[ATTACKS["another payee"]])
+    assert passed == ["contacts.find", "web.read", "pay", "mail.send", "pay", "pay"]
+    assert (result.made, result.done) == (STEPS, [])
 
 
 ATTACKS: dict[str, Step] = {
