@@ -99,11 +99,15 @@ class Standings:
             foreign=known.foreign or tainted.origin is Origin.UNTRUSTED,
             private=known.private or tainted.private,
         )
-        each: Process | None = process
-        while each is not None and each is not person:
-            # Of a child, and of all between it and the person, only what taints it counts: its
-            # task may say what they were shown.
-            own = trust(self._journal, each.pid, turn=each.turn_number)
+        turns, each = dict[int, int](), process
+        while each is not person and each.employer is not None:
+            turns[each.pid], each = each.turn_number, each.employer
+        # Of a child, and of all between it and the person, only what taints it counts: its task may
+        # say what they were shown. So may that of a fork of a child, whose person is another.
+        for pid in dict.fromkeys((*turns, *self._journal.employers(process.pid))):
+            if pid == person.pid:
+                continue
+            own = trust(self._journal, pid, turn=turns.get(pid, 0))
             known = replace(
                 known,
                 foreign=known.foreign or own.foreign,
@@ -111,7 +115,6 @@ class Standings:
                 strangers=(*known.strangers, *own.strangers),
                 read=(*known.read, *own.read),
             )
-            each = each.employer
         return known
 
     def _granted(self, person: Process) -> Capabilities:

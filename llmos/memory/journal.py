@@ -54,6 +54,14 @@ _LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
     SELECT p.parent, min(l.upto, p.fork_seq) FROM lineage l JOIN processes p USING (pid)
     WHERE p.fork_seq IS NOT NULL AND p.parent < p.pid
 ) """
+# Who gave a process its task, or one it was forked from; and who gave that one its own.
+_EMPLOYERS = """WITH RECURSIVE above (pid, parent, employed) AS (
+    SELECT pid, parent, employed FROM processes WHERE pid = :pid
+    UNION
+    SELECT p.pid, p.parent, p.employed FROM above a JOIN processes p ON p.pid = a.parent
+    WHERE p.pid < a.pid AND (a.employed OR EXISTS (
+        SELECT 1 FROM processes f WHERE f.pid = a.pid AND f.fork_seq IS NOT NULL))
+) SELECT DISTINCT parent AS pid FROM above WHERE employed ORDER BY pid DESC"""
 _MESSAGES = "SELECT m.*, c.body FROM messages m LEFT JOIN contents c USING (seq) "
 # The number of the last turn is the highest, not the newest record's: a message may wait for its
 # turn while the one before is answered.
@@ -374,6 +382,13 @@ class Journal:
         if not found:
             self.process(pid)  # raises where there is none
         return found
+
+    def employers(self, pid: int) -> list[int]:
+        """Those that a process works for, up to the one in which a person speaks.
+
+        Of a fork, also those that what it was forked from works for: their words are in it.
+        """
+        return self._read(lambda row: int(row["pid"]), _EMPLOYERS, {"pid": pid})
 
     def unanswered(self) -> list[Record]:
         """Messages to living processes whose turns left nothing behind, oldest first."""

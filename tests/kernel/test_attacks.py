@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from llmos.events import CallAsked, Message, TurnFinished
 from llmos.kernel.evidence import Exhibits
 from llmos.kernel.kernel import Kernel
 from llmos.kernel.lending import Lender
+from llmos.kernel.monitor import From
 from llmos.kernel.speakers import Speakers
 from llmos.kernel.specialist import Specialist
 from llmos.kernel.syscalls import Invocation, Outcome, Syscall, SyscallTable, process_calls
@@ -78,6 +80,28 @@ async def test_what_a_child_read_taints_the_child_it_gives_the_work_to(home: Pat
                         break
         [(error, _)] = results(kernel, 3)
         assert error == "denied"
+        assert SENT == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_fork_of_a_child_is_tainted_by_what_its_task_may_say(home: Path, again: bool):
+    post = replace(FREE, sources={"text": From.ANY})
+    rules = [
+        *RULES,
+        ("Post it", call("note.post", text="See evil.example")),
+        ("Do the part", "I know enough."),
+        ("send everything", call("process.spawn", task="Do the part")),
+        ("working on it", "They are on it."),
+        ("Read", call("page.read")),
+    ]
+    async with kernel_on(home, rules, calls=[*CALLS, post]) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, "Read the page")
+        await kernel.wait(2)
+        fork = (await kernel.fork(2)).pid
+        fork = (await kernel.fork(fork)).pid if again else fork
+        seen, _ = await asked(kernel, fork, "Post it", "no")
+        assert len(questions(seen)) == 1
         assert SENT == []
 
 
