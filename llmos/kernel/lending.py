@@ -209,10 +209,12 @@ def _too_much(path: Path) -> bool:
     Secrets, what the system tells of its processes (their environment holds keys), and a folder in
     which all of a person's own lies; such a folder can be granted.
     """
+    home = Path.home().resolve()
+    within = path.relative_to(home).parts if path.is_relative_to(home) else ()
     return (
-        bool(guarded.why_not(path.parts[1:]))
+        bool(guarded.why_not(path.parts[1:]) or guarded.why_not(within))
         or path.parts[1] in _SYSTEM
-        or Path.home().resolve().is_relative_to(path)
+        or home.is_relative_to(path)
     )
 
 
