@@ -197,6 +197,15 @@ async def test_a_child_is_tainted_by_all_between_it_and_the_person(
     assert (await desk.seen(person)).foreign is (seen.foreign and who == 0)
 
 
+async def test_an_expert_that_speaks_in_a_child_is_no_stranger_there(desk: Desk):
+    person = await desk.process("Hello")
+    child = await desk.process("Do it", employer=person)
+    await desk.keep(child, "I help.", Origin.PLUGIN, role=Kind.EXPERT, name="helper")
+    assert not (await desk.seen(child)).foreign
+    child.turns += 1
+    assert (await desk.seen(child)).foreign
+
+
 async def test_a_value_that_a_child_read_is_told_of_where_it_comes_from(desk: Desk):
     person = await desk.process("Hello")
     child = await desk.process("Do it", employer=person)

@@ -182,6 +182,7 @@ async def test_a_value_that_was_read_is_told_with_its_place_and_is_no_strangers_
     await talk.keep(Kind.TOOL, "none: it does not say", Origin.MODEL, name=EXTRACT, call_id="c1")
     await talk.keep(Kind.TOOL, "6", Origin.MODEL, name=EXTRACT, call_id="c1", error="denied")
     await talk.keep(Kind.TOOL, "7", Origin.MODEL, name="page.read", call_id="c1")
+    await talk.keep(Kind.VOUCHED, "{}", name=EXTRACT, call_id="c1")
     found = talk.read()
     [(place, value)] = found.read
     assert value == "5" and place.startswith("site.read") and place.endswith("turn 1")
