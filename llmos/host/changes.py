@@ -194,7 +194,10 @@ def delete(path: Path) -> Change:
     """A file that is to be taken away."""
     now = look(path)
     if now.folder:
-        raise HostError(f"{told(str(path))} is a folder; only files are taken away.")
+        raise HostError(
+            f"{told(str(path))} is a folder; only files are taken away.",
+            remedy="Name the files in it.",
+        )
     if now.data is None:
         raise HostError(f"There is no file {told(str(path))}.")
     _check_writable(path, now)
@@ -260,13 +263,16 @@ def mark(now: State) -> str:
 def _whole(kind: str, path: Path, now: State, text: str) -> Change:
     """A change after which a file holds ``text`` and nothing else."""
     if now.folder:
-        raise HostError(f"{told(str(path))} is a folder, not a file.")
+        raise HostError(f"{told(str(path))} is a folder, not a file.", remedy="Name a file in it.")
     _check_writable(path, now)
     after = (_text(now) or Text("")).with_text(text).encoded()
     if after == now.data:
         raise HostError(f"{told(str(path))} holds exactly that already.")
     if len(after) > limits.GRANTED_FILE_BYTES:
-        raise HostError(f"That is longer than {limits.GRANTED_FILE_BYTES >> 20} MB.")
+        raise HostError(
+            f"That is longer than {limits.GRANTED_FILE_BYTES >> 20} MB.",
+            remedy="Spread it over several files.",
+        )
     return _content(kind, path, now, after)
 
 
@@ -286,7 +292,9 @@ def _text(now: State) -> Text | None:
 
 def _check_writable(path: Path, now: State) -> None:
     if now.data is not None and not now.mode & 0o222:
-        raise HostError(f"{told(str(path))} is read-only.")
+        raise HostError(
+            f"{told(str(path))} is read-only.", remedy="Make it writable first, or copy it."
+        )
 
 
 def _move_mark(now: State, there: State) -> str:

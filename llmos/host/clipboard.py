@@ -57,18 +57,18 @@ class Clipboard:
         """The text on it; empty where there is none."""
         status, raw = await self._run(self._helper()[0], b"")
         if len(raw) > limits.CLIPBOARD_BYTES:
-            raise ToolError("What is on the clipboard is too long.")
+            raise ToolError("What is on the clipboard is too long.", "Copy less of it.")
         if status:  # the helpers fail so where nothing was copied, or something without text
             return ""
         if b"\0" in raw:
-            raise ToolError("There is no text on the clipboard.")
+            raise ToolError("There is no text on the clipboard.", "Copy a text first.")
         return raw.decode("utf-8", "replace")
 
     async def write(self, text: str) -> None:
         """Put a text there."""
         raw = text.encode("utf-8", "replace")
         if len(raw) > limits.CLIPBOARD_BYTES:
-            raise ToolError("That is too long for the clipboard.")
+            raise ToolError("That is too long for the clipboard.", "Write it into a file.")
         status, _ = await self._run(self._helper()[1], raw)
         if status:
             raise ToolError("The desktop did not take it onto the clipboard.")
@@ -119,7 +119,9 @@ class Clipboard:
                 await program.exited.wait()
                 return program.status or 0, out
         except TimeoutError:
-            raise ToolError("The clipboard does not answer.") from None
+            raise ToolError(
+                "The clipboard does not answer.", "Copy something by hand, then try again."
+            ) from None
         finally:
             if not program.exited.is_set():
                 with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -127,7 +127,9 @@ class Maker:
         if now.digest != entry.after and not force:
             raise _changed(path)
         if now.folder:
-            raise HostError(f"{told(entry.path)} is a folder now.")
+            raise HostError(
+                f"{told(entry.path)} is a folder now.", remedy="Move it away, then undo again."
+            )
         after = self._log.image(entry) if entry.before else None
         if after == now.data:
             raise HostError(f"{told(entry.path)} is already as it was before.")

@@ -55,7 +55,10 @@ class Grant:
         try:
             found = Path(path).expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
-            raise HostError(f"There is no folder {told(str(path))}.") from error
+            raise HostError(
+                f"There is no folder {told(str(path))}.",
+                remedy="Make it, or name one that is there.",
+            ) from error
         if found == Path(found.anchor):
             raise HostError(
                 "The whole machine cannot be granted.", remedy="Name the folders that are needed."
@@ -272,9 +275,12 @@ def check_regular(path: Path, status: os.stat_result) -> None:
         HostError: What it is instead.
     """
     if stat.S_ISDIR(status.st_mode):
-        raise HostError(f"{told(str(path))} is a folder, not a file.")
+        raise HostError(f"{told(str(path))} is a folder, not a file.", remedy="Name a file in it.")
     if stat.S_ISLNK(status.st_mode):
-        raise HostError(f"{told(str(path))} is a link, and links are not followed.")
+        raise HostError(
+            f"{told(str(path))} is a link, and links are not followed.",
+            remedy="Name the file it leads to.",
+        )
     if not stat.S_ISREG(status.st_mode):
         raise HostError(f"{told(str(path))} is no ordinary file.")
 

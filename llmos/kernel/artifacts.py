@@ -91,9 +91,13 @@ class Artifacts:
         try:
             data = (self._folder / id).read_bytes()
         except OSError:
-            raise NotStored("This file is no longer kept.") from None
+            raise NotStored(
+                "This file is no longer kept.", remedy="Ask for it to be made again."
+            ) from None
         if hashlib.sha256(data).hexdigest() != id:
-            raise StoreCorrupt("This file was changed on the disk.")
+            raise StoreCorrupt(
+                "This file was changed on the disk.", remedy="Ask for it to be made again."
+            )
         return data
 
     def sweep(self, journal: Journal) -> int:

@@ -42,7 +42,10 @@ class _Listener:
             if event is None:
                 return
             yield event
-        raise KernelError("This terminal was too slow and lost events.")
+        raise KernelError(
+            "This terminal was too slow and lost events.",
+            remedy="Open the conversation again: nothing that was said is lost.",
+        )
 
 
 class Hub:

@@ -98,7 +98,10 @@ class Keeper:
         """
         found = await self._memory.index.get(id)
         if found is None:
-            raise NotStored(f"There is no passage {id!r}; its file may have changed since.")
+            raise NotStored(
+                f"There is no passage {id!r}; its file may have changed since.",
+                remedy="Search for it again.",
+            )
         return found
 
     async def links(self) -> dict[str, list[str]]:

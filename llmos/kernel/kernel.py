@@ -419,7 +419,10 @@ class Kernel:
         if not text and not given.strip():
             raise KernelError("The message is empty.")
         if len(text) + len(given) > limits.MESSAGE_CHARS:
-            raise KernelError(f"The message is longer than {limits.MESSAGE_CHARS} characters.")
+            raise KernelError(
+                f"The message is longer than {limits.MESSAGE_CHARS} characters.",
+                remedy="Put it into a file, and name the file.",
+            )
         if (
             self.staff is not None and text and origin is Origin.USER
         ):  # who else writes addresses nobody
@@ -427,7 +430,10 @@ class Kernel:
             self._require_open()
         process = self.table.living(pid)
         if len(process.mailbox) >= limits.MAILBOX_MAX:
-            raise KernelError(f"Process {pid} has too many unanswered messages.")
+            raise KernelError(
+                f"Process {pid} has too many unanswered messages.",
+                remedy="Wait for an answer, or interrupt it.",
+            )
         message, label = Message("user", text, name=by), Label(origin)
         if given.strip():
             message = piped(text, given)

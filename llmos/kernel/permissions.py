@@ -109,16 +109,22 @@ class Permissions:
 
     def _folder(self, written: str, write: bool, pid: int) -> Grant:
         if not Path(written).is_absolute() and not written.startswith("~"):
-            raise KernelError("A folder is named by its whole path.")
+            raise KernelError(
+                "A folder is named by its whole path.", remedy="Begin it with / or with ~."
+            )
         try:
             folder = places.Grant.of(written).path
         except HostError as error:
             raise KernelError(error.sentence, remedy=error.remedy) from error
         if not folder.is_dir():
-            raise KernelError(f"{places.told(str(folder))} is no folder.")
+            raise KernelError(
+                f"{places.told(str(folder))} is no folder.", remedy="Name the folder it lies in."
+            )
         if any(folder.is_relative_to(place) for place in paths.own_places()):
             whose = f"{places.told(str(folder))} belongs to llmos itself"
-            raise KernelError(f"{whose} and is not granted.")
+            raise KernelError(
+                f"{whose} and is not granted.", remedy="Name a folder of your own files."
+            )
         return Grant(folder=str(folder), write=write, pid=pid, why="you granted it")
 
     def _call(
@@ -128,9 +134,11 @@ class Permissions:
         rows = [row for row in self._calls if called(row.name, call)]
         if not rows:
             raise self._no_such(call)
+        known = dict.fromkeys(name for row in rows for name in row.schema.get("properties", {}))
         for name in (*arguments, *patterns):
-            if not any(name in row.schema.get("properties", {}) for row in rows):
-                raise KernelError(f"{call} has no argument {name!r}.")
+            if name not in known:
+                has = f"It has: {', '.join(known)}." if known else "It has none."
+                raise KernelError(f"{call} has no argument {name!r}.", remedy=has)
         return Grant(
             call=call, arguments=arguments, patterns=patterns, pid=pid, why="you granted it"
         )

@@ -77,7 +77,10 @@ class Budget:
         for key, value in (given or {}).items():
             number = isinstance(value, int | float) and math.isfinite(value)
             if key not in known or not number or value < 0:
-                raise KernelError(f"A budget has no {key!r} of {value!r}.")
+                raise KernelError(
+                    f"A budget has no {key!r} of {value!r}.",
+                    remedy=f"It has {', '.join(sorted(known))}: numbers, none below 0.",
+                )
             setattr(budget, key, value)
         return budget
 

@@ -145,7 +145,10 @@ class Timers:
         """See ``services.Timers``."""
         now = self._clock()
         if not math.isfinite(due) or due > now + limits.TIMER_DAYS * 86400:
-            raise ToolError("That is too far ahead for a reminder.")
+            raise ToolError(
+                "That is too far ahead for a reminder.",
+                f"Give a moment within the next {limits.TIMER_DAYS} days.",
+            )
         if due <= now:
             raise ToolError("That moment has passed.", "Give one that is still to come.")
         if len(text) > limits.TIMER_CHARS:

@@ -61,7 +61,10 @@ async def system_resolver(host: str) -> Sequence[IP]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise NetError(f"There is no {host}, or no network.") from error
+        raise NetError(
+            f"There is no {host}, or no network.",
+            remedy="See how it is spelled, and whether you are online.",
+        ) from error
     return list(dict.fromkeys(ipaddress.ip_address(each[4][0]) for each in found))
 
 

@@ -119,7 +119,10 @@ class Search:
             engines = (Engine("Brave", _BRAVE, found=("web", "results"), keys=keys),)
             key = setting.removeprefix("brave:").strip()
             if not re.fullmatch(r"[!-~]+", key):  # it becomes a field of a header
-                raise ConfigError("web.search has a key after brave: that is none.")
+                raise ConfigError(
+                    "web.search has a key after brave: that is none.",
+                    remedy="Copy the key from your account at Brave, without blanks in it.",
+                )
             self._secret = ("X-Subscription-Token", key)
         elif setting:
             try:
@@ -149,7 +152,10 @@ class Search:
         if not query:
             raise NetError("There is nothing to search for.")
         if len(query) > limits.NET_QUERY_CHARS:
-            raise NetError(f"A search takes at most {limits.NET_QUERY_CHARS} characters.")
+            raise NetError(
+                f"A search takes at most {limits.NET_QUERY_CHARS} characters.",
+                remedy="Search for fewer words.",
+            )
         answers = await asyncio.gather(
             *(self._told(engine, query, caller) for engine in self._engines)
         )

@@ -115,7 +115,9 @@ async def exchange(
         except h11.RemoteProtocolError as error:
             raise NetError(_wrong(address.host, error)) from error
         except TimeoutError:
-            raise NetError(f"{address.host} stopped answering.") from None
+            raise NetError(
+                f"{address.host} stopped answering.", remedy="Try again later."
+            ) from None
         except OSError as error:
             raise NetError(f"{address.host} broke the connection off.") from error
 

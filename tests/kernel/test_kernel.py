@@ -28,6 +28,7 @@ from llmos.events import (
     TurnStarted,
     TurnState,
 )
+from llmos.kernel.process import Budget
 from llmos.kernel.syscalls import Outcome
 from llmos.labels import Label
 from llmos.memory.journal import Journal
@@ -249,6 +250,12 @@ async def test_a_kill_in_mid_reply_keeps_what_was_written(home: Path):
         assert (await waiting).state == "ended"
         assert kernel.journal.messages(pid)[-1].partial
         assert kernel.processes() == []
+
+
+def test_who_gives_a_wrong_budget_reads_what_it_may_have():
+    with pytest.raises(KernelError) as refused:
+        Budget.of({"money": 1})
+    assert refused.value.remedy == "It has calls, seconds, tokens: numbers, none below 0."
 
 
 # --- budgets ----------------------------------------------------------------------------------

@@ -107,6 +107,12 @@ async def test_a_grant_that_could_never_hold_is_refused(desk: Desk, wrong: dict[
     assert list(await desk.permissions.grants()) == []
 
 
+async def test_who_names_an_argument_that_is_none_reads_which_there_are(desk: Desk):
+    with pytest.raises(KernelError) as refused:
+        await desk.permissions.grant(call="mail.*", arguments={"colour": "red"})
+    assert refused.value.remedy == "It has: to, body, box."
+
+
 async def test_an_argument_of_any_of_the_calls_is_one_of_the_pattern(desk: Desk):
     given = await desk.permissions.grant(call="mail.*", arguments={"box": "in"})
     assert given.call == "mail.*"
@@ -163,6 +169,7 @@ async def test_what_is_no_folder_of_the_persons_own_is_not_granted(
     (home / "state" / "sub").mkdir()
     (home / "link").symlink_to(home / "state" / "sub")
     monkeypatch.chdir(home)
-    with pytest.raises(KernelError, match=why):
+    with pytest.raises(KernelError, match=why) as refused:
         await desk.permissions.grant(folder=named.format(home))
+    assert refused.value.remedy
     assert list(await desk.permissions.grants()) == []
