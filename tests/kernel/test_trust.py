@@ -115,8 +115,9 @@ async def test_of_what_was_piped_in_only_the_words_before_it_are_the_persons(tal
 async def test_a_strangers_text_has_the_name_of_the_call_and_the_turn(talk: Talk):
     await talk.keep(Kind.TOOL, label=Origin.UNTRUSTED, name="page.read", turn=3)
     await talk.keep(Kind.TOOL, "more", label=Origin.UNTRUSTED)
+    await talk.keep(Kind.USER, "somebody's, imported", label=Origin.UNTRUSTED)
     names = [name for name, _ in talk.read().strangers]
-    assert names == ["page.read, turn 3", "a page, turn 1"]
+    assert names == ["page.read, turn 3", "a page, turn 1", "a page, turn 1"]
 
 
 async def test_values_that_are_vouched_for_are_trusted_and_what_cannot_be_read_vouches_for_nothing(
