@@ -90,19 +90,21 @@ async def test_a_call_is_granted_with_the_arguments_that_were_named(desk: Desk):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        {},
-        {"call": "pay", "folder": "/tmp"},
-        {"call": "pay", "arguments": {"body": "x"}},
-        {"call": "pay", "patterns": {"body": "*"}},
-        {"call": "mail.*", "arguments": {"colour": "red"}},
-        {"call": "mail"},
-        {"call": "mail.*.x"},
+        ({}, "either a call or a folder"),
+        ({"call": "pay", "folder": "/tmp"}, "either a call or a folder"),
+        ({"call": "pay", "arguments": {"body": "x"}}, "no argument"),
+        ({"call": "pay", "patterns": {"body": "*"}}, "no argument"),
+        ({"call": "mail.*", "arguments": {"colour": "red"}}, "no argument"),
+        ({"call": "mail"}, "no call"),
+        ({"call": "mail.*.x"}, "no call"),
     ],
 )
-async def test_a_grant_that_could_never_hold_is_refused(desk: Desk, wrong: dict[str, Any]):
-    with pytest.raises(KernelError):
+async def test_a_grant_that_could_never_hold_is_refused(
+    desk: Desk, wrong: dict[str, Any], why: str
+):
+    with pytest.raises(KernelError, match=why):
         await desk.permissions.grant(**wrong)
     assert list(await desk.permissions.grants()) == []
 
