@@ -169,6 +169,16 @@ async def test_settings_have_a_call_asked_each_time_whatever_was_granted(home: P
         assert len(SENT) == 2
 
 
+async def test_settings_have_a_call_asked_that_only_reads(home: Path):
+    rules, policy = [*RULES, ("Read", call("own.read"))], PolicyConfig(ask="own.*")
+    async with kernel_on(home, rules, calls=CALLS, policy=policy) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Read it", "no")
+        assert len(questions(seen)) == 1
+        [result] = [m for m in kernel.journal.messages(pid) if m.message.role == "tool"]
+        assert result.error == "denied"
+
+
 async def test_settings_forbid_a_call_that_words_and_grants_speak_for(home: Path):
     rules = [*RULES, ("the settings forbid it", "I may not."), ("ann@x.org", TO_ANN)]
     policy = PolicyConfig(never="clock.now, mail.send")
@@ -314,6 +324,22 @@ async def test_a_value_that_a_result_vouches_for_is_trusted(home: Path):
         pid = (await kernel.create()).pid
         await asked(kernel, pid, "Read the contacts and write to them", "no")
         assert [sent["to"] for sent in SENT] == ["bob@x.org"]
+
+
+async def test_a_call_that_was_asked_and_allowed_uses_up_what_the_words_ask_for(home: Path):
+    to_bob = call("mail.send", to="bob@x.org", body="Hello")
+    replies = iter([call("book.read"), TO_EVE, to_bob, "Done."])
+
+    def model(prompt: str) -> str:
+        return "mail.send {}\n" if "\n\nTask: " in prompt else next(replies)
+
+    async with kernel_on(home, model, calls=CALLS) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Read the contacts and write to one", "once")
+        [first, second] = questions(seen)
+        assert "“to” did not come from you." in first.reasons
+        assert second.reasons == ("Your words did not ask for this call, or not once more.",)
+        assert [sent["to"] for sent in SENT] == ["eve@evil.example", "bob@x.org"]
 
 
 async def test_an_interrupt_ends_a_turn_that_waits_for_an_answer(home: Path):

@@ -222,8 +222,11 @@ async def test_only_so_many_paths_are_named_the_newest(
     desk: Desk, person: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(limits, "NAMED_PATHS", 1)
-    process = await desk.process("Read ~/notes.txt", "Read ~/notes.txt", 'and "~/my notes.txt"')
+    process = await desk.process("Read ~/notes.txt", 'and "~/my notes.txt"')
     assert await desk.roots(process) == [f"{person}/my notes.txt"]
+    monkeypatch.setattr(limits, "NAMED_PATHS", 2)
+    again = await desk.process('Read "~/my notes.txt"', *["Read ~/notes.txt"] * 3)
+    assert await desk.roots(again) == [f"{person}/my notes.txt", f"{person}/notes.txt"]
 
 
 # --- bytes for code -----------------------------------------------------------------------------
