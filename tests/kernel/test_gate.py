@@ -272,7 +272,7 @@ async def test_what_was_done_before_a_stranger_was_heard_is_not_done_once_more(h
     rules = [
         ("send everything", TO_ANN),
         ("Sent.", call("page.read")),
-        ("\n\nTask: ", "mail.send {}\n"),
+        ("\n\nTask: ", 'mail.send {"to": "ann@x.org"}\n'),
         ("Write", TO_ANN),
     ]
     async with kernel_on(home, rules, calls=CALLS) as kernel:

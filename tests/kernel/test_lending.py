@@ -208,6 +208,15 @@ async def test_more_than_a_mention_can_mean_is_not_named_by_it(
     assert await desk.roots(await desk.process(f"Read {named} now")) == []
 
 
+async def test_a_secret_that_lies_elsewhere_is_not_named_by_its_path(
+    desk: Desk, person: Path, tmp_path: Path
+):
+    for name in ("notes.txt", "id_rsa"):
+        (tmp_path / name).write_text("x", "utf-8")
+    process = await desk.process(f"Read {tmp_path}/notes.txt and {tmp_path}/id_rsa")
+    assert await desk.roots(process) == [f"{tmp_path.resolve()}/notes.txt"]
+
+
 async def test_a_keychain_or_a_browsers_profile_is_not_named_by_its_path(
     desk: Desk, person: Path, monkeypatch: pytest.MonkeyPatch
 ):
