@@ -46,9 +46,6 @@ _PATH = re.compile(
 #: The call by which code reads a file's bytes; ``sandbox/interpreter_worker.py`` makes it.
 _CONTENT = "files.bytes"
 
-#: Folders at the root that hold no files but what the system tells of itself.
-_SYSTEM = frozenset({"proc", "sys", "dev"})
-
 #: Makes a system call for code that runs in a process's session, by name and arguments, within
 #: the call of an id.
 Nested = Callable[[Process, str, Mapping[str, Any], str], Awaitable[Any]]
@@ -206,16 +203,13 @@ class Lender:
 def _too_much(path: Path) -> bool:
     """Whether more would be read than somebody who only mentions a path can mean.
 
-    Secrets, what the system tells of its processes (their environment holds keys), and a folder in
-    which all of a person's own lies; such a folder can be granted.
+    Secrets, and a folder in which all of a person's own lies; such a folder can be granted. What
+    the system tells of its processes is no file, and never named (``places.Grant.of``).
     """
     home = Path.home().resolve()
     within = path.relative_to(home).parts if path.is_relative_to(home) else ()
-    return (
-        bool(guarded.why_not(path.parts[1:]) or guarded.why_not(within))
-        or path.parts[1] in _SYSTEM
-        or home.is_relative_to(path)
-    )
+    secret = guarded.why_not(path.parts[1:]) or guarded.why_not(within)
+    return bool(secret) or home.is_relative_to(path)
 
 
 def _paths(text: str) -> Iterable[str]:

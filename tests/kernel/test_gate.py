@@ -462,6 +462,7 @@ async def test_what_was_asked_and_answered_is_in_the_journal_and_not_in_the_wind
 async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
     """Of every turn between the process that asks and the person, and of the call around it."""
     clocks: list[float] = []
+    turns: list[Any] = []
     kernels: list[Any] = []
 
     async def code(made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
@@ -495,6 +496,7 @@ async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
                     if isinstance(event, TurnFinished):
                         break
         assert clocks
+        assert all(live.seconds > stood for live, stood in zip(turns, clocks, strict=True))
         assert [sent["to"] for sent in SENT] == ["eve@evil.example"]
         [result] = [m for m in kernel.journal.messages(2) if m.message.role == "tool"]
         assert result.error == ""

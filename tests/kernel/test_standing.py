@@ -237,6 +237,8 @@ async def test_a_fork_and_what_it_was_forked_from_do_not_taint_each_other_any_mo
     assert (await desk.seen(fork)).foreign
     assert not (await desk.seen(person)).foreign
     assert not (await desk.seen(other)).foreign
+    await desk.keep(person, STRANGE, Origin.UNTRUSTED)
+    assert not (await desk.seen(other)).foreign
 
 
 # --- what was settled ---------------------------------------------------------------------------
