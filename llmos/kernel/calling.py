@@ -20,6 +20,7 @@ from llmos import limits
 from llmos.clocks import within_limit
 from llmos.credentials import without
 from llmos.errors import (
+    BudgetExceeded,
     CallDenied,
     CallFailed,
     CallTimeout,
