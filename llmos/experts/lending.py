@@ -22,11 +22,9 @@ METHODS: dict[str, dict[str, str]] = {
     "web": {"read": "egress", "search": "egress"},
     "folders": {
         **dict.fromkeys(("roots", "list", "read", "content", "search", "preview"), "read"),
-        **dict.fromkeys(
-            ("write", "overwrite", "append", "edit", "copy", "move", "delete"), "write"
-        ),
+        **dict.fromkeys(("write", "overwrite", "append", "edit"), "write"),
+        **dict.fromkeys(("copy", "move", "delete", "undo"), "write"),
     },
-    # ``undo`` is the person's: an expert takes back nobody else's change.
     # What happens in the conversation's own jail changes nothing outside it.
     "interpreter": {"run": "pure", "evaluate": "pure", "put": "pure"},
     "shell": {"run": "execute"},

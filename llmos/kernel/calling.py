@@ -251,9 +251,10 @@ class Caller:
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
         outcome = _without_credentials(outcome)
         if code not in _OWN_WORDS:  # it may quote what it read, names of files too
-            by = Origin.PLUGIN if effect == "pure" else Origin.UNTRUSTED
+            silent = effect == "pure" or (row is not None and row.reads_by_call)
+            by = Label(Origin.PLUGIN if silent else Origin.UNTRUSTED)
             known = row.label if row is not None else None
-            outcome = replace(outcome, label=join(known or Label(by), Label(by)))
+            outcome = replace(outcome, label=join(known or by, by))
         if turn.nested:  # it may say what its code was shown
             label = outcome.label or Label(Origin.PLUGIN)
             outcome = replace(outcome, label=join(label, turn.tainted))
