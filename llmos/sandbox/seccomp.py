@@ -185,8 +185,8 @@ _SET_ID = 0o6000
 _CREATES = 0x40 | 0x400000  # O_CREAT, O_TMPFILE: only then is there a mode
 _TYPE, _DEVICES = 0o170000, (0o020000, 0o060000)
 #: TIOCSTI and TIOCLINUX type into a terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change a file
-#: that is open for reading only.
-_CONTROLS = (0x5412, 0x541C, 0x40086602, 0x401C5820)
+#: that is open for reading only; FIOSETOWN and SIOCSPGRP are F_SETOWN for sockets.
+_CONTROLS = (0x5412, 0x541C, 0x40086602, 0x401C5820, 0x8901, 0x8902)
 #: F_SETOWN, F_SETSIG and F_SETOWN_EX have the kernel send signals; a lease (F_SETLEASE) holds up
 #: whoever opens the file outside, for 45 s; F_NOTIFY tells what others do; F_SETPIPE_SZ takes
 #: memory that no limit counts.

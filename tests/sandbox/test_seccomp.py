@@ -60,6 +60,8 @@ STRICT = {"metadata": False, "signals": seccomp.NOTIFY}
         (16, (0, 0x5401), ALLOWED),  # TCGETS
         (16, (0, 0x5412), EPERM),  # TIOCSTI
         (16, (0, 0x5412 | 1 << 32), EPERM),  # the kernel reads 32 bits, so does the filter
+        (16, (0, 0x8901), EPERM),  # FIOSETOWN
+        (16, (0, 0x8902), EPERM),  # SIOCSPGRP
         (302, (0,), ALLOWED),  # prlimit64 of itself
         (302, (1,), EPERM),
         (72, (0, 8), EPERM),  # F_SETOWN

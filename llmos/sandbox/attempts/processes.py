@@ -9,6 +9,8 @@ import mmap
 import os
 import resource
 import signal
+import socket
+import sys
 from pathlib import Path
 
 from .registry import Scene, attempt, libc, syscall
@@ -149,11 +151,18 @@ def signal_by_descriptor(scene: Scene) -> str:
 
 @attempt()
 def signal_by_ownership(scene: Scene) -> str:
-    """Have the kernel send a signal to another process when a pipe is written to."""
+    """Have the kernel send a signal to another process when a pipe or a socket is written to."""
     reading, writing = os.pipe()
-    fcntl.fcntl(reading, fcntl.F_SETOWN, scene.victim)
-    fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC)
-    os.write(writing, b"x")
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(reading, fcntl.F_SETOWN, scene.victim)
+        fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC)
+        os.write(writing, b"x")
+    for request in (0x8901, 0x8902):  # FIOSETOWN, SIOCSPGRP
+        near, far = socket.socketpair()
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(near, request, scene.victim.to_bytes(4, sys.byteorder))
+            fcntl.fcntl(near, fcntl.F_SETFL, os.O_ASYNC)
+            far.send(b"x")
     return ""
 
 
