@@ -127,7 +127,6 @@ class Landlock:
         """What the supervisor is told."""
         capset, call = _CALLS[platform.machine()]
         signals = seccomp.ALLOW if self._version >= 6 else seccomp.NOTIFY
-        program = seccomp.filter_program(metadata=False, signals=signals)
         return {
             "parent": os.getpid(),
             "argv": list(task.argv),
@@ -136,7 +135,8 @@ class Landlock:
             "fds": list(task.fds),
             "limits": _limits(task.bounds),
             "go": go,
-            "filter": program,
+            "signals": seccomp.signals_program(signals),
+            "filter": seccomp.filter_program(metadata=False),
             "attributes": _attributes(self._version),
             "rules": list(_rules(task, _handled(self._version))),
             "capset": capset,

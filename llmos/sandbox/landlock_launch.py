@@ -5,7 +5,7 @@ argument is a file descriptor with what to do (``landlock.py`` writes it, with `
 both are the same interpreter).
 
 The child gives up its capabilities, gets its limits, its Landlock domain and its call filter, and
-becomes the program. Where Landlock is too old to bound signals, the filter hands every call that
+becomes the program. Where Landlock is too old to bound signals, a filter hands every call that
 sends one to this process, which lets through what stays within the jail. Everything orphaned comes
 back to this process (a subreaper); at the end it kills what descends from it, again and again,
 until nothing is left. (Asking it about forks, too, so that none succeeds at the end, was tried: a
@@ -79,12 +79,11 @@ def _restrict(attributes: bytes, rules: list[tuple[str, int, int]]) -> None:
     os.close(ruleset)
 
 
-def _filter(program: bytes, seccomp: int) -> int:
-    """Install the call filter; returns the descriptor its questions come from."""
+def _filter(program: bytes, seccomp: int, *ways: int) -> int:
+    """Install a call filter, with the first flags that this kernel knows; returns what it does."""
     code = ctypes.create_string_buffer(program, len(program))
     structure = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    # Once received, a question is not interrupted by a signal.
-    for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):
+    for flags in ways:
         try:
             return _call(seccomp, _SET_FILTER, flags, ctypes.c_char_p(structure))
         except OSError as error:
@@ -107,11 +106,14 @@ def _become(asked: dict[str, Any], socket: Any) -> NoReturn:
             ceiling = resource.getrlimit(which)[1]
             value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
             resource.setrlimit(which, (value, value))
-        listener = _filter(asked["filter"], asked["seccomp"])
+        # Once received, a question is not interrupted by a signal.
+        questions = _NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER
+        listener = _filter(asked["signals"], asked["seccomp"], *questions)
         ancillary = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [listener]).tobytes())
         socket.sendmsg([b"x"], [ancillary])
         os.close(listener)
         socket.close()
+        _filter(asked["filter"], asked["seccomp"], 0)  # which lets nobody send a descriptor
         os.execve(asked["argv"][0], asked["argv"], asked["env"])
     except BaseException as error:
         os.write(2, f"jail: {error}\n".encode(errors="replace"))

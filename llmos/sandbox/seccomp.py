@@ -14,9 +14,9 @@ from __future__ import annotations
 import errno
 import platform
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["ALLOW", "NOTIFY", "SUPPORTED", "filter_program"]
+__all__ = ["ALLOW", "NOTIFY", "SUPPORTED", "filter_program", "signals_program"]
 
 ALLOW = 0x7FFF0000
 NOTIFY = 0x7FC00000  #: a supervisor decides
@@ -120,6 +120,9 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "msgctl": (71, 187),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
+    # an open file that waits in a socket belongs to no process: no watch would find it
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
     # the network; socketpair is looked at more closely
     "socket": (41, 198),
     "connect": (42, 203),
@@ -198,7 +201,7 @@ _Op = tuple[int, int, int, int]
 _LOAD, _EQUAL, _ABOVE, _SET, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
 
 
-def filter_program(machine: str = "", *, metadata: bool = True, signals: int = ALLOW) -> bytes:
+def filter_program(machine: str = "", *, metadata: bool = True) -> bytes:
     """The filter as an array of ``struct sock_filter``.
 
     Args:
@@ -207,28 +210,20 @@ def filter_program(machine: str = "", *, metadata: bool = True, signals: int = A
             tier without a mount namespace cannot tell whose files they are: there modes and
             times stay as they are while the call reports success, since too many programs set
             them in passing, and owners and attributes are refused.
-        signals: What is done with a call that sends a signal: ``ALLOW`` or ``NOTIFY``.
 
     Raises:
         ValueError: The filter is not written for this machine.
     """
     machine = machine or platform.machine()
-    if machine not in SUPPORTED:
-        raise ValueError(f"no system call filter is written for {machine}")
-    place = sorted(SUPPORTED, reverse=True).index(machine)
-    ops: list[_Op] = [_load(4), (_EQUAL, 1, 0, _ARCHES[machine]), _end(_KILL), _load(0)]
+    ops = _beginning(machine)
     ops += [(_ABOVE, 0, 1, _X32 - 1), _end(_KILL), (_ABOVE, 0, 1, _NEWEST), _end(_ENOSYS)]
 
     def on(names: Iterable[str], body: list[_Op]) -> None:
-        for name in names:
-            number = _NUMBERS[name][place]
-            if number is not None:
-                ops.extend([(_EQUAL, 0, len(body), number), *body])
+        ops.extend(_on(machine, names, body))
 
     on(_REFUSED, [_end(_EPERM)])
     on(("clone3", "openat2"), [_end(_ENOSYS)])
     on(("clone",), _any_bit(0, _NEW_NAMESPACES, _EPERM))
-    on(_SIGNALS, [_end(signals)])
     on(("socketpair",), _only_unix_streams())
     on(("ioctl",), _one_of(1, _CONTROLS, _EPERM))
     on(("fcntl",), _one_of(1, _HANDLING, _EPERM))
@@ -247,8 +242,42 @@ def filter_program(machine: str = "", *, metadata: bool = True, signals: int = A
         on(("chmod", "fchmod"), _any_bit(1, _SET_ID, _EPERM, otherwise=_DONE))
         on(("fchmodat",), _any_bit(2, _SET_ID, _EPERM, otherwise=_DONE))
         on(_TIMES, [_end(_DONE)])
-    ops.append(_end(ALLOW))
-    return b"".join(struct.pack("=HBBI", *op) for op in ops)
+    return _packed(ops)
+
+
+def signals_program(signals: int, machine: str = "") -> bytes:
+    """A filter for the calls that send a signal; it allows all others.
+
+    Args:
+        signals: What is done with them: ``ALLOW`` or ``NOTIFY``.
+        machine: As ``platform.machine()`` has it; empty for this one.
+
+    Raises:
+        ValueError: The filter is not written for this machine.
+    """
+    machine = machine or platform.machine()
+    return _packed([*_beginning(machine), *_on(machine, _SIGNALS, [_end(signals)])])
+
+
+def _beginning(machine: str) -> list[_Op]:
+    """Another architecture's calls end the process; the number of the call is loaded."""
+    if machine not in SUPPORTED:
+        raise ValueError(f"no system call filter is written for {machine}")
+    return [_load(4), (_EQUAL, 1, 0, _ARCHES[machine]), _end(_KILL), _load(0)]
+
+
+def _on(machine: str, names: Iterable[str], body: list[_Op]) -> Iterator[_Op]:
+    """``body`` for each of these calls that the machine has."""
+    place = sorted(SUPPORTED, reverse=True).index(machine)
+    for name in names:
+        number = _NUMBERS[name][place]
+        if number is not None:
+            yield from ((_EQUAL, 0, len(body), number), *body)
+
+
+def _packed(ops: Iterable[_Op]) -> bytes:
+    """The program; what it did not decide is allowed."""
+    return b"".join(struct.pack("=HBBI", *op) for op in (*ops, _end(ALLOW)))
 
 
 def _load(offset: int) -> _Op:

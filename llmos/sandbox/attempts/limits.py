@@ -150,6 +150,14 @@ def large_buffers(scene: Scene) -> str:
     return f"grew {' and '.join(grown)}" if grown else ""
 
 
+@attempt()
+def open_file_in_socket(scene: Scene) -> str:
+    """Put an open file into a socket, where nobody counts what it takes."""
+    near, _far = socket.socketpair()
+    socket.send_fds(near, [b"x"], [0])
+    return "put it there"
+
+
 @attempt(harmless=False, alone=True, slow=True)
 def much_memory_in_sockets(scene: Scene) -> str:
     """Take memory as what waits in sockets, in many processes."""
