@@ -3,7 +3,8 @@
 The filter is a list of what is refused: what reaches other processes, the network, namespaces,
 mounts, keys, clocks or the less trodden parts of the kernel. Refused calls fail with ``EPERM``, so
 programs go on; a call by another architecture's numbers ends the process, since the numbers here
-would not fit it; calls that are newer than this list fail with ``ENOSYS``, as on an older kernel.
+would not fit it; calls that are newer than this list fail with ``ENOSYS``, as on an older kernel;
+calls that move pages into pipes and sockets fail with ``EINVAL``, upon which programs copy.
 
 Knows x86_64 and aarch64. Looks at registers only: what a pointer points to could be changed by
 another thread after the look (``clone3`` is therefore absent, and C libraries fall back).
@@ -22,6 +23,7 @@ ALLOW = 0x7FFF0000
 NOTIFY = 0x7FC00000  #: a supervisor decides
 _KILL = 0x80000000
 _EPERM = 0x00050000 | errno.EPERM
+_EINVAL = 0x00050000 | errno.EINVAL
 _ENOSYS = 0x00050000 | errno.ENOSYS
 _DONE = 0x00050000  # not carried out, and reported as done
 
@@ -132,6 +134,12 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "accept4": (288, 242),
     "socketpair": (53, 199),
     "setsockopt": (54, 208),
+    # A page in a pipe stays where it is until it is read, and all of a larger page that it is part
+    # of: 32 MB a pipe, which no limit counts.
+    "sendfile": (40, 71),
+    "splice": (275, 76),
+    "tee": (276, 77),
+    "vmsplice": (278, 75),
     # looked at more closely
     "clone": (56, 220),
     "clone3": (435, 435),
@@ -179,6 +187,7 @@ _XATTRS = (
     *("removexattr", "lremovexattr", "fremovexattr"),
 )
 _MODES = ("chmod", "fchmod", "fchmodat")
+_MOVES = ("sendfile", "splice", "tee", "vmsplice")
 _BY_NAME = ("truncate", "inotify_add_watch")  # old Landlock, and all of it, lets these through
 _TIMES = ("utime", "utimes", "futimesat", "utimensat")
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
@@ -223,6 +232,7 @@ def filter_program(machine: str = "", *, metadata: bool = True) -> bytes:
 
     on(_REFUSED, [_end(_EPERM)])
     on(("clone3", "openat2"), [_end(_ENOSYS)])
+    on(_MOVES, [_end(_EINVAL)])
     on(("clone",), _any_bit(0, _NEW_NAMESPACES, _EPERM))
     on(("socketpair",), _only_unix_streams())
     on(("ioctl",), _one_of(1, _CONTROLS, _EPERM))

@@ -12,7 +12,7 @@ from llmos.sandbox import seccomp
 
 X86, ARM = 0xC000003E, 0xC00000B7
 KILLED, DONE, ALLOWED = 0x80000000, 0x00050000, 0x7FFF0000
-EPERM, ENOSYS = DONE | errno.EPERM, DONE | errno.ENOSYS
+EPERM, EINVAL, ENOSYS = (DONE | number for number in (errno.EPERM, errno.EINVAL, errno.ENOSYS))
 
 
 def decided(program: bytes, number: int, *arguments: int, machine: int = X86) -> int:
@@ -56,6 +56,11 @@ STRICT = {"metadata": False}
         (44, (), ALLOWED),  # sendto, as send calls it
         (46, (), EPERM),  # sendmsg: it may carry open files
         (307, (), EPERM),  # sendmmsg
+        (40, (), EINVAL),  # sendfile
+        (275, (), EINVAL),  # splice
+        (276, (), EINVAL),  # tee
+        (278, (), EINVAL),  # vmsplice
+        (326, (), ALLOWED),  # copy_file_range
         (56, (0x01200011,), ALLOWED),  # clone, as fork calls it
         (56, (0x10000000 | 17,), EPERM),  # with a user namespace
         (435, (), ENOSYS),  # clone3

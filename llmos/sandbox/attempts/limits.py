@@ -7,6 +7,7 @@ tries; it has nothing to do with ``llmos.limits``.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import mmap
 import os
@@ -16,7 +17,7 @@ import threading
 import time
 from contextlib import suppress
 
-from .registry import Scene, attempt
+from .registry import Scene, attempt, syscall
 
 __all__: list[str] = []
 
@@ -156,6 +157,27 @@ def open_file_in_socket(scene: Scene) -> str:
     near, _far = socket.socketpair()
     socket.send_fds(near, [b"x"], [0])
     return "put it there"
+
+
+@attempt()
+def pages_in_pipe(scene: Scene) -> str:
+    """Have a pipe hold on to pages, whatever larger page they are part of."""
+    page = mmap.mmap(-1, mmap.PAGESIZE)
+    here = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    piece = (ctypes.c_uint64 * 2)(here, 1)
+    moved = []
+    with open(__file__, "rb") as file:
+        _reading, writing = os.pipe()
+        with suppress(OSError):
+            syscall("vmsplice", writing, ctypes.byref(piece), 1, 0)
+            moved.append("vmsplice")
+        with suppress(OSError):
+            syscall("splice", file.fileno(), None, writing, None, 1, 0)
+            moved.append("splice")
+        with suppress(OSError):
+            os.sendfile(writing, file.fileno(), 0, 1)
+            moved.append("sendfile")
+    return f"held by {', '.join(moved)}" if moved else ""
 
 
 @attempt(harmless=False, alone=True, slow=True)

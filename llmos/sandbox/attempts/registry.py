@@ -157,10 +157,12 @@ _NUMBERS = {
     "settimeofday": (164, 170),
     "swapon": (167, 224),
     "syslog": (103, 116),
+    "splice": (275, 76),
     "tgkill": (234, 131),
     "umount2": (166, 39),
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
+    "vmsplice": (278, 75),
 }
 _COLUMN = {"x86_64": 0, "amd64": 0, "aarch64": 1, "arm64": 1}.get(platform.machine().lower(), -1)
 
