@@ -122,6 +122,10 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "msgctl": (71, 187),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
+    # what all programs of a person have in common, 128 of one and 65,536 of the other
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "io_setup": (206, 0),
     # an open file that waits in a socket belongs to no process: no watch would find it
     "sendmsg": (46, 211),
     "sendmmsg": (307, 269),
@@ -140,6 +144,8 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "splice": (275, 76),
     "tee": (276, 77),
     "vmsplice": (278, 75),
+    # memory that no limit counts: a rule for every port, in every descriptor
+    "landlock_create_ruleset": (444, 444),
     # looked at more closely
     "clone": (56, 220),
     "clone3": (435, 435),
@@ -231,7 +237,7 @@ def filter_program(machine: str = "", *, metadata: bool = True) -> bytes:
         ops.extend(_on(machine, names, body))
 
     on(_REFUSED, [_end(_EPERM)])
-    on(("clone3", "openat2"), [_end(_ENOSYS)])
+    on(("clone3", "openat2", "landlock_create_ruleset"), [_end(_ENOSYS)])
     on(_MOVES, [_end(_EINVAL)])
     on(("clone",), _any_bit(0, _NEW_NAMESPACES, _EPERM))
     on(("socketpair",), _only_unix_streams())

@@ -56,6 +56,10 @@ STRICT = {"metadata": False}
         (44, (), ALLOWED),  # sendto, as send calls it
         (46, (), EPERM),  # sendmsg: it may carry open files
         (307, (), EPERM),  # sendmmsg
+        (253, (), EPERM),  # inotify_init
+        (294, (), EPERM),  # inotify_init1
+        (206, (), EPERM),  # io_setup
+        (444, (), ENOSYS),  # landlock_create_ruleset
         (40, (), EINVAL),  # sendfile
         (275, (), EINVAL),  # splice
         (276, (), EINVAL),  # tee

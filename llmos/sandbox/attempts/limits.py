@@ -152,6 +152,28 @@ def large_buffers(scene: Scene) -> str:
 
 
 @attempt()
+def watches_of_the_person(scene: Scene) -> str:
+    """Take of the watches on files that all programs of the person share."""
+    return f"descriptor {syscall('inotify_init1', 0)}"
+
+
+@attempt()
+def requests_of_the_machine(scene: Scene) -> str:
+    """Take of the places for asynchronous reading that all of the machine shares."""
+    queue = ctypes.c_ulong(0)
+    syscall("io_setup", 1, ctypes.byref(queue))
+    return "took one"
+
+
+@attempt()
+def rules_without_end(scene: Scene) -> str:
+    """Have the kernel keep rules of Landlock, as many as one likes."""
+    words = (ctypes.c_uint64 * 2)(1, 0)
+    fd = syscall("landlock_create_ruleset", ctypes.byref(words), 8, 0)
+    return f"descriptor {fd}"
+
+
+@attempt()
 def open_file_in_socket(scene: Scene) -> str:
     """Put an open file into a socket, where nobody counts what it takes."""
     near, _far = socket.socketpair()
