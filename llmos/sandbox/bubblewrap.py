@@ -10,8 +10,8 @@ control group is made where that is possible (``cgroup.py``). The sums over all 
 watched (``child.py``).
 
 Needs bubblewrap and unprivileged user namespaces; whether they work here, ``tiers.py`` finds out
-by trying. The pages of a deleted file that is mapped but no longer open are counted nowhere; they
-are bound by the address space.
+by trying. A deleted file that is mapped but no longer open is looked for only where the disk has
+become fuller than the jail may make it.
 """
 
 from __future__ import annotations

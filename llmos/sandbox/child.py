@@ -189,6 +189,7 @@ class Child:
     async def _keep_looking(self, bounds: Bounds, folders: Sequence[Path]) -> None:
         pause, ticks, suspected = limits.JAIL_LOOK_S, -1, ""
         hidden: set[int] = set()
+        free = usage.free_bytes(folders)
         while True:
             await asyncio.sleep(pause)
             began = time.perf_counter()
@@ -201,6 +202,10 @@ class Child:
             if folders:
                 ceiling = self._before + bounds.disk_bytes
                 grown += await asyncio.to_thread(usage.folder_bytes, folders, ceiling)
+                if free - usage.free_bytes(folders) > bounds.disk_bytes:  # by whomever
+                    grown += await asyncio.to_thread(
+                        usage.mapped_bytes, self.pid, bounds.file_bytes
+                    )
             # One look may be wrong about memory: a process that just forked to run another
             # program shares all of it with that. And what just ends, or just becomes another
             # program, cannot be looked into.

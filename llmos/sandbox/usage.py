@@ -10,12 +10,16 @@ open counts as full.
 
 from __future__ import annotations
 
+import mmap
 import os
 import platform
 import resource
+import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -23,7 +27,7 @@ import psutil
 from llmos import limits
 from llmos.sandbox.lineage import descendants
 
-__all__ = ["Usage", "folder_bytes", "measure"]
+__all__ = ["Usage", "folder_bytes", "free_bytes", "mapped_bytes", "measure"]
 
 _PAGE = resource.getpagesize()
 _SHARES = ("Pss_Anon:", "Pss_Shmem:")
@@ -109,18 +113,66 @@ def _nameless_bytes(pid: int, buffers: dict[tuple[int, int], int]) -> int:
         buffers: Gets the sockets and pipes that it holds, by device and inode, with their bytes.
     """
     total = 0
+    for status in _open_files(pid):
+        kind = stat.S_IFMT(status.st_mode)
+        if kind in _BUFFERS:
+            buffers[status.st_dev, status.st_ino] = _BUFFERS[kind]
+        elif kind == stat.S_IFREG and status.st_nlink == 0:
+            total += status.st_blocks * _BLOCK
+    return total
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
     with os.scandir(f"/proc/{pid}/fd") as entries:
         for entry in entries:
+            with suppress(OSError):  # it was closed
+                yield os.stat(entry.path)
+
+
+def mapped_bytes(root: int, each: int) -> int:
+    """Of deleted files that processes below ``root`` have mapped and no longer open.
+
+    Args:
+        root: Of the processes.
+        each: What one counts for where it cannot be looked at: only the superuser may.
+    """
+    opened: set[int] = set()
+    mapped: dict[tuple[bytes, int], str] = {}
+    for pid in descendants(root):
+        with suppress(OSError):  # it ended
+            opened |= {status.st_ino for status in _open_files(pid) if not status.st_nlink}
+            with open(f"/proc/{pid}/maps", "rb") as file:
+                for line in file:
+                    if not line.endswith(b" (deleted)\n"):
+                        continue
+                    span, _, _, device, inode, _ = line.split(maxsplit=5)
+                    if device != _memory_device():
+                        begin, end = (int(word, 16) for word in span.split(b"-"))
+                        mapped[device, int(inode)] = f"/proc/{pid}/map_files/{begin:x}-{end:x}"
+    total = 0
+    for (_, number), path in mapped.items():
+        if number not in opened:
             try:
-                status = os.stat(entry.path)
+                total += os.stat(path).st_blocks * _BLOCK
             except OSError:
-                continue
-            kind = stat.S_IFMT(status.st_mode)
-            if kind in _BUFFERS:
-                buffers[status.st_dev, status.st_ino] = _BUFFERS[kind]
-            elif kind == stat.S_IFREG and status.st_nlink == 0:
-                total += status.st_blocks * _BLOCK
+                total += each
     return total
+
+
+@cache
+def _memory_device() -> bytes:
+    """The device that ``maps`` shows for shared memory without a file, which is no disk."""
+    with mmap.mmap(-1, _PAGE), open("/proc/self/maps", "rb") as file:
+        return next((line.split()[3] for line in file if b"/dev/zero (deleted)" in line), b"")
+
+
+def free_bytes(folders: Iterable[Path]) -> int:
+    """What is free where folders lie."""
+    free: dict[int, int] = {}
+    for folder in folders:
+        with suppress(OSError):
+            free[os.stat(folder).st_dev] = shutil.disk_usage(folder).free
+    return sum(free.values())
 
 
 def folder_bytes(folders: Iterable[Path], ceiling: int) -> int:

@@ -236,12 +236,25 @@ async def test_one_file_is_bounded(jail: Jail, space: Path):
     assert (space / "f").stat().st_size <= 1000
 
 
-@pytest.mark.parametrize("kept", ["open(str(i), 'wb')", "gone(i)"])
+@pytest.mark.parametrize("kept", ["named", "gone", "mapped"])
 async def test_all_files_together_are_bounded(jail: Jail, space: Path, kept: str):
-    """Also those that have no name any more."""
-    code = "import os\ndef gone(i):\n f = open(str(i), 'wb'); os.unlink(str(i)); return f\n"
-    code += f"files = []\nfor i in range(200):\n f = {kept}; files.append(f)\n"
-    code += " f.write(b'x' * (4 << 20)); f.flush()\n__import__('signal').pause()"
+    """Also those that have no name any more, and those that no descriptor stands for either."""
+    code = """
+import ctypes, os, signal
+map = ctypes.CDLL(None).mmap
+map.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+def named(i): return open(str(i), 'wb')
+def gone(i):
+    f = open(str(i), 'wb'); os.unlink(str(i)); return f
+def mapped(i):
+    f = open(str(i), 'w+b'); map(None, 4096, 1, 1, f.fileno(), 0); os.unlink(str(i)); return f
+files = []
+for i in range(200):
+    f = KEPT(i); files.append(f)
+    f.write(b'x' * (4 << 20)); f.flush()
+    if KEPT is mapped: f.close()
+signal.pause()
+""".replace("KEPT", kept)
     done = await ran(jail, Task(program(code), workspace=space, bounds=Bounds(disk_bytes=20 << 20)))
     assert done.ended == "disk"
 

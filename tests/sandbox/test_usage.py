@@ -90,6 +90,49 @@ def test_sockets_and_pipes_count_as_full_and_once_where_processes_share_them():
     assert waiting < used < waiting + (16 << 20)
 
 
+MAPPED = """
+import ctypes, mmap, os, signal, sys
+map = ctypes.CDLL(None).mmap
+map.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+kept = [mmap.mmap(-1, 8 << 20)]
+for number in range(4):
+    name = sys.argv[1] + str(number)
+    fd = os.open(name, os.O_CREAT | os.O_RDWR)
+    os.write(fd, b'x' * (2 << 20))
+    map(None, 4096, 1, 1, fd, 0)
+    if number != 1: os.unlink(name)
+    if number != 2: os.close(fd)
+if os.fork() == 0: os.write(1, b'x')
+os.write(1, b'x')
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_deleted_files_that_are_only_mapped_count_whole_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+):
+    look = os.stat
+
+    def stat(path: str, **options: bool) -> os.stat_result:
+        if "map_files" in str(path) and not allowed:
+            raise PermissionError
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    argv = [sys.executable, "-I", "-S", "-c", f"import os\nif os.fork(): os.wait()\n{MAPPED}"]
+    argv.append(str(tmp_path / "file"))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.read(1) + process.stdout.read(1) == b"xx"
+            found = usage.mapped_bytes(process.pid, 1000)
+        finally:
+            os.killpg(process.pid, 9)
+    exact = allowed and os.geteuid() == 0
+    assert found in (range(4 << 20, 5 << 20) if exact else [2000])
+
+
 def test_what_has_ended_uses_nothing():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
