@@ -369,6 +369,7 @@ JAIL_MEMORY_BYTES = 1 << 30  # of one jail, unless its task says otherwise; the 
 JAIL_CPU_SECONDS = 60
 JAIL_PROCESSES = 64  # threads count, too
 JAIL_OPEN_FILES = 256
+JAIL_PENDING_SIGNALS = 1024  # and timers, which count with them; of all programs of the person
 JAIL_FILE_BYTES = 256 * 1024 * 1024
 JAIL_DISK_BYTES = 512 * 1024 * 1024
 JAIL_TMP_BYTES = 64 * 1024 * 1024  # of /tmp and of /dev/shm, which are memory

@@ -168,6 +168,7 @@ def _limit(pid: int, bounds: Bounds) -> None:
         (resource.RLIMIT_NPROC, bounds.processes + 1),  # process 1 is not the program's
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_SIGPENDING, limits.JAIL_PENDING_SIGNALS),
     ):
         ceiling = resource.prlimit(pid, which)[1]
         if ceiling != resource.RLIM_INFINITY:

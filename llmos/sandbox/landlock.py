@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llmos import limits
 from llmos.errors import CallFailed, SandboxMissing
 from llmos.sandbox import lineage, prefix, seccomp
 from llmos.sandbox.cgroup import Group
@@ -186,4 +187,5 @@ def _limits(bounds: Bounds) -> list[tuple[int, int]]:
         (resource.RLIMIT_NOFILE, bounds.open_files),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_SIGPENDING, limits.JAIL_PENDING_SIGNALS),
     ]

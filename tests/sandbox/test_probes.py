@@ -35,6 +35,7 @@ GETS_OUT = (
     *("signal_by_ownership", "slow_another", "limit_another", "trace_at_all"),
     *("program_from_memory", "preload", "personality", "daemon", "sparse_file"),
     *("many_descriptors", "open_file_in_socket", "pages_in_pipe", "watches_of_the_person"),
+    "timers_of_the_person",
 )
 
 

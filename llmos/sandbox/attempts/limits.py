@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import suppress
 
-from .registry import Scene, attempt, syscall
+from .registry import Scene, attempt, libc, syscall
 
 __all__: list[str] = []
 
@@ -163,6 +163,17 @@ def requests_of_the_machine(scene: Scene) -> str:
     queue = ctypes.c_ulong(0)
     syscall("io_setup", 1, ctypes.byref(queue))
     return "took one"
+
+
+@attempt()
+def timers_of_the_person(scene: Scene) -> str:
+    """Take all timers that the person's programs may have."""
+    timer = ctypes.c_void_p()
+    make = libc().timer_create
+    for _ in range(2048):
+        if make(1, None, ctypes.byref(timer)):  # CLOCK_MONOTONIC
+            return ""
+    return "took 2048"
 
 
 @attempt()
