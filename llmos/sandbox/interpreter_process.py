@@ -199,6 +199,9 @@ class Process:
         """Read until the code has ended: whether all it printed was read, and its error."""
         try:
             whole, error = await asyncio.gather(self._take(running), self._talk(running))
+            if error is None:  # its line has ended: so does the process, or it closed its line
+                await asyncio.wait([self._gone], timeout=limits.PYTHON_GRACE_SECONDS)
+                self._kill(_NO_LINE)
         except (OSError, ValueError, RecursionError) as failed:
             log.warning("a session talked nonsense and is ended: %s", failed)
             self._kill(_NO_LINE)
