@@ -496,6 +496,7 @@ PYTHON_DISK_BYTES = 1 << 30  # all files of a session
 PYTHON_MESSAGE_BYTES = 4 << 20  # one message from a session: what it asks, or its error
 PYTHON_STRAY = 64  # messages from a session that mean nothing, such as ends of code long over
 PYTHON_ASKED = 256  # calls that one piece of code may make
+PYTHON_REFUSED = 4096  # questions beyond, each of them refused, before its session is ended
 PYTHON_ANSWER_BYTES = 32 << 20  # of what one of them returns
 PYTHON_PRINTED_BYTES = 8 << 20  # code that prints more is interrupted
 PYTHON_SHOWN_HEAD = 12_000  # bytes shown of the beginning of what was printed

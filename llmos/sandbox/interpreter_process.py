@@ -246,6 +246,9 @@ class Process:
             match message:
                 case {"do": "done", "mark": running.mark, "error": str(error)}:
                     return error
+                case {"do": "ask"} if running.questions.endless:
+                    self._kill("The session was ended: it asked for calls without end.")
+                    return None
                 case {"do": "ask", "id": int(number), "name": str(name), "arguments": dict(given)}:
                     await self._answer(running, number, name, given)
                 case _:

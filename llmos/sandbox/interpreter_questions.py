@@ -78,6 +78,11 @@ class Questions:
         finally:
             self._open = None
 
+    @property
+    def endless(self) -> bool:
+        """Whether there were so many that the code does not heed its answers."""
+        return self._count >= limits.PYTHON_ASKED + limits.PYTHON_REFUSED
+
     def stop(self) -> None:
         """Make no more calls; the one that is being made is given up."""
         self._stopped = True

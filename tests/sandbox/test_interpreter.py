@@ -238,6 +238,7 @@ async def test_a_call_that_breaks_or_answers_what_is_no_json_tells_nothing_of_it
 
 
 async def test_code_that_asks_on_after_it_was_interrupted_is_ended(hasty, monkeypatch):
+    monkeypatch.setattr(limits, "PYTHON_REFUSED", 10**9)
     monkeypatch.setattr(limits, "PYTHON_GRACE_SECONDS", 0.1)
 
     async def ask(name, arguments):
@@ -388,6 +389,31 @@ while True:
         turns += 1
     assert "wrote into its own line" in (await ran).error
     assert turns > 10
+    assert (await session.run("1")).output.endswith("1")
+
+
+async def test_code_that_asks_without_end_costs_its_session(session, monkeypatch):
+    monkeypatch.setattr(limits, "PYTHON_ASKED", 3)
+    monkeypatch.setattr(limits, "PYTHON_REFUSED", 40)
+    code = """
+import llmos
+refused = 0
+while True:
+    try: llmos.call('files.list')
+    except llmos.CallError: refused += 1
+    if refused == LAST: break
+refused
+"""
+    made = []
+
+    async def ask(name, arguments):
+        made.append(name)
+
+    assert (await session.run(code.replace("LAST", "40"), ask)).output == "40"
+    async with asyncio.timeout(60):
+        ran = await session.run(code.replace("LAST", "41"), ask)
+    assert "it asked for calls without end" in ran.error
+    assert len(made) == 6
     assert (await session.run("1")).output.endswith("1")
 
 
