@@ -86,8 +86,14 @@ def test_sockets_and_pipes_count_as_full_and_once_where_processes_share_them():
             used = usage.measure(process.pid, 1).memory_bytes  # the rest of it exactly
         finally:
             os.killpg(process.pid, 9)
-    waiting = 100 * 212_992 + 20 * 65_536
+    waiting = 100 * usage._socket_bytes() + 20 * 65_536
     assert waiting < used < waiting + (16 << 20)
+
+
+def test_what_a_socket_holds_is_what_this_machine_lets_it(tmp_path: Path):
+    (tmp_path / "set").write_text("16777216\n")
+    assert usage._socket_bytes(str(tmp_path / "set")) == 16 << 20
+    assert usage._socket_bytes(str(tmp_path / "missing")) == 212_992
 
 
 MAPPED = """
