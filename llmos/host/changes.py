@@ -213,9 +213,7 @@ def move(path: Path, to: Path) -> Change:
         raise HostError(f"{told(str(path))} cannot be moved to where it is, or into itself.")
     there = look(to, whole=False)
     if there.identity and there.identity != now.identity:  # else only the case of letters changes
-        raise HostError(
-            f"There is already something at {told(str(to))}.", remedy="Choose another name."
-        )
+        raise _taken(to)
     return Change(
         "move",
         path,
@@ -236,11 +234,15 @@ def copy(path: Path, to: Path) -> Change:
         raise HostError(f"There is no file {told(str(path))}.")
     there = look(to, whole=False)
     if there.identity:
-        raise HostError(
-            f"There is already something at {told(str(to))}.", remedy="Choose another name."
-        )
+        raise _taken(to)
     line = f"{told(str(to))} becomes a copy of {told(str(path))} ({len(now.data):,} bytes)"
     return Change("copy", to, mark(there), line, after=now.data, mode=now.mode)
+
+
+def _taken(to: Path) -> HostError:
+    return HostError(
+        f"There is already something at {told(str(to))}.", remedy="Choose another name."
+    )
 
 
 def shown(before: bytes | None, after: bytes | None, name: str) -> str:
