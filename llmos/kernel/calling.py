@@ -1,4 +1,4 @@
-"""Makes a turn's system calls: side by side, through monitor and journal.
+"""Makes a turn's system calls, side by side where they can be: through monitor and journal.
 
 Whatever goes wrong in a call becomes data for the model. An interrupt reaches the running code,
 never the accounts: every call that was begun is closed in the journal and gets a result.
@@ -32,6 +32,7 @@ from llmos.events import CallFinished, CallProgress, CallStarted, Event, Message
 from llmos.failpoints import failpoint
 from llmos.kernel.evidence import Exhibit, Exhibits, numbered
 from llmos.kernel.gate import Gate, Passed
+from llmos.kernel.monitor import HARMLESS
 from llmos.kernel.process import Process, State
 from llmos.kernel.syscalls import CODE_RAISED, Invocation, Outcome, Syscall, SyscallTable
 from llmos.kernel.turn import Turn
@@ -56,6 +57,10 @@ _OWN_WORDS = frozenset(
         *(UnknownCall.code, InvalidArguments.code, CallDenied.code, BudgetExceeded.code),
     }
 )
+#: Effects in the order in which calls that were written together are made: what looks, what asks
+#: others, what changes something and may need what those gave.
+_RANKS = {**dict.fromkeys(HARMLESS, 0), "egress": 1}
+_CHANGES = 2
 _READS = frozenset({"read", "egress"})  # effects of calls that give something to read
 #: The id of the call that a task belongs to; empty outside of one.
 _WITHIN: ContextVar[str] = ContextVar("within", default="")
@@ -113,7 +118,7 @@ class Caller:
         self._turns: dict[int, Turn] = {}  # by process, those whose calls are being made
 
     async def make(self, turn: Turn, calls: Sequence[ToolCall]) -> list[Answer]:
-        """Make ``calls`` side by side.
+        """Make ``calls`` side by side; each after those before it whose results it may need.
 
         Where the turn runs out of time meanwhile, the calls are stopped and answered as such.
 
@@ -129,7 +134,7 @@ class Caller:
         self._turns[process.pid] = turn
         if process.state is State.RUNNING:
             process.state = State.WAITING
-        tasks = [asyncio.create_task(self._make(turn, call)) for call in calls]
+        tasks = self._begun(turn, calls)
         try:
             await asyncio.wait(tasks)
         except asyncio.CancelledError:
@@ -146,6 +151,28 @@ class Caller:
         if failures:
             raise failures[0]
         return [task.result() for task in tasks]
+
+    def _begun(self, turn: Turn, calls: Sequence[ToolCall]) -> list[asyncio.Task[Answer]]:
+        """A task a call. Each waits for the results before it that it may need."""
+        tasks = list[asyncio.Task[Answer]]()
+        ranks = [_RANKS.get(self._effect(turn, call.name), _CHANGES) for call in calls]
+        for call, rank in zip(calls, ranks, strict=True):
+            before = [task for task, its in zip(tasks, ranks, strict=False) if its < rank]
+            work = self._after(before, turn, call, informs=rank < _CHANGES)
+            tasks.append(asyncio.create_task(work))
+        if min(ranks, default=_CHANGES) < _CHANGES:
+            turn.missing.clear()  # this is the model's new way to what it did not get before
+        return tasks
+
+    async def _after(
+        self, before: Sequence[asyncio.Task[Answer]], turn: Turn, call: ToolCall, *, informs: bool
+    ) -> Answer:
+        if before:
+            await asyncio.wait(before)
+        answer = await self._make(turn, call)
+        if answer.error and informs:
+            turn.missing.add(call.name)
+        return answer
 
     async def nested(
         self, process: Process, name: str, arguments: Mapping[str, Any], outer: str | None = None
@@ -289,6 +316,8 @@ class Caller:
         """What is called, once it may be."""
         process, row = turn.process, self._row(turn, call.name)
         row.check(call.arguments)
+        if process.interrupted or process.out_of_time:  # while it waited for those before it
+            raise _Stopped
         process.charge_call()  # before those beside it do, and before anybody is asked
         # A person may take their time, and may stop the turn instead.
         passed = await self._stoppable(process, self._gate.admit(turn, row, call))

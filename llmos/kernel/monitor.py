@@ -20,9 +20,11 @@ tell the rest. The rules:
    where every argument was named by the person: a free one could carry the one to the other.
 6. What a person granted holds for the arguments that the grant names, against all of these; the
    others are judged as if there were no grant.
-7. Everything else is asked, with the literal arguments and where each comes from; where nobody is
+7. A change whose argument neither the person nor a trusted result named is asked where a call
+   before it failed, whose result it may have been to hold.
+8. Everything else is asked, with the literal arguments and where each comes from; where nobody is
    there to answer, it is denied, and the model can read why.
-8. Settings tighten this, never loosen it: calls that are never made, calls that are always asked.
+9. Settings tighten this, never loosen it: calls that are never made, calls that are always asked.
 
 What is missing gets the strictest reading: an unknown effect is a change of the world, an argument
 without a word about it must be named by the person, a process of which nothing is known was shown
@@ -119,6 +121,7 @@ class Seen:
         granted: What the person allowed.
         shown: The texts by strangers, so that a question can say where a value comes from.
         read: Values that were read from texts by strangers it was not shown.
+        missing: Calls before this one that failed, and whose results were not had since.
     """
 
     said: Words
@@ -129,6 +132,7 @@ class Seen:
     granted: Capabilities = field(default_factory=Capabilities)
     shown: Sequence[Shown] = ()
     read: Sequence[Shown] = ()
+    missing: Sequence[str] = ()
 
 
 class Judged(StrEnum):
@@ -261,6 +265,9 @@ class _Case:
             yield f"A link, an address or an account in {_listed(strange)} was not named by you."
         if self.seen.foreign and self.seen.private and any(map(self._free, self.arguments)):
             yield "It could tell others what is yours, for texts by strangers were read, too."
+        unknown = [name for name in self.arguments if self._source(name) == "unknown"]
+        if self.seen.missing and unknown:
+            yield f"{', '.join(self.seen.missing)} failed, so {_listed(unknown)} may be made up."
 
     def values(self) -> Iterator[Value]:
         """Every argument, and where it comes from."""

@@ -82,6 +82,7 @@ class Standings:
             private=known.private,
             settled=await self._settled(turn=turn, person=person) if known.foreign else None,
             granted=granted,
+            missing=sorted(turn.missing),
         )
         return Standing(seen, known)
 

@@ -79,3 +79,4 @@ class Turn:
     tainted: Label = field(default_factory=lambda: Label(Origin.SYSTEM))  # what code was shown
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # one call after the other
     made: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # calls with an effect
+    missing: set[str] = field(default_factory=set)  # calls whose result it wanted, that failed

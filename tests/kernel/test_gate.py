@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmos.config import PolicyConfig
-from llmos.errors import KernelError, NotStored
+from llmos.errors import CallFailed, KernelError, NotStored
 from llmos.events import (
     ArtifactsMade,
     CallAnswered,
@@ -111,6 +111,58 @@ async def test_what_the_person_named_is_done_without_a_question(home: Path):
         assert finished.reason == "stop"
         assert SENT == [{"to": "ann@x.org", "body": "Hello"}]
         assert not questions(seen)
+
+
+async def broken(_made: Invocation, _arguments: Mapping[str, Any]) -> Outcome:
+    raise CallFailed("The sum cannot be computed.")
+
+
+async def note(_made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
+    SENT.append(dict(arguments))
+    return Outcome("Written.")
+
+
+SUMS = [
+    Syscall("sum.run", "Adds up.", _text(), "pure", broken),
+    Syscall("own.read", "Read what is mine.", _text(), "read", mine),
+    Syscall("note.write", "Write a note.", _text("text"), "write", note, sources={"text": From.ANY}),
+]
+SUM, MADE_UP = call("sum.run"), call("note.write", text="The sum is 4711")
+WRITTEN = [("Written.", "Done."), ("nobody was there", "I could not.")]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_change_that_may_hold_a_result_that_was_not_had_is_asked(
+    home: Path, together: bool
+):
+    rules = [("cannot be computed", MADE_UP), ("Go", SUM)]
+    if together:
+        rules = [("Go", f"{SUM}\n{MADE_UP}")]
+    async with kernel_on(home, [*WRITTEN, *rules], calls=SUMS) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Go", "no")
+        [question] = questions(seen)
+        assert question.reasons == ("sum.run failed, so “text” may be made up.",)
+        assert SENT == []
+
+
+async def test_what_the_person_said_is_written_whatever_failed_before(home: Path):
+    said = call("note.write", text="buy milk")
+    rules = [*WRITTEN, ("cannot be computed", said), ("milk", SUM)]
+    async with kernel_on(home, rules, calls=SUMS) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Add it up, and note buy milk", None)
+        assert not questions(seen)
+        assert SENT == [{"text": "buy milk"}]
+
+
+async def test_a_result_that_was_had_in_another_way_is_written(home: Path):
+    rules = [*WRITTEN, ("The salary is", MADE_UP), ("cannot be computed", call("own.read"))]
+    async with kernel_on(home, [*rules, ("Go", SUM)], calls=SUMS) as kernel:
+        pid = (await kernel.create()).pid
+        seen, _ = await asked(kernel, pid, "Go", None)
+        assert not questions(seen)
+        assert SENT == [{"text": "The sum is 4711"}]
 
 
 async def test_what_nobody_named_is_asked_with_its_literal_arguments(home: Path):
