@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -32,7 +32,7 @@ from llmos.models import catalog, gguf, hardware
 from llmos.models.hardware import Hardware, amount
 from llmos.sandbox import probes, tiers
 
-__all__ = ["Check", "doctor", "examine"]
+__all__ = ["Check", "doctor", "examinations", "examine"]
 
 Status = Literal["ok", "warn", "fail"]
 _MARKS: Final[dict[Status, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}
@@ -46,6 +46,7 @@ _REBUILD: Final = "CMAKE_ARGS='{}' pip install --force-reinstall --no-binary :al
 _JAILS: Final = "Install bubblewrap; in a container, allow user namespaces; on Ubuntu, AppArmor."
 _NOT_USED: Final = "llmos does not use this tier; report it with the output of llmos doctor --json."
 _OUT_SHOWN: Final = 5
+_NAME_CELLS: Final = len("chat template")  # the longest name of a check
 _GPU_FLAGS: Final = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_VULKAN=on"}
 
 
@@ -71,6 +72,12 @@ def _python() -> Check:
     if sys.version_info < _PYTHON_MIN:
         return Check("python", "fail", f"Python {version}.", "llmos needs Python 3.11 or newer.")
     return Check("python", "ok", f"Python {version} on {platform.system()} {platform.machine()}.")
+
+
+def _settings(file: Path) -> Check:
+    if not file.exists():
+        return Check("settings", "ok", f"As they come: there is no {file}.")
+    return Check("settings", "ok", f"{file}.")
 
 
 def _llama(machine: Hardware) -> Check:
@@ -333,44 +340,49 @@ def _sandbox() -> list[Check]:
 
 
 def examine(settings: config.Config | None = None, machine: Hardware | None = None) -> list[Check]:
-    """Run every check.
+    """Run every check; see ``examinations``."""
+    return list(examinations(settings, machine))
+
+
+def examinations(
+    settings: config.Config | None = None, machine: Hardware | None = None
+) -> Iterator[Check]:
+    """Run every check, in a fixed order; each is told as soon as it is done.
 
     Args:
         settings: Read from file and environment where not given.
         machine: Probed where not given.
 
     Returns:
-        The checks in a fixed order; a check that broke is a failed one.
+        The checks; one that broke is a failed one.
     """
-    checks: list[Check] = []
 
-    def run(name: str, check: Callable[[], Check | list[Check]]) -> None:
+    def run(name: str, check: Callable[[], Check | list[Check]]) -> Iterator[Check]:
         try:
             found = check()
         except Exception as error:  # the doctor reports what breaks, also in itself
             found = Check(name, "fail", f"The check itself failed: {error!r}.")
-        checks.extend(found if isinstance(found, list) else [found])
+        yield from found if isinstance(found, list) else [found]
 
-    run("python", _python)
+    yield from run("python", _python)
     if settings is None:
         try:
             settings = config.load()
-            checks.append(Check("settings", "ok", f"{paths.config_file()}."))
+            yield _settings(paths.config_file())
         except LlmosError as error:
-            checks.append(Check("settings", "fail", error.sentence, error.remedy))
+            yield Check("settings", "fail", error.sentence, error.remedy)
             settings = config.Config()
     chosen, seen = settings, machine or hardware.probe()
-    run("llama.cpp", lambda: _llama(seen))
-    run("gpu", lambda: _gpu(seen))
-    run("model", lambda: _model(chosen, seen))
-    run("embedder", lambda: _embedder(chosen))
-    run("state", lambda: _state(chosen.state))
-    run("journal", lambda: _journal(chosen.state))
-    run("socket", lambda: _socket(chosen.state))
-    run("kernel", lambda: _kernel(chosen.state))
-    run("terminal", _terminal)
-    run("sandbox", _sandbox)
-    return checks
+    yield from run("llama.cpp", lambda: _llama(seen))
+    yield from run("gpu", lambda: _gpu(seen))
+    yield from run("model", lambda: _model(chosen, seen))
+    yield from run("embedder", lambda: _embedder(chosen))
+    yield from run("state", lambda: _state(chosen.state))
+    yield from run("journal", lambda: _journal(chosen.state))
+    yield from run("socket", lambda: _socket(chosen.state))
+    yield from run("kernel", lambda: _kernel(chosen.state))
+    yield from run("terminal", _terminal)
+    yield from run("sandbox", _sandbox)
 
 
 @click.command()
@@ -379,9 +391,9 @@ def doctor(as_json: bool) -> None:
     """Check that everything llmos needs is there."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal cannot show
-    checks = examine()
-    failed = any(check.status == "fail" for check in checks)
     if as_json:
+        checks = list(examinations())
+        failed = any(check.status == "fail" for check in checks)
         data = {"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]}
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         raise SystemExit(failed)
@@ -390,12 +402,24 @@ def doctor(as_json: bool) -> None:
         marks = _MARKS
     except (UnicodeEncodeError, LookupError):
         marks = _PLAIN_MARKS
-    width = max(len(check.name) for check in checks)
-    for check in checks:
+    failed, checking = False, examinations()
+    while (check := _next(checking)) is not None:
+        failed |= check.status == "fail"
         mark = click.style(marks[check.status], fg=_COLOURS[check.status])
-        click.echo(f"{mark} {check.name.ljust(width)}  {check.detail}")
+        click.echo(f"{mark} {check.name.ljust(_NAME_CELLS)}  {check.detail}")
         if check.remedy:
-            click.echo(
-                f"  {' ' * width}  → {check.remedy}" if marks is _MARKS else f"    {check.remedy}"
-            )
+            beside = f"  {' ' * _NAME_CELLS}  → " if marks is _MARKS else "    "
+            click.echo(f"{beside}{check.remedy}")
     raise SystemExit(failed)
+
+
+def _next(checking: Iterator[Check]) -> Check | None:
+    """The next check; a person who waits for it is told that something is being done."""
+    waits = sys.stdout.isatty() and sys.stderr.isatty()
+    if waits:
+        click.echo("  checking …", err=True, nl=False)
+    try:
+        return next(checking, None)
+    finally:
+        if waits:
+            click.echo("\r            \r", err=True, nl=False)

@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from llmos.visible import visible
 __all__ = ["audit", "replay", "trace"]
 
 _FOUND, _UNCHECKED = 1, 2
+_LOOK_S = 0.5  # between two looks whether the output is still read
 _VALUE_CHARS = 60  # of an argument, where not all is asked for
 _READER = "reader.extract"  # makes a call whose result it alone is shown
 #: What is known of a call that passed without a question, where the record says no more.
@@ -96,10 +98,35 @@ async def _trace(pid: int, lines: _Lines, *, past: bool) -> None:
         if over:
             return
         lines.following(pid)
-        async for event in events:
-            lines.live(event)
-            if isinstance(event, ProcessChanged) and event.state == "ended":
-                return
+        following = asyncio.create_task(_follow(lines, events))
+        gone = asyncio.create_task(_reader_gone())
+        try:
+            await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        finally:
+            for task in (following, gone):
+                task.cancel()
+            await asyncio.wait({following, gone})
+
+
+async def _follow(lines: _Lines, events: AsyncIterator[Event]) -> None:
+    async for event in events:
+        lines.live(event)
+        if isinstance(event, ProcessChanged) and event.state == "ended":
+            return
+
+
+async def _reader_gone() -> None:
+    """Return when nobody reads the output any more: a process at rest may write none for days."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # no poll here, or the output is no file
+        await asyncio.Event().wait()
+        return
+    while not any(found & (select.POLLERR | select.POLLHUP) for _, found in poll.poll(0)):
+        await asyncio.sleep(_LOOK_S)
 
 
 def _traced(row: dict[str, Any]) -> Traced:

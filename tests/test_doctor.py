@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,10 +58,14 @@ def test_a_sound_installation_has_nothing_failed(
 
 def test_printing_marks_and_exits_by_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = [Check("a", "ok", "Good."), Check("b", "warn", "So so.", "Do this.")]
-    monkeypatch.setattr(module, "examine", lambda: fake)
+    monkeypatch.setattr(module, "examinations", lambda: iter(fake))
     result = CliRunner().invoke(doctor)
     assert result.exit_code == 0
-    assert result.output.splitlines() == ["✓ a  Good.", "! b  So so.", "     → Do this."]
+    assert result.output.splitlines() == [
+        "✓ a              Good.",
+        "! b              So so.",
+        "                 → Do this.",
+    ]
     fake.append(Check("c", "fail", "Bad.", "Fix it."))
     result = CliRunner().invoke(doctor, ["--json"])
     assert result.exit_code == 1
@@ -72,6 +77,29 @@ def test_printing_marks_and_exits_by_the_worst(monkeypatch: pytest.MonkeyPatch) 
         "detail": "Bad.",
         "remedy": "Fix it.",
     }
+
+
+def test_a_check_is_told_before_the_next_one_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = list[str]()
+
+    def checking() -> Iterator[Check]:
+        yield Check("a", "ok", "Good.")
+        told.append(capsys.readouterr().out)
+        yield Check("b", "ok", "Good.")
+
+    monkeypatch.setattr(module, "examinations", checking)
+    with pytest.raises(SystemExit):
+        doctor.main([], standalone_mode=False)
+    assert "a " in told[0]
+
+
+def test_settings_that_are_not_there_are_not_said_to_be(tmp_path: Path) -> None:
+    there = tmp_path / "config.toml"
+    assert "there is no" in module._settings(there).detail
+    there.touch()
+    assert module._settings(there).detail == f"{there}."
 
 
 def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,16 @@ def test_a_chat_without_calls_says_that_there_are_none(served):
     assert run("trace", pid).stderr == told.stderr
 
 
+def test_following_ends_when_nobody_reads_it_any_more(served):
+    pid = str(asyncio.run(_talk("Hello")))
+    with command("trace", pid) as watching:
+        assert watching.stdout is not None and watching.stderr is not None
+        assert b"No call was made" in watching.stderr.readline()
+        assert b"Following" in watching.stderr.readline()
+        watching.stdout.close()  # as `| head` does; the process itself is at rest
+        assert watching.wait(timeout=60) == 0
+
+
 def test_calls_are_followed_live(served):
     pid = asyncio.run(_talk("Delegate"))
     with command("trace", str(pid), "--full") as watching:

@@ -135,7 +135,7 @@ class Experts:
 
     async def load(self) -> None:
         """Read what is there; whatever was loaded before is forgotten."""
-        self._stamp = self._looked()
+        self._stamp = await asyncio.to_thread(self._looked)
         await asyncio.to_thread(sweep)
         found: dict[str, Expert] = {}
         broken: list[Broken] = []
@@ -153,15 +153,17 @@ class Experts:
         self._found, self.broken = found, tuple(broken)
 
     async def refresh(self) -> bool:
-        """Load anew where something was installed or removed since; whether that was so."""
-        if self._stamp == self._looked():
+        """Load anew where something was installed, removed or edited since; whether that was so."""
+        if self._stamp == await asyncio.to_thread(self._looked):
             return False
         await self.load()
         return True
 
     def _looked(self) -> Any:
-        """What changes with every installation and removal."""
-        return [(path.name, path.stat().st_mtime_ns) for path in locked.locks(self._installed)]
+        """What changes with every installation and removal, and with every file of an expert."""
+        locks = [(path.name, path.stat().st_mtime_ns) for path in locked.locks(self._installed)]
+        folders = [path for path in self._installed.iterdir() if path.is_dir()] if locks else []
+        return locks, {path.name: locked.stamp(path) for path in folders if path.name[0] != "."}
 
     def _places(self, broken: list[Broken]) -> Iterable[tuple[str, Path, locked.Lock | None]]:
         """Name, folder and lock of each; those that come with llmos have none."""

@@ -190,12 +190,18 @@ def info(name: str, as_json: bool) -> None:
 
 @plugin.command()
 @click.argument("name", shell_complete=_names)
-def remove(name: str) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
     """Remove an installed expert, with what was indexed of its knowledge.
 
     What it said in your chats stays there.
     """
-    installing.remove(name.removeprefix("@"))
+    name = name.removeprefix("@")
+    installing.removable(name)
+    if not yes and not _agreed(f"Remove @{name}, its files and what was indexed of its knowledge?"):
+        click.echo("Nothing was changed.")
+        raise click.exceptions.Exit(1)
+    installing.remove(name)
     click.echo("Removed. What it said in your chats stays there.")
 
 

@@ -25,7 +25,7 @@ from llmos.experts import archive, expertfile, knowledge, locked
 from llmos.experts.expertfile import FILE, Manifest
 from llmos.visible import visible
 
-__all__ = ["Staged", "remove", "stage", "told"]
+__all__ = ["Staged", "removable", "remove", "stage", "told"]
 
 _NEW = ".new-"
 _ABANDONED = 24 * 3600.0  # seconds until a staged folder that nobody came back for goes
@@ -183,6 +183,23 @@ def remove(name: str) -> None:
     Raises:
         ExpertError: None of that name is installed, or it cannot be removed.
     """
+    path = removable(name)
+    experts = path.parent
+    try:
+        with _alone(experts):
+            path.unlink(missing_ok=True)
+            _sweep(experts)
+            knowledge.forget(name)
+    except OSError as error:
+        raise ExpertError(f"{name} can't be removed: {error.strerror or error}.") from error
+
+
+def removable(name: str) -> Path:
+    """The lock of an installed expert.
+
+    Raises:
+        ExpertError: None of that name is installed.
+    """
     experts = paths.plugins_dir()
     path = experts / f"{name}{locked.ENDING}"
     if path not in locked.locks(experts):
@@ -191,13 +208,7 @@ def remove(name: str) -> None:
         raise ExpertError(
             f"No expert named {name!r} is installed.", remedy="See: llmos plugin list"
         )
-    try:
-        with _alone(experts):
-            path.unlink(missing_ok=True)
-            _sweep(experts)
-            knowledge.forget(name)
-    except OSError as error:
-        raise ExpertError(f"{name} can't be removed: {error.strerror or error}.") from error
+    return path
 
 
 @contextlib.contextmanager

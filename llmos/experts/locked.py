@@ -20,7 +20,17 @@ from pathlib import Path
 from llmos import limits, paths
 from llmos.errors import ExpertError
 
-__all__ = ["ENDING", "Lock", "digest_of", "fingerprints", "locks", "read", "verify", "write"]
+__all__ = [
+    "ENDING",
+    "Lock",
+    "digest_of",
+    "fingerprints",
+    "locks",
+    "read",
+    "stamp",
+    "verify",
+    "write",
+]
 
 ENDING = ".lock.json"
 _CHUNK = 1 << 20
@@ -89,6 +99,26 @@ def fingerprints(folder: Path, *, compiled: bool = True) -> dict[str, str]:
                     sha.update(chunk)
             found[key] = sha.hexdigest()
     return found
+
+
+def stamp(folder: Path) -> str:
+    """What changes whenever something below a folder does; cheap, for it reads no file.
+
+    By the time of a change of status, which nobody can set back as they can that of a change of
+    contents. What cannot be read is as it was.
+    """
+    sha = hashlib.sha256()
+    for base, folders, files in os.walk(folder):
+        folders.sort()
+        for name in (*sorted(files), *folders):
+            path = os.path.join(base, name)
+            try:
+                at = os.lstat(path)
+            except OSError:
+                continue
+            told = (path, at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+            sha.update(repr(told).encode())
+    return sha.hexdigest()
 
 
 def _raised(error: OSError) -> None:

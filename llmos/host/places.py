@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +104,7 @@ class Places:
         if not grants:
             raise HostError(
                 "No folder is granted.",
-                remedy="Grant one with: llmos grants folder FOLDER",
+                remedy="Grant one with: llmos grants folder ~/Documents (or F5 in the chat).",
             )
         _check_text(text)
         path = self._meant(text, grants, write)
@@ -112,18 +113,18 @@ class Places:
             names = ", ".join(told(str(grant.path)) for grant in grants)
             raise HostError(
                 f"{told(text)} is outside the granted folders.",
-                remedy=f"Granted: {names}. Grant another with: llmos grants folder FOLDER",
+                remedy=f"Granted: {names}. Grant its folder with: {_grant_of(path)}",
             )
         nearest = max(within, key=lambda grant: len(grant.path.parts))
         if why := guarded.why_not(path.relative_to(nearest.path).parts):
             raise HostError(
                 f"{told(text)} is left alone: {why}.",
-                remedy="Such a folder is granted by its own path with: llmos grants folder FOLDER",
+                remedy=f"Such a folder is granted by its own path: {_grant_of(path)}",
             )
         if write and not any(grant.write for grant in within):
             raise HostError(
                 f"{told(text)} may be read, not changed.",
-                remedy="Allow changes with: llmos grants folder FOLDER --write",
+                remedy=f"Allow changes with: {_grant_of(nearest.path)} --write",
             )
         if write and any(path == grant.path and path.is_dir() for grant in grants):
             raise HostError(f"{told(text)} is a granted folder itself; only what is in it changes.")
@@ -202,6 +203,15 @@ def _check_text(text: str) -> None:
             f"{told(text)} holds a line break or another mark that no path should hold.",
             remedy="Such files are left alone.",
         )
+
+
+def _grant_of(path: Path) -> str:
+    """The command that grants a folder, or the one that a file lies in."""
+    folder = told(str(path if path.is_dir() else path.parent))
+    start, _, rest = folder.partition("/")
+    if start == "~":  # a shell expands it only outside of quotes
+        return f"llmos grants folder ~/{shlex.quote(rest) if rest else ''}"
+    return f"llmos grants folder {shlex.quote(folder)}"
 
 
 def told(text: str) -> str:

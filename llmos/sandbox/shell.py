@@ -64,7 +64,7 @@ class Shell:
         if not folders:
             raise ToolError(
                 "No folder is granted to the shell.",
-                "Grant one with: llmos grants folder FOLDER",
+                "Grant one with: llmos grants folder ~/work (or F5 in the chat).",
             )
         writable = tuple(path for path in folders if granted[path])
         # No jail lets a single file be replaced; one that may be changed can at least be read.

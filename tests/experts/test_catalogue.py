@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ async def test_what_is_installed_meanwhile_is_found(write, experts, tmp_path):
     install.remove("ornithologist")
     assert await loaded.refresh()
     assert loaded.all() == ()
+
+
+async def test_an_expert_that_is_edited_while_the_kernel_runs_stops_being_there(
+    write, experts, tmp_path
+):
+    install.stage(write()).commit()
+    loaded = await experts(tmp_path / "none")
+    folder = loaded.get("ornithologist").folder
+    assert not await loaded.refresh()
+    [code] = folder.rglob("__init__.py")
+    kept, times = code.read_bytes(), code.stat()
+    code.write_bytes(kept.replace(b"return", b"RETURN"))  # of the same size, and of the same time
+    os.utime(code, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert await loaded.refresh()
+    assert loaded.all() == ()
+    assert "changed since it was installed" in loaded.broken[0].sentence
+    code.write_bytes(kept)
+    assert await loaded.refresh()
+    assert [each.name for each in loaded.all()] == ["ornithologist"]
 
 
 async def test_an_expert_calls_what_it_names_and_its_own(write, experts):

@@ -67,10 +67,15 @@ def test_an_expert_is_shown_and_removed(write):
     assert "@ornithologist  Looks after birds. (installed, 1.0.0)" in say("list").output
     row = json.loads(say("info", "ornithologist", "--json").output)
     assert row["calls"] == ["bird.sing"]
-    assert "Removed." in say("remove", "ornithologist").output
+    kept = say("remove", "ornithologist", answer="n\n")
+    assert kept.exit_code == 1
+    assert "Nothing was changed." in kept.output
+    assert say("remove", "ornithologist").exit_code == 1  # nobody is there to say yes
+    assert "ornithologist" in listed()
+    assert "Removed." in say("remove", "@ornithologist", answer="y\n").output
     assert "ornithologist" not in listed()
     with pytest.raises(ExpertError, match="No expert named"):
-        say("remove", "ornithologist")
+        say("remove", "--yes", "ornithologist")
 
 
 def test_what_a_stranger_wrote_cannot_act_on_the_terminal(write):

@@ -125,7 +125,9 @@ async def note(_made: Invocation, arguments: Mapping[str, Any]) -> Outcome:
 SUMS = [
     Syscall("sum.run", "Adds up.", _text(), "pure", broken),
     Syscall("own.read", "Read what is mine.", _text(), "read", mine),
-    Syscall("note.write", "Write a note.", _text("text"), "write", note, sources={"text": From.ANY}),
+    Syscall(
+        "note.write", "Write a note.", _text("text"), "write", note, sources={"text": From.ANY}
+    ),
 ]
 SUM, MADE_UP = call("sum.run"), call("note.write", text="The sum is 4711")
 WRITTEN = [("Written.", "Done."), ("nobody was there", "I could not.")]
