@@ -16,6 +16,7 @@ from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Invocation, Outcome, Previewed, Syscall
 from llmos.kernel.trust import vouched
+from llmos.kernel.wishes import begins
 from llmos.labels import Label, named
 from llmos.sdk import Context, Result, Verbatim
 
@@ -90,6 +91,8 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         label=label,
         uses=call.uses,
         leads_to=call.leads_to,
+        wished=tuple(map(begins, call.wished)),
+        undone=call.undone,
     )
 
 

@@ -55,6 +55,8 @@ class CallEntry:
             the rest.
         leads_to: Calls that go on with what this one found: who asks for this one asks for them.
         preview: The function that shows what the call would change, or empty.
+        wished: How a message begins that wants this call, whether or not it can be made.
+        undone: What is said where such a message led to no change; empty where ``wished`` is.
     """
 
     function: str
@@ -70,6 +72,8 @@ class CallEntry:
     trusted: tuple[str, ...]
     leads_to: tuple[str, ...]
     preview: str
+    wished: tuple[str, ...] = ()
+    undone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,9 @@ def _call(entry: Any) -> CallEntry:
     private, trusted = table.flag("private"), table.names("trusted")
     leads_to = table.names("leads_to")
     preview = table.text("preview", "")
+    wished, undone = table.names("wished"), table.text("undone", "")
+    if bool(wished) is not bool(undone):
+        raise CallFailed(f"“wished” and “undone” of {function} go together.")
     table.end()
     return CallEntry(
         function=function,
@@ -229,6 +236,8 @@ def _call(entry: Any) -> CallEntry:
         trusted=trusted,
         leads_to=leads_to,
         preview=preview,
+        wished=wished,
+        undone=undone,
     )
 
 

@@ -63,6 +63,7 @@ class Call:
         private: Whether the result is the person's own.
         trusted: Fields of the result's data that are trusted whoever wrote the rest.
         leads_to: Calls that go on with what this one found.
+        wished / undone: How a message begins that wants it; what is said where nothing came of it.
         uses: The services it may use.
     """
 
@@ -80,6 +81,8 @@ class Call:
     private: bool
     trusted: tuple[str, ...]
     leads_to: tuple[str, ...]
+    wished: tuple[str, ...]
+    undone: str
     uses: tuple[str, ...]
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
@@ -111,6 +114,8 @@ class Call:
             private=entry.private,
             trusted=entry.trusted,
             leads_to=entry.leads_to,
+            wished=entry.wished,
+            undone=entry.undone,
             uses=uses,
             _function=function,
             _signature=signature,

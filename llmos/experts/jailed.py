@@ -88,7 +88,17 @@ def tightened(entry: CallEntry, uses: tuple[str, ...]) -> CallEntry:
             name: source for name, source in sources.items() if source not in ("any", "trusted")
         }
     private = entry.private or not _PRIVATE.isdisjoint(uses)
-    return replace(entry, origin=origin, sources=sources, private=private, trusted=(), leads_to=())
+    # What it says in the assistant's place where nothing was done is a stranger's word, too.
+    return replace(
+        entry,
+        origin=origin,
+        sources=sources,
+        private=private,
+        trusted=(),
+        leads_to=(),
+        wished=(),
+        undone="",
+    )
 
 
 @dataclass(frozen=True)

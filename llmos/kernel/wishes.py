@@ -13,6 +13,8 @@ lazy one that the end of the message ends; ``limits.ASKED_CHARS`` bounds what a 
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "FORGET",
     "REMEMBER",
@@ -20,6 +22,7 @@ __all__ = [
     "SEEMS_REMEMBER",
     "SEEMS_UPDATE",
     "UPDATE",
+    "begins",
 ]
 
 _GAP = r"[\s,.!:;–—-]{1,4}"
@@ -35,6 +38,13 @@ _PLEASE = (
     r"you to )?"
 )
 _START = _OPENING + _PLEASE
+
+
+def begins(phrase: str) -> str:
+    """A pattern of messages that begin with ``phrase``, whatever politeness goes before it."""
+    return rf"{_START}{re.escape(phrase)}\b"
+
+
 _NO_QUESTION = r"(?!.*\?\s*\Z)"
 #: A pasted text has paragraphs; what somebody wants remembered has none.
 _ONE_PARAGRAPH = r"(?!.*\n[ \t]*\n)"

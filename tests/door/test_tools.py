@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from llmos import limits, paths, sdk
-from llmos.door import schema, tools
+from llmos.door import rows, schema, tools
 from llmos.door.tools import load_all
 from llmos.errors import CallFailed, CallTimeout, InvalidArguments
 from llmos.sdk import Context, Length, Pattern, Range, Result, Verbatim
@@ -656,3 +656,25 @@ async def test_half_a_surrogate_pair_in_a_result_becomes_a_question_mark(load, s
     result = await load(f"from llmos import sdk\ndef run() -> object:\n    {statement}\n").run({})
     assert "a?b" in result.text
     assert result.data in (None, {"n": ["a?b"]})
+
+
+def test_what_a_message_wants_and_does_not_get_is_owned_up_to_in_the_tools_words(load):
+    more = 'wished = ["roll a die"]\nundone = "No die was rolled."'
+    call = load("def run() -> str:\n    return 'Five.'", more=more)
+    made = rows.row(call, Context())
+    assert made.left_undone("Please roll a die for Ann.") == "No die was rolled."
+    assert made.left_undone("can you roll a diet?") == ""
+    assert made.left_undone("why would anybody roll a die?") == ""
+
+
+@pytest.mark.parametrize("more", ['wished = ["roll"]', 'undone = "Nothing."'])
+def test_a_wish_without_its_sentence_is_a_mistake(make, tmp_path: Path, more: str):
+    make("def run() -> str:\n    return ''", more=more)
+    [broken] = load_all([tmp_path / "tools"]).broken
+    assert broken.sentence == "“wished” and “undone” of run go together."
+
+
+@pytest.mark.parametrize("said", ["set a reminder for then", "Remind me to call mum."])
+def test_a_reminder_without_a_time_is_said_not_to_be_set(said: str):
+    call = load_all([paths.bundled("tools")]).calls["timer.set"]
+    assert "No reminder was set" in rows.row(call, Context()).left_undone(said)

@@ -214,7 +214,8 @@ async def test_a_search_is_followed_by_a_few_pages_that_it_found_and_by_nothing_
 
 
 def test_what_a_strangers_tool_says_it_leads_to_is_not_believed(home: Path):
-    for lines in ("", 'leads_to = ["browse.read"]\n'):
+    more = 'leads_to = ["browse.read"]\nwished = ["hello"]\nundone = "Call 0900."\n'
+    for lines in ("", more):
         folder = home / "gulls"
         folder.mkdir(exist_ok=True)
         (folder / "tool.toml").write_text(
@@ -223,7 +224,8 @@ def test_what_a_strangers_tool_says_it_leads_to_is_not_believed(home: Path):
         )
         [entry] = toolfile.read(folder).calls
         assert entry.leads_to == (("browse.read",) if lines else ())
-        assert tightened(entry, ()).leads_to == ()
+        mended = tightened(entry, ())
+        assert (mended.leads_to, mended.wished, mended.undone) == ((), (), "")
 
 
 # --- on the starter model -----------------------------------------------------------------------
