@@ -188,6 +188,10 @@ class Memory:
 
         return await asyncio.to_thread(read)
 
+    async def serves(self, pid: int) -> bool:
+        """Whether a process, or one that it is a fork of, works for another."""
+        return bool(await asyncio.to_thread(self._journal.employers, pid))
+
     # --- what a person owns -----------------------------------------------------------------
 
     async def remember(

@@ -59,7 +59,7 @@ def memory_calls(memory: Memory) -> list[Syscall]:
 
     async def remember(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
         caller = by.process
-        _require_wish(caller, remembering, arguments)
+        await _require_wish(memory, caller, remembering, arguments)
         text = _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
         fact = await memory.remember(
@@ -77,7 +77,7 @@ def memory_calls(memory: Memory) -> list[Syscall]:
 
     async def update(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
         caller = by.process
-        _require_wish(caller, updating, arguments)
+        await _require_wish(memory, caller, updating, arguments)
         id, text = _named(caller, str(arguments["id"])), _said(caller, str(arguments["text"]))
         label = Label(Origin.USER, _turn_records(caller))
         fact = await memory.update(id, text, label=label, pid=caller.pid, turn=caller.turn_number)
@@ -87,7 +87,7 @@ def memory_calls(memory: Memory) -> list[Syscall]:
     async def forget(by: Invocation, arguments: Mapping[str, Any]) -> Outcome:
         caller = by.process
         about = str(arguments.get("about") or "")
-        _require_wish(caller, forgetting, arguments, literally=bool(about))
+        await _require_wish(memory, caller, forgetting, arguments, literally=bool(about))
         if about:
             fact = await _chosen(memory, about)
         else:
@@ -203,13 +203,18 @@ def _words(caller: Process) -> str:
     return caller.window.words((caller.pid, caller.turn_number))
 
 
-def _require_wish(
-    caller: Process, row: Syscall, arguments: Mapping[str, Any], *, literally: bool = False
+async def _require_wish(
+    memory: Memory,
+    caller: Process,
+    row: Syscall,
+    arguments: Mapping[str, Any],
+    *,
+    literally: bool = False,
 ) -> None:
     """See that the person's message asks for this call.
 
     Where anything in the conversation is by somebody nobody vouches for, a model may do what it
-    read there. The message must then ask for just this, in so many words and for nothing else; so
+    read there; so may it in a fork of one that worked for another, whose task says who knows what. The message must then ask for just this, in so many words and for nothing else; so
     it must where ``literally`` says so.
 
     Raises:
@@ -222,7 +227,7 @@ def _require_wish(
     ):
         return
     assert caller.window is not None
-    if caller.window.foreign:
+    if caller.window.foreign or await memory.serves(caller.pid):
         raise CallDenied(
             "Not everything in this conversation is vouched for, so memory changes only where a "
             f"message asks for that alone. {row.undone}"

@@ -38,7 +38,7 @@ from llmos.memory.records import Record, StoredCall, StoredProcess, new_id
 from llmos.memory.schema import migrate
 from llmos.memory.writer import Writer, connect, damaged, free_bytes, full, rewrite, translate
 
-__all__ = ["Journal", "Record", "StoredCall", "StoredProcess", "new_id"]
+__all__ = ["EMPLOYERS", "Journal", "Record", "StoredCall", "StoredProcess", "new_id"]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ _LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
     WHERE p.fork_seq IS NOT NULL AND p.parent < p.pid
 ) """
 # Who gave a process its task, or one it was forked from; and who gave that one its own.
-_EMPLOYERS = """WITH RECURSIVE above (pid, parent, employed) AS (
+EMPLOYERS = """WITH RECURSIVE above (pid, parent, employed) AS (
     SELECT pid, parent, employed FROM processes WHERE pid = :pid
     UNION
     SELECT p.pid, p.parent, p.employed FROM above a JOIN processes p ON p.pid = a.parent
@@ -388,7 +388,7 @@ class Journal:
 
         Of a fork, also those that what it was forked from works for: their words are in it.
         """
-        return self._read(lambda row: int(row["pid"]), _EMPLOYERS, {"pid": pid})
+        return self._read(lambda row: int(row["pid"]), EMPLOYERS, {"pid": pid})
 
     def unanswered(self) -> list[Record]:
         """Messages to living processes whose turns left nothing behind, oldest first."""

@@ -22,12 +22,13 @@ from typing import Any, Literal
 
 from llmos import __version__, limits
 from llmos.errors import NoSuchProcess, StoreError
+from llmos.labels import Label, Origin, join
 from llmos.memory import records as rows
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation, Imported, PastCall, PastTurn
 from llmos.memory.facts import HOME
 from llmos.memory.importing import FORMAT, read
-from llmos.memory.journal import Journal
+from llmos.memory.journal import EMPLOYERS, Journal
 from llmos.memory.markdown import Paper
 from llmos.memory.schema import to_json
 from llmos.memory.writer import connect, damaged, translate
@@ -153,7 +154,12 @@ def _here(
     """The conversation with its parent as it is numbered here; without one that is not here."""
     parent = known.get(conversation.parent)
     if parent is None:
-        return dataclasses.replace(conversation, parent=0, fork_seq=None, employed=False)
+        items = conversation.items
+        if conversation.employed:  # whom it worked for is not here, nor what those had been shown
+            items = map(_distrusted, items)
+        return dataclasses.replace(
+            conversation, items=items, parent=0, fork_seq=None, employed=False
+        )
     fork_seq = conversation.fork_seq
     if fork_seq is not None:  # the last record it shares is the parent's, or an ancestor's
         shared, above = 0, conversation.parent
@@ -164,6 +170,13 @@ def _here(
             above = parents.get(above, 0)
         fork_seq = shared
     return dataclasses.replace(conversation, parent=parent.pid, fork_seq=fork_seq)
+
+
+def _distrusted(item: Draft | PastCall | PastTurn) -> Draft | PastCall | PastTurn:
+    """A record as one by strangers, and private: its words may say what nobody knows of here."""
+    if not isinstance(item, Draft):
+        return item
+    return dataclasses.replace(item, label=join(item.label, Label(Origin.UNTRUSTED).kept_private()))
 
 
 def _place(places: Sequence[tuple[int, int]], seq: int) -> int:
@@ -205,7 +218,7 @@ def _lines(db: sqlite3.Connection, chosen: Sequence[sqlite3.Row]) -> Iterator[st
     count = 0
     for row in chosen:
         forked = row["fork_seq"] is not None and row["parent"] in along
-        yield _line(_process(row, forked, row["parent"] in along))
+        yield _line(_process(row, forked, row["parent"] in along, _works(db, row["pid"])))
         for record in _records(db, row["pid"], whole=not forked):
             count += 1
             yield _line(_record(record))
@@ -221,7 +234,12 @@ def _line(data: dict[str, Any]) -> str:
     return to_json(data) + "\n"
 
 
-def _process(row: sqlite3.Row, forked: bool, related: bool) -> dict[str, Any]:
+def _works(db: sqlite3.Connection, pid: int) -> bool:
+    """Whether what a process was told may come from one that it, or what it is a fork of, serves."""
+    return db.execute(EMPLOYERS, {"pid": pid}).fetchone() is not None
+
+
+def _process(row: sqlite3.Row, forked: bool, related: bool, works: bool) -> dict[str, Any]:
     keys = ("pid", "title", "system", "priority", "created", "ended", "reason")
     return {
         "type": "process",
@@ -229,7 +247,8 @@ def _process(row: sqlite3.Row, forked: bool, related: bool) -> dict[str, Any]:
         "budget": json.loads(row["budget"]),
         "parent": row["parent"] if related else 0,
         "fork_seq": row["fork_seq"] if forked else None,
-        "employed": bool(row["employed"]) and related,
+        # Without those it is related to in the file this is all that tells of them.
+        "employed": bool(row["employed"]) if related else works,
     }
 
 

@@ -50,6 +50,26 @@ async def test_a_call_that_was_refused_keeps_nothing_and_that_is_said(started) -
         assert KEPT in last(kernel, pid)
 
 
+async def test_in_a_fork_of_one_that_worked_for_another_only_plain_words_change_memory(
+    started,
+) -> None:
+    rules = [
+        ("Remembered as", "Gladly."),
+        ("vouched", "I could not."),
+        ("Remember", call("memory.remember", text="my dog is Pluto")),
+    ]
+    async with started(rules) as kernel:
+        pid = (await kernel.create()).pid
+        child = await kernel.children.spawn(kernel.table.living(pid), "Sum it up")
+        await kernel.wait(child)
+        fork = (await kernel.fork(child)).pid
+        await turn(kernel, fork, "Remember that my dog is Pluto. And how are you?")
+        assert KEPT in last(kernel, fork)
+        assert await texts(kernel) == []
+        await turn(kernel, fork, "Remember that my dog is Pluto")
+        assert await texts(kernel) == ["My dog is Pluto"]
+
+
 async def test_nothing_is_added_where_it_was_kept(started) -> None:
     rules = [
         ("Remembered as", "Gladly."),

@@ -177,6 +177,26 @@ async def test_forks_are_forks_again_and_one_alone_brings_its_history(
     assert other.verify() == [] and consistent(other.path) == []
 
 
+@pytest.mark.parametrize("forked", [False, True])
+async def test_what_worked_for_another_is_nobodys_word_without_it(
+    tmp_path: Path, journal: Journal, other: Journal, forked: bool
+) -> None:
+    """Its task may say what the other was shown, a page by strangers, and that is not here."""
+    person = await talk(journal)
+    child = (await journal.create_process(parent=person, employed=True)).pid
+    await journal.append(child, Message("user", "Sum it up"), turn=1, label=Label(Origin.MODEL))
+    if forked:
+        child = (await journal.fork_process(child)).pid
+    [alone] = await take(other, written(tmp_path, journal, child), mine=True)
+    [task] = other.records(alone)
+    assert task.label.origin is Origin.UNTRUSTED and task.label.private
+    assert other.employers(alone) == []
+    _, along = await take(other, written(tmp_path, journal, person, child), mine=True)
+    trusted = other.records(along)[-1].label.origin
+    assert trusted is (Origin.UNTRUSTED if forked else Origin.MODEL)
+    assert bool(other.employers(along)) is not forked
+
+
 async def test_an_erased_text_is_not_exported_and_stays_erased(
     tmp_path: Path, journal: Journal, other: Journal
 ) -> None:
