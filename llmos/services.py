@@ -192,8 +192,12 @@ class Folders(Protocol):
         """Copy a file to where nothing is, or into a granted folder."""
         ...
 
-    async def move(self, path: str, to: str, seen: str = "") -> str:
-        """Rename a file or folder, or move it to another granted folder."""
+    async def move(self, path: str, to: str, seen: str = "", group: str = "") -> str:
+        """Rename a file or folder, or move it to another granted folder.
+
+        Args:
+            group: Names what is moved in one go, and taken back in one go.
+        """
         ...
 
     async def delete(self, path: str, seen: str = "") -> str:
@@ -201,7 +205,7 @@ class Folders(Protocol):
         ...
 
     async def undo(self, seen: str = "") -> str:
-        """Take back the last change of a file in these folders."""
+        """Take back the last change of a file in these folders, or those made in one go."""
         ...
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmos import services
+from llmos.sandbox.messages import loads
 
 __all__ = ["line", "pack", "parse", "unpack"]
 
@@ -43,10 +44,7 @@ def parse(raw: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is none.
     """
-    try:
-        message = json.loads(raw)
-    except RecursionError:
-        raise ValueError("too deep") from None
+    message = loads(raw)
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
         raise ValueError("no message")
     return message

@@ -43,6 +43,8 @@ _DONE = {
 def undo(numbers: Sequence[int], as_list: bool, every: bool, force: bool, as_json: bool) -> None:
     """Take back what was changed in your files: the last change, or those with these NUMBERs.
 
+    What was changed in one go, as by a renaming of many files, is taken back in one go.
+
     A file that was changed since is left alone. Undoing is a change itself, and can be undone.
     """
     maker = Maker(Log(paths.state_dir() / "undo"))
@@ -50,12 +52,12 @@ def undo(numbers: Sequence[int], as_list: bool, every: bool, force: bool, as_jso
         _list(*maker.changes(), every=every, as_json=as_json)
         return
     for number in numbers or (0,):
-        entry, diff = maker.undo(number, force=force)
-        if as_json:
-            click.echo(json.dumps({"undone": asdict(entry), "diff": diff}))
-            continue
-        click.echo(visible(diff).rstrip("\n"))
-        click.echo(f"Change {entry.number} is undone.")
+        for entry, diff in maker.undo(number, force=force):
+            if as_json:
+                click.echo(json.dumps({"undone": asdict(entry), "diff": diff}))
+                continue
+            click.echo(visible(diff).rstrip("\n"))
+            click.echo(f"Change {entry.number} is undone.")
 
 
 def _list(entries: Sequence[Entry], lost: int, *, every: bool, as_json: bool) -> None:

@@ -28,7 +28,6 @@ from llmos.host.changes import Change
 from llmos.host.maker import Maker
 from llmos.host.places import Grant, Places, check_regular, folder_of, kind, opened, told
 from llmos.host.texts import decoded
-from llmos.host.undo import Entry as LogEntry
 from llmos.host.undo import Log
 from llmos.host.walk import Look, Seen, seen_in
 from llmos.services import Entry, Found
@@ -250,6 +249,9 @@ class Folders:
     async def preview(self, change: str, **arguments: str) -> tuple[str, str]:
         """What a change of the name of a method below would change, and its ``seen``."""
         with _told_to_tools():
+            if change == "undo":
+                last = await in_thread(self._last)
+                return "\n".join(each.shown for each in last), _agreed(*last)
             planned = await in_thread(self._planned, change, arguments)
             return planned.shown, _agreed(planned)
 
@@ -279,10 +281,10 @@ class Folders:
         with _told_to_tools():
             return await in_thread(self._make, "copy", {"path": path, "to": to}, seen)
 
-    async def move(self, path: str, to: str, seen: str = "") -> str:
+    async def move(self, path: str, to: str, seen: str = "", group: str = "") -> str:
         """Rename a file or folder, or move it; into ``to`` where that is a folder."""
         with _told_to_tools():
-            return await in_thread(self._make, "move", {"path": path, "to": to}, seen)
+            return await in_thread(self._make, "move", {"path": path, "to": to}, seen, group)
 
     async def delete(self, path: str, seen: str = "") -> str:
         """Take a file away; returns what was in it, as a diff."""
@@ -295,28 +297,29 @@ class Folders:
             return await in_thread(self._undo, seen)
 
     def _undo(self, seen: str) -> str:
-        entry, change = self._last()
-        if seen and _agreed(change) != seen:
-            raise _changed(change)
-        return self._maker.undo(entry.number)[1]
+        planned = self._last()
+        if seen and _agreed(*planned) != seen:
+            raise _changed(planned[0])
+        return "\n".join(
+            diff for _, diff in self._maker.undo(only=[each.undoes for each in planned])
+        )
 
-    def _last(self) -> tuple[LogEntry, Change]:
-        """The last change, where it lies in what was granted."""
-        entry, change = self._maker.last()
-        for path in filter(None, (entry.path, entry.to)):
-            self._places.find(path, write=True)
-        return entry, change
+    def _last(self) -> list[Change]:
+        """What to take back the last changes would change, where all lies in what was granted."""
+        last = self._maker.last()
+        for entry, _ in last:
+            for path in filter(None, (entry.path, entry.to)):
+                self._places.find(path, write=True)
+        return [change for _, change in last]
 
-    def _make(self, kind: str, arguments: dict[str, str], seen: str) -> str:
+    def _make(self, kind: str, arguments: dict[str, str], seen: str, group: str = "") -> str:
         change = self._planned(kind, arguments)
         if seen and _agreed(change) != seen:
             raise _changed(change)
-        self._maker.make(change)
+        self._maker.make(change, group)
         return change.shown
 
     def _planned(self, kind: str, arguments: dict[str, str]) -> Change:
-        if kind == "undo":
-            return self._last()[1]
         path = self._places.find(arguments["path"], write=kind != "copy")
         match kind:
             case "copy":
@@ -354,9 +357,10 @@ class Folders:
         return self._places.find(str(there), write=True)
 
 
-def _agreed(change: Change) -> str:
-    """Identifies what a person was shown of a change: from what, and to what."""
-    return f"{change.undoes}:{change.seen}:{placing.digest(change.after)}"
+def _agreed(*changes: Change) -> str:
+    """Identifies what a person was shown of changes: from what, and to what."""
+    told = (f"{each.undoes}:{each.seen}:{placing.digest(each.after)}" for each in changes)
+    return " ".join(told)
 
 
 def _changed(change: Change) -> HostError:

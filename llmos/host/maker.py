@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,12 @@ class Maker:
     def __init__(self, kept: Log) -> None:
         self._log = kept
 
-    def make(self, change: Change) -> Entry:
+    def make(self, change: Change, group: str = "") -> Entry:
         """Make a change.
+
+        Args:
+            change: Which.
+            group: Names all that is made in one go, if it is part of that.
 
         Raises:
             HostError: It cannot be made, or its file is not as it was when the change was shown;
@@ -47,7 +52,7 @@ class Maker:
         """
         with self._log.held():
             self._settle()
-            return self._make(change)
+            return self._make(change, group)
 
     def changes(self) -> tuple[list[Entry], int]:
         """The changes that can be taken back, oldest first; how many before them no longer can."""
@@ -55,43 +60,58 @@ class Maker:
             self._settle()
             return self._log.entries(), self._log.lost()
 
-    def last(self) -> tuple[Entry, Change]:
-        """The change that ``undo`` would take back, and what doing so would change.
+    def last(self) -> list[tuple[Entry, Change]]:
+        """The changes that ``undo`` would take back, in that order, and what doing so would change.
 
         Raises:
-            HostError: There is none, or the file was changed since.
+            HostError: There are none, or a file was changed since.
         """
         with self._log.held():
             self._settle()
-            entry = self._found(0)
-            return entry, self._inverse(entry, force=False)
+            return [(entry, self._inverse(entry, force=False)) for entry in self._found(0)]
 
-    def undo(self, number: int = 0, *, force: bool = False) -> tuple[Entry, str]:
+    def undo(
+        self, number: int = 0, *, force: bool = False, only: Sequence[int] = ()
+    ) -> list[tuple[Entry, str]]:
         """Take a change back.
 
         Args:
-            number: Which one; the last that is neither undone nor an undoing where 0.
-            force: Also where the file was changed since; as it is now, it can be had back by
+            number: Which one; where 0 the last that is neither undone nor an undoing, with all that
+                was made with it in one go.
+            force: Also where a file was changed since; as it is now, it can be had back by
                 undoing the undoing.
+            only: The numbers of the changes that are meant; empty for whichever they are.
 
         Returns:
-            The change that was taken back; the diff of doing so.
+            The changes that were taken back, each with the diff of doing so.
 
         Raises:
-            HostError: There is none, or the file was changed since.
+            HostError: There is none, or a file was changed since; then nothing was taken back, or
+                the sentence says how much.
         """
         with self._log.held():
             self._settle()
-            entry = self._found(number)
-            change = self._inverse(entry, force)
-            made = self._make(change)
-            self._log.mark(entry, undone=made.number)
-            placing.unmake(entry.made)
-            return entry, change.shown
+            found = self._found(number)
+            if only and [entry.number for entry in found] != list(only):
+                raise HostError("Something else was changed or undone meanwhile.")
+            planned = [(entry, self._inverse(entry, force)) for entry in found]
+            group = secrets.token_hex(8) if len(planned) > 1 else ""
+            for count, (entry, change) in enumerate(planned):
+                try:
+                    made = self._make(change, group)
+                except HostError as error:
+                    if not count:
+                        raise
+                    some = f"{count} of {len(planned)} changes were taken back. {error.sentence}"
+                    raise HostError(some, remedy=error.remedy) from error
+                self._log.mark(entry, undone=made.number)
+                placing.unmake(entry.made)
+            return [(entry, change.shown) for entry, change in planned]
 
     # --- taking back ----------------------------------------------------------------------------
 
-    def _found(self, number: int) -> Entry:
+    def _found(self, number: int) -> list[Entry]:
+        """The change of a number, or the last ones that were made in one go, the newest first."""
         entries = self._log.entries()
         if number:
             entry = next((each for each in entries if each.number == number), None)
@@ -105,13 +125,15 @@ class Maker:
             open_ones = [each for each in entries if not each.undone and not each.undoes]
             if not open_ones:
                 raise HostError("There is nothing to undo.")
-            entry = open_ones[-1]
+            last = open_ones[-1]
+            together = [each for each in open_ones if each.group and each.group == last.group]
+            return together[::-1] or [last]
         if entry.undone:
             raise HostError(
                 f"Change {entry.number} is undone already.",
                 remedy=f"llmos undo {entry.undone} makes it again.",
             )
-        return entry
+        return [entry]
 
     def _inverse(self, entry: Entry, force: bool) -> Change:
         path = Path(entry.path)
@@ -152,7 +174,7 @@ class Maker:
 
     # --- making ---------------------------------------------------------------------------------
 
-    def _make(self, change: Change) -> Entry:
+    def _make(self, change: Change, group: str = "") -> Entry:
         if changes.seen_now(change) != change.seen:
             raise placing.overtaken(change.path)
         target = change.to or change.path
@@ -170,6 +192,7 @@ class Maker:
                 made=tuple(str(folder) for folder in placing.missing(target.parent)),
                 temporary="" if change.to else f".llmos-{secrets.token_hex(8)}",
                 undoes=change.undoes,
+                group=group,
             ),
             change.before,
         )

@@ -31,6 +31,7 @@ __all__ = ["Grant", "Places", "check_regular", "folder_of", "kind", "opened", "t
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A folder on the way need only be passed through, not read, where the system tells these apart.
 _WAY = _FOLDER | getattr(os, "O_PATH", 0)
+_NAME_BYTES = 255  # of a file's name; every file system in use allows as many
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -203,6 +204,9 @@ def _check_text(text: str) -> None:
             f"{told(text)} holds a line break or another mark that no path should hold.",
             remedy="Such files are left alone.",
         )
+    for name in text.split("/"):
+        if len(os.fsencode(name)) > _NAME_BYTES:
+            raise HostError(f"The name {told(name)} is too long.", remedy="Take a shorter one.")
 
 
 def _grant_of(path: Path) -> str:

@@ -54,6 +54,8 @@ class Entry:
         temporary: The name, beside ``path``, under which the new file was prepared.
         undoes: The change that this one takes back; 0 for none.
         undone: The change that took this one back; 0 for none.
+        group: What was done with it in one go, and is taken back with it, has the same; empty for
+            a change by itself.
     """
 
     number: int
@@ -69,6 +71,7 @@ class Entry:
     temporary: str = ""
     undoes: int = 0
     undone: int = 0
+    group: str = ""
 
 
 class Log:
@@ -271,4 +274,5 @@ def _read(number: int, raw: bytes) -> Entry:
         temporary=said.text("temporary", 255),
         undoes=said.integer("undoes"),
         undone=said.integer("undone"),
+        group=said.text("group", limits.UNDO_GROUP_CHARS) if "group" in data else "",
     )

@@ -61,6 +61,7 @@ _OWN_WORDS = frozenset(
 #: others, what changes something and may need what those gave.
 _RANKS = {**dict.fromkeys(HARMLESS, 0), "egress": 1}
 _CHANGES = 2
+_AT_ONCE = 100_000  # characters that are looked through for keys in some milliseconds
 _READS = frozenset({"read", "egress"})  # effects of calls that give something to read
 #: The id of the call that a task belongs to; empty outside of one.
 _WITHIN: ContextVar[str] = ContextVar("within", default="")
@@ -276,7 +277,10 @@ class Caller:
         except Exception:
             log.exception("call %s", call.name)
             outcome, code = Outcome(f"Error: {call.name} failed."), "call_failed"
-        outcome = _without_credentials(outcome)
+        if _long(outcome):
+            outcome = await asyncio.to_thread(_without_credentials, outcome)
+        else:
+            outcome = _without_credentials(outcome)
         if code not in _OWN_WORDS:  # it may quote what it read, names of files too
             silent = effect == "pure" or (row is not None and row.reads_by_call)
             by = Label(Origin.PLUGIN if silent else Origin.UNTRUSTED)
@@ -402,6 +406,12 @@ class Caller:
             loop.call_soon_threadsafe(self._publish, event)
 
         return tell
+
+
+def _long(outcome: Outcome) -> bool:
+    """Whether to look through what is told of a call would keep the loop from all else."""
+    told = (outcome.text, *outcome.said, *(each.text for each in outcome.evidence))
+    return sum(map(len, told)) > _AT_ONCE
 
 
 def _without_credentials(outcome: Outcome) -> Outcome:

@@ -214,8 +214,9 @@ async def _require_wish(
     """See that the person's message asks for this call.
 
     Where anything in the conversation is by somebody nobody vouches for, a model may do what it
-    read there; so may it in a fork of one that worked for another, whose task says who knows what. The message must then ask for just this, in so many words and for nothing else; so
-    it must where ``literally`` says so.
+    read there; so may it in a fork of one that worked for another, whose task says who knows what.
+    The message must then ask for just this, in so many words and for nothing else; so it must
+    where ``literally`` says so.
 
     Raises:
         CallDenied: It does not.

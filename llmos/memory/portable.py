@@ -235,7 +235,7 @@ def _line(data: dict[str, Any]) -> str:
 
 
 def _works(db: sqlite3.Connection, pid: int) -> bool:
-    """Whether what a process was told may come from one that it, or what it is a fork of, serves."""
+    """Whether a process, or one that it is a fork of, works for another."""
     return db.execute(EMPLOYERS, {"pid": pid}).fetchone() is not None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 from collections import deque
@@ -25,6 +24,7 @@ from llmos.errors import CallFailed
 from llmos.sandbox import prefix
 from llmos.sandbox.interpreter_questions import Ask, Questions, line
 from llmos.sandbox.jail import Bounds, Jail, Jailed, Task
+from llmos.sandbox.messages import loads
 from llmos.sandbox.printed import Printed
 
 __all__ = ["BOUNDS", "Outcome", "Process"]
@@ -261,7 +261,7 @@ class Process:
         """Each message; ValueError where something is none."""
         while True:
             while self._lines:
-                message = json.loads(self._lines.popleft())
+                message = loads(self._lines.popleft())
                 if not isinstance(message, dict):
                     raise ValueError("a message that is no object")
                 yield message

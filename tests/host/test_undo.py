@@ -54,12 +54,35 @@ def write(made: Maker, path: Path, text: str) -> int:
     return made.make(changes.overwrite(path, text)).number
 
 
+def test_what_was_made_in_one_go_is_undone_together_or_not_at_all(made, folder):
+    for name in "ab":
+        (folder / name).write_text(name)
+        made.make(changes.move(folder / name, folder / f"new {name}"), "one go")
+    (folder / "a").write_text("in the way")
+    with pytest.raises(HostError):
+        made.undo()
+    assert (folder / "new b").exists()
+    (folder / "a").unlink()
+    assert [entry.path for entry, _ in made.undo()] == [str(folder / "b"), str(folder / "a")]
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+    with pytest.raises(HostError, match="nothing to undo"):
+        made.undo()
+
+
+def test_what_was_undone_meanwhile_is_not_undone_in_the_place_of_another(made, folder):
+    first, second = write(made, folder / "a.txt", "one"), write(made, folder / "a.txt", "two")
+    made.undo()
+    with pytest.raises(HostError, match="meanwhile"):
+        made.undo(only=[second])
+    assert [entry.number for entry, _ in made.undo(only=[first])] == [first]
+
+
 def test_the_last_change_is_undone_first_and_an_undoing_can_be_undone(made, folder):
     file = folder / "a.txt"
     first, second = write(made, file, "one"), write(made, file, "two")
-    assert made.undo()[0].number == second
+    assert made.undo()[0][0].number == second
     assert file.read_text() == "one"
-    assert made.undo()[0].number == first
+    assert made.undo()[0][0].number == first
     assert not file.exists()
     again = next(each for each in made.changes()[0] if each.undoes == first)
     made.undo(again.number)
@@ -188,7 +211,7 @@ def test_killed_at_any_moment_a_file_is_as_before_or_as_after_and_undo_knows_whi
         made.undo()
         assert {each.name: each.read_text() for each in folder.iterdir()} == before
     write(made, file, "later")  # the log is whole and goes on
-    assert made.undo()[0].kind == "overwrite"
+    assert made.undo()[0][0].kind == "overwrite"
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -531,7 +531,7 @@ async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
         ("Go", call("process.spawn", task="Do the part")),
     ]
     # Its limit is far shorter than the answer takes.
-    row = Syscall("code.run", "Run code.", _text(), "pure", code, timeout=0.2)
+    row = Syscall("code.run", "Run code.", _text(), "pure", code, timeout=1.0)
     async with kernel_on(home, rules, calls=[*CALLS, row]) as kernel:
         kernels.append(kernel)
         pid = (await kernel.create()).pid
@@ -543,7 +543,7 @@ async def test_a_question_stops_the_clocks_of_all_that_wait_with_it(home: Path):
                         turns = [kernel.table[each].live for each in (pid, 2)]
                         clocks = [live.seconds for live in turns]
                         passed = asyncio.Event()
-                        asyncio.get_running_loop().call_later(0.4, passed.set)
+                        asyncio.get_running_loop().call_later(1.3, passed.set)
                         await passed.wait()
                         assert [live.seconds for live in turns] == clocks
                         kernel.permissions.answer(pid, event.call.id, "once")

@@ -165,6 +165,37 @@ async def test_files_are_renamed_by_date(folder, context, names, expected):
         await CALLS["rename_by_date"].run({**arguments, "names": "date and name"}, context)
 
 
+async def test_a_renaming_of_many_files_is_taken_back_in_one_go(folder, context):
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.jpg").write_text(name)
+    (folder / "x.txt").write_text("one\n")
+    await CALLS["overwrite"].run({"path": "x.txt", "text": "two\n"}, context)
+    before = sorted(each.name for each in folder.iterdir())
+    await CALLS["rename_by_date"].run({"folder": str(folder), "pattern": "*.jpg"}, context)
+    assert sorted(each.name for each in folder.iterdir()) != before
+    shown = await CALLS["undo"].preview({}, context)
+    assert all(f"{name}.jpg" in shown.text for name in "abc")
+    await CALLS["undo"].run({}, context.child(seen=shown.seen))
+    assert sorted(each.name for each in folder.iterdir()) == before
+    assert (folder / "x.txt").read_text() == "two\n"  # that was another change
+
+
+async def test_no_file_is_renamed_where_one_name_would_be_too_long(folder, context):
+    names = ["a.jpg", f"{'b' * 250}.jpg"]
+    for name in names:
+        (folder / name).touch()
+    with pytest.raises(CallFailed, match="too long"):
+        await CALLS["rename_by_date"].run({"folder": str(folder)}, context)
+    assert sorted(each.name for each in folder.iterdir()) == names
+
+
+async def test_a_name_that_is_too_long_is_refused_in_a_sentence(folder, context):
+    for call in ("write", "append", "read"):
+        given = {"path": "ü" * 128, "text": "x"} if call != "read" else {"path": "ü" * 128}
+        with pytest.raises(CallFailed, match="is too long"):
+            await CALLS[call].run(given, context)
+
+
 def test_what_changes_files_takes_its_paths_from_nobody_unknown():
     for call in ("write", "overwrite", "append", "edit", "move", "delete", "rename_by_date"):
         assert CALLS[call].effect == "write"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -37,6 +38,8 @@ _KEPT = 1000  # of them that are given to programs
 _RENAMED = 500  # files renamed by one call
 _ARTIFACT_CHARS = 200_000  # of a diff
 _UNDO = "It can be undone: llmos undo."
+_UNDO_ALL = "All of it can be undone in one go: llmos undo."
+_NAME_BYTES = 255  # of a file's name; every file system in use here allows as many
 _USUAL = {
     *("desktop", "documents", "downloads", "music", "notes", "photos", "pictures", "projects"),
     *("public", "templates", "videos", "work"),
@@ -293,17 +296,18 @@ async def rename_by_date(
     pairs = await _renamings(folder, pattern, names, context)
     if context.seen and context.seen != _mark(pairs):
         raise ToolError("The folder was changed since that was shown.", "Look at it again.")
+    together = secrets.token_hex(8)
     for count, (path, to) in enumerate(pairs):
         if context.cancelled():
-            break
+            raise ToolError(f"{count} of {len(pairs)} files were renamed.", _UNDO_ALL)
         context.progress(f"renamed {count} of {len(pairs)}", count / len(pairs))
         try:
-            await context.folders.move(path, to)
+            await context.folders.move(path, to, group=together)
         except ToolError as error:
             why = f"{count} of {len(pairs)} files were renamed. {error.sentence}"
-            raise ToolError(why, error.remedy) from error
+            raise ToolError(why, _UNDO_ALL if count else error.remedy) from error
     one = "1 file" if len(pairs) == 1 else f"{len(pairs)} files"
-    text = f"Renamed {one} in {folder} by date. Each can be undone: llmos undo."
+    text = f"Renamed {one} in {folder} by date. {_UNDO_ALL}"
     return Result(text, {"folder": folder, "count": len(pairs)})
 
 
@@ -345,6 +349,8 @@ async def _renamings(
         while to in taken:
             number += 1
             to = f"{parent}/{wanted} ({number}){ending}"
+        if len(os.fsencode(os.path.basename(to))) > _NAME_BYTES:
+            raise ToolError(f"With its date the name {name} is too long.", "Shorten it first.")
         taken.add(to)
         pairs.append((entry.path, to))
     if not pairs:
