@@ -18,6 +18,7 @@ from typing import Any
 from llmos import limits, sdk, services
 from llmos.experts import lending, wire
 from llmos.sandbox.jail import Jailed
+from llmos.sandbox.messages import bounded
 from llmos.visible import visible
 
 __all__ = ["Talk"]
@@ -57,7 +58,7 @@ class Talk:
         await self._send(wire.line(request))
         async for raw in self._lines():
             try:
-                message = wire.parse(raw)
+                message = wire.parse(bounded(raw))
             except ValueError as error:
                 raise sdk.ToolError(f"{self._name} does not keep to its part.") from error
             match message["kind"]:

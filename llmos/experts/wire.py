@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmos import services
-from llmos.sandbox.messages import loads
 
 __all__ = ["line", "pack", "parse", "unpack"]
 
@@ -44,7 +43,10 @@ def parse(raw: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is none.
     """
-    message = loads(raw)
+    try:
+        message = json.loads(raw)
+    except RecursionError:
+        raise ValueError("too deep") from None
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
         raise ValueError("no message")
     return message

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmos import limits
 
-__all__ = ["loads"]
+__all__ = ["bounded", "loads"]
 
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)  # possessive: no way back to try
 
@@ -25,14 +25,23 @@ def loads(raw: bytes) -> Any:
         ValueError: It is no JSON, is nested too deeply, or has more than
             ``limits.MESSAGE_CONTAINERS`` lists and objects.
     """
+    try:
+        return json.loads(bounded(raw))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def bounded(raw: bytes) -> bytes:
+    """``raw``, which somebody else is to parse.
+
+    Raises:
+        ValueError: It has more lists and objects than ``loads`` takes.
+    """
     if _containers(raw) > limits.MESSAGE_CONTAINERS and (
         _containers(_TEXT.sub(b"", raw)) > limits.MESSAGE_CONTAINERS
     ):
         raise ValueError("too many lists and objects")
-    try:
-        return json.loads(raw)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    return raw
 
 
 def _containers(raw: bytes) -> int:
