@@ -255,6 +255,20 @@ def _journal(state: Path) -> Check:
     return Check("journal", "fail", f"{problems[0]}{more}", remedy)
 
 
+def _reminders(state: Path) -> Check:
+    """Whether the kernel had to put some aside: nobody is woken by those."""
+    aside = sorted(state.glob("timers.json.broken*"))
+    if not aside:
+        return Check("reminders", "ok", "All that were set are known.")
+    names = ", ".join(path.name for path in aside)
+    return Check(
+        "reminders",
+        "warn",
+        f"Some could not be read and were put aside in {state}: {names}.",
+        "See what they hold, set again what still matters, and delete them.",
+    )
+
+
 def _socket(state: Path) -> Check:
     try:
         path = paths.socket_path(state)
@@ -379,6 +393,7 @@ def examinations(
     yield from run("embedder", lambda: _embedder(chosen))
     yield from run("state", lambda: _state(chosen.state))
     yield from run("journal", lambda: _journal(chosen.state))
+    yield from run("reminders", lambda: _reminders(chosen.state))
     yield from run("socket", lambda: _socket(chosen.state))
     yield from run("kernel", lambda: _kernel(chosen.state))
     yield from run("terminal", _terminal)

@@ -281,6 +281,14 @@ def test_an_escape_that_was_not_denied_is_named(monkeypatch: pytest.MonkeyPatch)
     assert "Connect by TCP over IPv4 (connected)" in found.detail
 
 
+def test_reminders_that_were_put_aside_are_told() -> None:
+    assert check("reminders").status == "ok"
+    aside = paths.private_dir(paths.state_dir()) / "timers.json.broken"
+    aside.write_text("{")
+    told = check("reminders")
+    assert told.status == "warn" and aside.name in told.detail and told.remedy
+
+
 def test_a_check_that_breaks_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Check:
         raise ZeroDivisionError("oops")

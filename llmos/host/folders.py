@@ -304,7 +304,7 @@ class Folders:
             diff for _, diff in self._maker.undo(only=[each.undoes for each in planned])
         )
 
-    def _last(self) -> list[Change]:
+    def _last(self) -> Sequence[Change]:
         """What to take back the last changes would change, where all lies in what was granted."""
         last = self._maker.last()
         for entry, _ in last:

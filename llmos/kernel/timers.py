@@ -68,10 +68,10 @@ class Timers:
         self._due = due
         self._title = title
         self._clock = clock
-        self._lock = threading.Lock()  # guards the three below, and the file
-        self._kept: dict[str, _Kept] = {}
+        self._lock = threading.Lock()  # of whoever changes the next two, and the file
+        self._kept: dict[str, _Kept] = {}  # replaced, never changed: it is read without the lock
         self._next = 1
-        self._later: dict[str, float] = {}  # not before then: waking it failed
+        self._later: dict[str, float] = {}  # not before then: waking it failed; the loop's own
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -102,8 +102,7 @@ class Timers:
 
     def all(self) -> Sequence[Timer]:
         """The reminders of all processes with whom they wake, the next one first."""
-        with self._lock:
-            kept = sorted(self._kept.values(), key=_order)
+        kept = sorted(self._kept.values(), key=_order)
         return [replace(each.timer, pid=each.pid, title=self._title(each.pid)) for each in kept]
 
     def take(self, id: str) -> Timer:
@@ -165,8 +164,7 @@ class Timers:
 
     def list(self, pid: int) -> Sequence[Timer]:
         """See ``services.Timers``: those of one process."""
-        with self._lock:
-            own = [each for each in self._kept.values() if each.pid == pid]
+        own = [each for each in self._kept.values() if each.pid == pid]
         return [each.timer for each in sorted(own, key=_order)]
 
     def cancel(self, pid: int, id: str) -> Timer:
@@ -200,14 +198,12 @@ class Timers:
 
     def _ready(self) -> Sequence[_Kept]:
         now = self._clock()
-        with self._lock:
-            late = [each for each in self._kept.values() if self._from(each) <= now]
+        late = [each for each in self._kept.values() if self._from(each) <= now]
         return sorted(late, key=lambda each: each.timer.due)
 
     def _rest(self) -> float:
         """Seconds until the clock is looked at again."""
-        with self._lock:
-            first = min((self._from(each) for each in self._kept.values()), default=math.inf)
+        first = min((self._from(each) for each in self._kept.values()), default=math.inf)
         return min(max(0.0, first - self._clock()), limits.TIMER_LOOK_S)
 
     def _from(self, kept: _Kept) -> float:
@@ -221,11 +217,14 @@ class Timers:
             log.info("reminder %s was for process %d, which is gone", id, kept.pid)
         except Exception as error:
             log.warning("process %d could not be woken for %s", kept.pid, id, exc_info=error)
-            with self._lock:
-                self._later[id] = self._clock() + limits.TIMER_AGAIN_S
+            self._later[id] = self._clock() + limits.TIMER_AGAIN_S
             return
+        self._later.pop(id, None)
+        await in_thread(self._rang, id)
+
+    def _rang(self, id: str) -> None:
+        """Keep that a reminder is done."""
         with self._lock:
-            self._later.pop(id, None)
             left = {other: each for other, each in self._kept.items() if other != id}
             try:
                 self._save(left)

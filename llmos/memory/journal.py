@@ -15,8 +15,10 @@ Writes go through one ``Writer``; reads are synchronous, short, and safe from an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -90,6 +92,13 @@ _UNANSWERED = (
 )
 
 
+def _unmake(path: Path) -> None:
+    """Take away a journal that could not be begun: it holds nothing, and would look damaged."""
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{path}{ending}")
+
+
 class Journal:
     """One journal file, open.
 
@@ -106,7 +115,13 @@ class Journal:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        db = connect(path, write=True)
+        new = not path.exists()
+        try:
+            db = connect(path, write=True)
+        except StoreError:
+            if new:
+                _unmake(path)
+            raise
         try:
             self._require_space()
             migrate(db)
@@ -114,6 +129,8 @@ class Journal:
             self._reader = connect(path)
         except BaseException as error:
             db.close()
+            if new:
+                _unmake(path)
             if isinstance(error, sqlite3.Error):
                 raise translate(error, path) from error
             raise

@@ -23,6 +23,7 @@ from llmos.errors import NoSuchProcess, StoreCorrupt, StoreError, StoreFull
 from llmos.events import Message, ToolCall
 from llmos.labels import Label, Origin
 from llmos.memory import schema
+from llmos.memory.check import check
 from llmos.memory.journal import Journal, new_id
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -755,6 +756,24 @@ def test_it_does_not_open_on_a_nearly_full_disk(
     monkeypatch.setattr(limits, "STORE_FREE_BYTES", 1 << 62)
     with pytest.raises(StoreFull, match=r"disk that holds .*journal\.db has only .* Free some"):
         Journal(path)
+
+
+def test_a_first_start_on_a_full_disk_leaves_no_journal_that_looks_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state" / "journal.db"
+    with monkeypatch.context() as full:
+        full.setattr(limits, "STORE_FREE_BYTES", 1 << 62)
+        with pytest.raises(StoreFull):
+            Journal(path)
+    assert not list(path.parent.iterdir())
+    Journal(path)._close()
+    assert check(path) == []
+    with monkeypatch.context() as full:  # what was begun before is left as it is
+        full.setattr(limits, "STORE_FREE_BYTES", 1 << 62)
+        with pytest.raises(StoreFull):
+            Journal(path)
+    assert check(path) == []
 
 
 async def test_a_nearly_full_disk_refuses_new_work_but_not_the_running(
