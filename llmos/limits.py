@@ -378,6 +378,8 @@ JAIL_LINE_BYTES = 1 << 20  # of one line read from a jail
 JAIL_START_SECONDS = 20.0  # to be set up; takes 0.02 s, a machine that swaps needs longer
 JAIL_LOOK_S = 0.05  # between two looks at what a jail uses
 JAIL_LOOK_IDLE_S = 0.4  # the same at most, while it computes nothing
+JAIL_LOCKS = 10_000  # record locks of all processes of a jail: each takes memory of the kernel
+JAIL_LOCKS_READ = 8 << 20  # bytes of the machine's list of them that are looked at
 JAIL_LOOK_SHARE = 0.1  # of the time, at most, spent looking
 JAIL_KILL_SECONDS = 5.0  # for a jail's supervisor to end what is in it
 

@@ -227,6 +227,6 @@ def _exceeded(bounds: Bounds, used: usage.Usage, grown: int) -> str:
     # Threads of the supervisor and of the process that reaps count, too: allow for them.
     if used.threads > bounds.processes + 2:
         return "processes"
-    if used.memory_bytes > bounds.memory_bytes:
+    if used.memory_bytes > bounds.memory_bytes or used.locks > limits.JAIL_LOCKS:
         return "memory"
     return "disk" if grown > bounds.disk_bytes else ""

@@ -207,8 +207,9 @@ _TYPE, _DEVICES = 0o170000, (0o020000, 0o060000)
 _CONTROLS = (0x5412, 0x541C, 0x40086602, 0x401C5820, 0x8901, 0x8902)
 #: F_SETOWN, F_SETSIG and F_SETOWN_EX have the kernel send signals; a lease (F_SETLEASE) holds up
 #: whoever opens the file outside, for 45 s; F_NOTIFY tells what others do; F_SETPIPE_SZ takes
-#: memory that no limit counts.
-_HANDLING = (8, 10, 15, 1024, 1026, 1031)
+#: memory that no limit counts, and so do locks of open files (F_OFD_SETLK, F_OFD_SETLKW), for which
+#: no process answers; those of processes ``usage.py`` counts.
+_HANDLING = (8, 10, 15, 37, 38, 1024, 1026, 1031)
 _BUFFERS = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, SO_SNDBUFFORCE, SO_RCVBUFFORCE: the same
 _UNIX, _STREAM, _KIND = 1, 1, 0xF
 

@@ -16,7 +16,7 @@ import platform
 import resource
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -57,6 +57,7 @@ class Usage:
     nameless_bytes: int  #: of files that are open and were deleted
     ticks: int  #: processor time of all, in clock ticks; equal twice: nothing ran
     hidden: tuple[int, ...] = ()  #: processes that cannot be looked into, so this says too little
+    locks: int = 0  #: record locks they hold: the kernel's memory, too
 
 
 def measure(root: int, memory_ceiling: int) -> Usage:
@@ -85,7 +86,20 @@ def measure(root: int, memory_ceiling: int) -> Usage:
     if memory > memory_ceiling:
         memory = sum(map(_share_of_memory, pids))
     memory += sum(buffers.values())
-    return Usage(threads, memory, nameless, ticks, tuple(hidden))
+    return Usage(threads, memory, nameless, ticks, tuple(hidden), _locks(pids))
+
+
+def _locks(pids: Collection[int]) -> int:
+    """How many record locks processes hold or wait for; 0 where the system does not tell."""
+    mine = {str(pid).encode() for pid in pids}
+    try:
+        with open("/proc/locks", "rb") as file:
+            told = file.read(limits.JAIL_LOCKS_READ)
+    except OSError:
+        return 0
+    # "1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF", with "->" before the kind of one that waits
+    lines = (line.replace(b"->", b"").split() for line in told.splitlines())
+    return sum(len(words) > 4 and words[4] in mine for words in lines)
 
 
 def _share_of_memory(pid: int) -> int:

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmos import limits
-from llmos.sandbox import lineage, usage
+from llmos.sandbox import child, lineage, usage
+from llmos.sandbox.jail import Bounds
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Looks into /proc.")
 
@@ -88,6 +90,32 @@ def test_sockets_and_pipes_count_as_full_and_once_where_processes_share_them():
             os.killpg(process.pid, 9)
     waiting = 100 * usage._socket_bytes() + 20 * 65_536
     assert waiting < used < waiting + (16 << 20)
+
+
+LOCKS = """
+import fcntl, os, signal, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+for number in range(50):
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, 2 * number)
+os.write(1, b'x')
+signal.pause()
+"""
+
+
+def test_record_locks_are_counted(tmp_path: Path):
+    code = f"import os\nif os.fork(): os.wait()\n{LOCKS}"
+    argv = [sys.executable, "-I", "-S", "-c", code, str(tmp_path / "locked")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.read(1) == b"x"
+            used = usage.measure(process.pid, 1 << 40)
+        finally:
+            os.killpg(process.pid, 9)
+    assert used.locks == 50
+    bounds = Bounds(memory_bytes=1 << 40)
+    assert child._exceeded(bounds, used, 0) == ""
+    assert child._exceeded(bounds, replace(used, locks=limits.JAIL_LOCKS + 1), 0) == "memory"
 
 
 def test_what_a_socket_holds_is_what_this_machine_lets_it(tmp_path: Path):

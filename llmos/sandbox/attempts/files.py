@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import stat
+import struct
 from pathlib import Path
 
 from .registry import Scene, attempt, libc, syscall
@@ -211,6 +212,18 @@ def lease_file(scene: Scene) -> str:
     finally:
         os.close(fd)
     return "holds a lease"
+
+
+@attempt()
+def lock_open_file(scene: Scene) -> str:
+    """Take locks that no process answers for: memory of the kernel without a bound."""
+    fd = os.open(_inside(scene, "locked"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        first = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+        fcntl.fcntl(fd, 37, first)  # F_OFD_SETLK
+    finally:
+        os.close(fd)
+    return "holds one"
 
 
 @attempt()
