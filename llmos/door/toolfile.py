@@ -9,7 +9,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class CallEntry:
         preview: The function that shows what the call would change, or empty.
         wished: How a message begins that wants this call, whether or not it can be made.
         undone: What is said where such a message led to no change; empty where ``wished`` is.
+        literal: By argument the phrases after which the rest of a message is its value, as it is.
     """
 
     function: str
@@ -74,6 +75,7 @@ class CallEntry:
     preview: str
     wished: tuple[str, ...] = ()
     undone: str = ""
+    literal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ def _call(entry: Any) -> CallEntry:
     wished, undone = table.names("wished"), table.text("undone", "")
     if bool(wished) is not bool(undone):
         raise CallFailed(f"“wished” and “undone” of {function} go together.")
+    literal = _literal(function, table.left.pop("literal", {}))
     table.end()
     return CallEntry(
         function=function,
@@ -238,7 +241,17 @@ def _call(entry: Any) -> CallEntry:
         preview=preview,
         wished=wished,
         undone=undone,
+        literal=literal,
     )
+
+
+def _literal(function: str, said: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(said, Mapping):
+        raise CallFailed(f"“literal” of {function} in tool.toml must be a table.")
+    for name, phrases in said.items():
+        if not isinstance(phrases, list) or not all(isinstance(p, str) and p for p in phrases):
+            raise CallFailed(f"“literal” of {function}: {name} must be a list of phrases.")
+    return {name: tuple(phrases) for name, phrases in said.items()}
 
 
 def _sources(function: str, said: Any) -> dict[str, str | tuple[Any, ...]]:

@@ -63,6 +63,7 @@ class Call:
         private: Whether the result is the person's own.
         trusted: Fields of the result's data that are trusted whoever wrote the rest.
         leads_to: Calls that go on with what this one found.
+        literal: Phrases after which the rest of a message is an argument, by its name.
         wished / undone: How a message begins that wants it; what is said where nothing came of it.
         uses: The services it may use.
     """
@@ -83,6 +84,7 @@ class Call:
     leads_to: tuple[str, ...]
     wished: tuple[str, ...]
     undone: str
+    literal: Mapping[str, tuple[str, ...]]
     uses: tuple[str, ...]
     _function: Callable[..., Any] = field(repr=False, compare=False)
     _signature: Signature = field(repr=False, compare=False)
@@ -116,6 +118,7 @@ class Call:
             leads_to=entry.leads_to,
             wished=entry.wished,
             undone=entry.undone,
+            literal=entry.literal,
             uses=uses,
             _function=function,
             _signature=signature,

@@ -38,6 +38,7 @@ _WISHED = 0.6  # how likely a message asks for a change, to be told that none wa
 _UNUSED = 0.3  # a reading pays this for each value its call leaves unused
 _IGNORED = 1.0  # and this for each value that stands before its clause
 _PART = 0.5  # and this for each part of a composed value that is cut off behind its clause
+_AGAIN = 0.5  # and this where a call whose argument is made up follows itself: one can do it all
 _CUT = 0.03  # and this for each cut: of two that say the same, the simpler
 _TESTS_KEPT = 16384  # results of a tool's test that are remembered
 _TEXTS_KEPT = 1024  # clauses whose values are remembered
@@ -206,6 +207,8 @@ class Chooser:
                 score -= _IGNORED * self._unused(call, " ".join(context))
                 said = clause if by_itself else whole
                 looks = call.effect in _LOOKS and self._values(call, said)
+                if choices and choices[-1].call is call and _composed(call):
+                    score -= _AGAIN
                 choices.append(Choice(call, said, asks if looks else float(probability[picked])))
                 own = clause
                 if self._fillable(call, clause):
@@ -238,8 +241,7 @@ class Chooser:
             return _CHANGES
         if self._values(choice.call, choice.clause):
             return _THRESHOLD
-        needed = set(choice.call.schema.get("required", ()))
-        return _UNBOUND if needed <= set(choice.call.copied) else _COMPOSED
+        return _COMPOSED if _composed(choice.call) else _UNBOUND
 
     def _all_able(self, text: str) -> Array:
         """For each call, 1 where its copied arguments could be filled; and 1 for none."""
@@ -295,6 +297,9 @@ class Chooser:
             found = maximal(text, self._tests[name])
             left += max(0, len(found) - sum(copied.format == name for copied in arguments))
             mine.update(word for span in found for word in range(span.start, span.end))
+        for accepts in call.listed.values():  # as many as there are
+            found = maximal(text, accepts)
+            mine.update(word for span in found for word in range(span.start, span.end))
         return left + sum(mine.isdisjoint(range(s.start, s.end)) for s in self._found(text))
 
     def _all_found(self, text: str) -> tuple[Span, ...]:
@@ -306,6 +311,11 @@ class Chooser:
                 used.update(range(span.start, span.end))
                 kept.append(span)
         return tuple(kept)
+
+
+def _composed(call: Syscall) -> bool:
+    """Whether the model makes up an argument of ``call``."""
+    return not set(call.schema.get("required", ())) <= set(call.copied)
 
 
 def _gone_on(choice: Choice, own: str, behind: list[str], message: str) -> tuple[Choice, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -124,12 +125,23 @@ class Blank:
         for name, schema in properties.items():
             copied = self.call.copied.get(name)
             if copied is None:
+                schema = _narrowed(schema, self.call.defaults.get(name), self.clause)
                 bodies[name] = SchemaWriter(grammar, schema, canonical=True).expression(name)
             elif copied.joins:
                 parts = candidates(copied, self.clause)[:_MOST_PARTS]
                 bodies[name] = _composed(grammar, name, parts, copied.joins)
         objects = [_object(properties, way, bodies) for way in self.ways]
         return grammar.render(seq(OPENING, alt(*objects)))
+
+
+def _narrowed(schema: Mapping[str, Any], default: Any, clause: str) -> Mapping[str, Any]:
+    """The default alone, where the words name several of the values that an argument may have."""
+    words = set(re.findall(r"\w+", clause.casefold()))
+    options = [each for each in schema.get("enum", ()) if isinstance(each, str)]
+    named = [each for each in options if each.casefold() in words]
+    if len(named) > 1 and default in options:
+        return {**schema, "enum": [default]}
+    return schema
 
 
 def _object(

@@ -378,7 +378,9 @@ def _asked(message: str, calls: Sequence[Syscall]) -> Reading | None:
     """The call that the message asks for in so many words."""
     for call in calls:
         if (arguments := call.literally(message)) is not None:
-            return Reading((Choice(call, message, ways=(arguments,)),))
+            way = next(iter(readings(call, message)), {})
+            lists = {name: way[name] for name in call.listed if name in way}
+            return Reading((Choice(call, message, ways=({**lists, **arguments},)),))
     return None
 
 
@@ -455,9 +457,12 @@ def _echoes(written: str, choice: Choice) -> bool:
 def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:
     """Sentences that state a result; of several results each is said with a value of its call.
 
-    A call that failed is said in the tool's own words; of code that raised the model tells freely.
+    A call that failed is said in the tool's own words; of code that raised, what it raised.
     """
     assert planned.outcome is not None
+    if planned.outcome.failed:
+        lines = planned.outcome.text.strip().splitlines()
+        return (_ended(f"The code failed: {lines[-1].strip()}"),) if lines else ()
     if planned.error and not planned.outcome.failed:
         text = planned.outcome.text.removeprefix("Error: ").strip()
         return (text if text[-1:] in (".", "!", "?") else f"{text}.",) if text else ()
@@ -469,5 +474,5 @@ def _ways_to_say(planned: _Planned, *, several: bool) -> tuple[str, ...]:
 
 def _ended(sentence: str) -> str:
     """A sentence with its full stop, where what it quotes has not ended it."""
-    whole = sentence.rstrip("”\"')").endswith((".", "!", "?", "…"))
+    whole = sentence.rstrip("”\"')").endswith((".", "!", "?", "…", "```"))
     return sentence if whole else f"{sentence}."

@@ -182,7 +182,8 @@ class Syscall:
         for pattern in self.asked if len(said) <= limits.ASKED_CHARS else ():
             if found := re.fullmatch(pattern, said, re.IGNORECASE | re.DOTALL):
                 groups = {name: value.strip() for name, value in found.groupdict().items()}
-                return {**dict.fromkeys(self.schema["properties"], ""), **groups}
+                texts = (n for n, s in self.schema["properties"].items() if _is_text(s))
+                return {**dict.fromkeys(texts, ""), **groups}
         return None
 
     def left_undone(self, message: str) -> str:
@@ -202,6 +203,10 @@ class Syscall:
             "parameters": dict(self.schema),
         }
         return {"type": "function", "function": about}
+
+
+def _is_text(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "string"
 
 
 class SyscallTable:

@@ -23,6 +23,7 @@ __all__ = [
     "SEEMS_UPDATE",
     "UPDATE",
     "begins",
+    "followed",
 ]
 
 _GAP = r"[\s,.!:;–—-]{1,4}"
@@ -43,6 +44,11 @@ _START = _OPENING + _PLEASE
 def begins(phrase: str) -> str:
     """A pattern of messages that begin with ``phrase``, whatever politeness goes before it."""
     return rf"{_START}{re.escape(phrase)}\b"
+
+
+def followed(phrase: str, name: str) -> str:
+    """A pattern of messages that begin with ``phrase``; what follows is the group ``name``."""
+    return rf"{_START}{re.escape(phrase)}\s*(?P<{name}>\S.*)"
 
 
 _NO_QUESTION = r"(?!.*\?\s*\Z)"

@@ -678,3 +678,20 @@ def test_a_wish_without_its_sentence_is_a_mistake(make, tmp_path: Path, more: st
 def test_a_reminder_without_a_time_is_said_not_to_be_set(said: str):
     call = load_all([paths.bundled("tools")]).calls["timer.set"]
     assert "No reminder was set" in rows.row(call, Context()).left_undone(said)
+
+
+def test_what_follows_a_phrase_is_an_argument_as_it_stands(load):
+    call = load(
+        "def run(code: str, files: list[str] | None = None) -> str:\n    return code",
+        more='literal = { code = ["run this:"] }',
+    )
+    made = rows.row(call, Context())
+    assert made.literally("Please run this:\nprint(1)\nprint(2)") == {"code": "print(1)\nprint(2)"}
+    assert made.literally("should I run this: print(1)") is None
+
+
+@pytest.mark.parametrize("more", ["literal = 3", "literal = { code = 'run' }"])
+def test_literal_phrases_that_are_none_are_a_mistake(make, tmp_path: Path, more: str):
+    make("def run() -> str:\n    return ''", more=more)
+    [broken] = load_all([tmp_path / "tools"]).broken
+    assert "literal" in broken.sentence

@@ -171,3 +171,20 @@ def test_a_wish_for_a_change_is_seen_though_its_words_cannot_fill_the_call(
     wish = choosers["all"].wish(message)
     assert (wish.call.name if wish else "") == wanted
     assert not choosers["all"].read(message).choices or not wanted
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("compare sales.csv and costs.csv and draw the trend", ["python.run"]),
+        ("compare x1.csv and x2.csv and draw the trend", ["python.run"]),
+        ("use python to compute 2**90", ["python.run"]),
+        ("which files mention horses", ["files.search"]),
+        ("append the line feed the cat to diary.txt", ["files.append"]),
+        ("how much disk and memory do I have", ["system.status"]),
+    ],
+)
+def test_what_people_ask_first_is_one_call(
+    choosers: dict[str, Chooser], message: str, wanted: list[str]
+) -> None:
+    assert [choice.call.name for choice in choosers["all"].choose(message)] == wanted

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,19 @@ def test_a_list_of_values_is_all_of_them_and_the_model_adds_none() -> None:
     assert readings(call, "40%, please") == [{"level": "40%", "rooms": []}]
     grammar = blank(call, "the hall at 40%").grammar()
     assert r"\"rooms\": " in grammar and r"[\"hall\"]" in grammar and "kitchen" not in grammar
+
+
+@pytest.mark.parametrize(
+    ("clause", "offered"),
+    [
+        ("how warm is the hall", {"all", "hall", "den"}),
+        ("how warm are the hall and the den", {"all"}),
+        ("how warm is the Hallway den", {"all", "hall", "den"}),
+    ],
+)
+def test_who_names_several_of_a_list_gets_the_default(clause: str, offered: set[str]) -> None:
+    place = {"type": "string", "enum": ["all", "hall", "den"]}
+    schema = {"type": "object", "properties": {"place": place}}
+    call = Syscall("lamp.heat", "", schema, "read", nothing, defaults={"place": "all"})
+    grammar = blank(call, clause).grammar()
+    assert set(re.findall(r'(all|hall|den)\\"', grammar)) == offered

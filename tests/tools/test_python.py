@@ -98,6 +98,13 @@ async def test_an_error_is_text_that_the_model_can_read(context):
     assert (await EVALUATE.run({"code": "1/0"}, context)).failed
 
 
+async def test_some_printed_lines_are_shown_as_they_are(context):
+    result = await RUN.run({"code": "print('a')\nprint('b')"}, context)
+    assert RUN.phrases({}, result) == ("It printed:\n```\na\nb\n```",)
+    for code in ("print('x\\n' * 99)", "print('`' * 3 + '\\nb')", "print('a' * 700 + '\\nb')"):
+        assert RUN.phrases({}, await RUN.run({"code": code}, context)) == ()
+
+
 async def test_what_prints_nothing_says_so(context):
     assert (await RUN.run({"code": "y = 1"}, context)).text == "It ran and printed nothing."
     assert (await EVALUATE.run({"code": "y = 1"}, context)).text == "It ran and printed nothing."

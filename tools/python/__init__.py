@@ -9,6 +9,7 @@ from llmos.sdk import Context, Length, Result, ToolError, Verbatim
 
 __all__ = ["evaluate", "run"]
 
+_LINES, _SHOWN = 20, 600  # of an output that an answer shows as it is
 _SHORT = 200  # characters of a result that can be told in a sentence
 #: Models put code into Markdown's fences out of habit.
 _FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.I)
@@ -96,6 +97,7 @@ async def run(
         "error": ran.error,
         "files": [artifact.name for artifact in ran.artifacts],
         "value": "" if ran.error else _told(ran.output),
+        "printed": "" if ran.error else _quoted(ran.output),
         "made": "" if ran.error or ran.output else made,
     }
     said = text or "It ran and printed nothing."
@@ -118,6 +120,12 @@ async def evaluate(code: Annotated[str, Length(1)], context: Context) -> Result:
 def _bare(code: str) -> str:
     fenced = _FENCED.fullmatch(code)
     return fenced[1] if fenced else code
+
+
+def _quoted(output: str) -> str:
+    """What was printed, where it is some lines that can be shown as they are."""
+    lines = 1 < len(output.splitlines()) <= _LINES
+    return output.rstrip() if lines and len(output) <= _SHOWN and "```" not in output else ""
 
 
 def _told(output: str) -> str:
