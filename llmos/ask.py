@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from llmos.events import (
     CallAsked,
     CallFinished,
     CallStarted,
+    Cited,
     Event,
     ProcessChanged,
     Recalled,
     ReplyDelta,
     ReplyFinished,
+    Source,
     TurnFinished,
     TurnStarted,
     WindowChanged,
@@ -154,6 +157,9 @@ class _Heard:
 
     def __init__(self) -> None:
         self.answer = ""
+        self._before = ""  # of the answer, what was said before the reply under way
+        self.sources: list[Source] = []  # those that hold
+        self.dropped: list[int] = []  # numbers that the model wrote and that do not hold
         self.answered = False  # its last reply says something
         self.calls: list[CallFinished] = []
         self.recalled: list[tuple[str, str]] = []  # page and place
@@ -177,6 +183,10 @@ class _Heard:
                 self.answer += event.text
             case ReplyFinished():
                 self.answered = not event.calls and bool(event.text.strip())
+                self.answer = self._before = self._before + event.text  # with markers that hold
+            case Cited():
+                self.sources += event.sources
+                self.dropped += event.dropped
             case CallFinished():
                 self.calls.append(event)
                 self.reminds |= event.call.name == "timer.set" and not event.error
@@ -232,6 +242,8 @@ class _Printer:
             print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
         for path in heard.saved:
             print(f"▣ {visible(str(path))}", file=sys.stderr)
+        for note in _rests_on(heard):
+            print(f"{_DIM}{note}{_PLAIN}" if self._chatty else note, file=sys.stderr)
         for place in dict.fromkeys(place for _, place in heard.recalled):
             line = f"↩ from {visible(place)}"
             print(f"{_DIM}{line}{_PLAIN}" if self._chatty else line, file=sys.stderr)
@@ -240,6 +252,18 @@ class _Printer:
 
     def _safe(self, text: str) -> str:
         return visible(text) if self._terminal else text
+
+
+def _rests_on(heard: _Heard) -> Iterator[str]:
+    """What the answer cites, with the words that say so; and what it cites in vain."""
+    for number in dict.fromkeys(source.number for source in heard.sources):
+        cited = [source for source in heard.sources if source.number == number]
+        title, address = visible(cited[0].title), visible(cited[0].address)
+        yield f"[{number}] {title}" + (f", {address}" if address not in title else "")
+        for quote in dict.fromkeys(source.quote for source in cited):
+            yield f"    “{visible(' '.join(quote.split()))}”"
+    if vain := sorted(set(heard.dropped)):
+        yield f"Not so in its source: {', '.join(f'[{number}]' for number in vain)}"
 
 
 def _failure(heard: _Heard, last: TurnFinished) -> str:
@@ -261,6 +285,7 @@ def _summary(heard: _Heard, last: TurnFinished) -> dict[str, Any]:
             }
             for c in heard.calls
         ],
+        "sources": [dataclasses.asdict(source) for source in heard.sources],
         "files": [dataclasses.asdict(file) for file in heard.files],
         "recalled": [{"page": page, "place": place} for page, place in heard.recalled],
         "reason": last.reason,

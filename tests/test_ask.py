@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from llmos.ask import _Heard, _Printer
 from llmos.client import Client
+from llmos.events import Cited, ReplyDelta, ReplyFinished, Source, TurnFinished, Usage
 from tests.served import RULES, command, prepare, run, stopped_afterwards
 
 
@@ -168,3 +170,25 @@ def test_an_answer_that_says_nothing_is_a_failure(noting: Path):
     assert done.stderr.startswith("llmos: There is no answer")
     done = run("ask", "--json", "Say nothing")
     assert (done.returncode, json.loads(done.stdout)["reason"]) == (1, "stop")
+
+
+def test_what_an_answer_rests_on_is_named_with_the_words_that_say_so(
+    capsys: pytest.CaptureFixture[str],
+):
+    heard = _Heard()
+    heard.take(ReplyDelta(pid=1, turn=1, text="Gulls scream [1][7].", tokens=4))
+    said = ReplyFinished(pid=1, turn=1, message_id="m", text="Gulls scream [1].", calls=())
+    heard.take(said)
+    source = Source(1, "Gulls\x1b[2J", "https://gulls.example", "Gulls  scream.", "Gulls scream")
+    heard.take(Cited(pid=1, turn=1, message_id="m", sources=(source,), dropped=(7,)))
+    last = TurnFinished(pid=1, turn=1, reason="stop", usage=Usage())
+    printer = _Printer(as_json=False)
+    printer.end(heard, last)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("[1] Gulls") and told[0].endswith(", https://gulls.example")
+    assert told[1:] == ["    “Gulls scream.”", "Not so in its source: [7]"]
+    assert "\x1b" not in told[0]
+    _Printer(as_json=True).end(heard, last)
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["answer"] == "Gulls scream [1]."
+    assert summary["sources"][0]["quote"] == "Gulls  scream."

@@ -130,10 +130,7 @@ class Crew:
         except LlmosError as error:  # it answers without
             log.warning("the knowledge of %s cannot be searched: %s", specialist.name, error)
             return []
-        return [
-            Evidence(hit.passage.place, f"{expert.name}: {hit.passage.place}", hit.passage.text)
-            for hit in hits
-        ]
+        return [Evidence(hit.passage.place, hit.passage.place, hit.passage.text) for hit in hits]
 
     async def _ready(self) -> None:
         """Everything is loaded, as it is on the disk now."""
