@@ -114,7 +114,7 @@ class Places:
             names = ", ".join(told(str(grant.path)) for grant in grants)
             raise HostError(
                 f"{told(text)} is outside the granted folders.",
-                remedy=f"Granted: {names}. Grant its folder with: {_grant_of(path)}",
+                remedy=f"Granted: {names}. Allow another: {_grant_of(path)} (or F5 in the chat).",
             )
         nearest = max(within, key=lambda grant: len(grant.path.parts))
         if why := guarded.why_not(path.relative_to(nearest.path).parts):
@@ -210,8 +210,11 @@ def _check_text(text: str) -> None:
 
 
 def _grant_of(path: Path) -> str:
-    """The command that grants a folder, or the one that a file lies in."""
-    folder = told(str(path if path.is_dir() else path.parent))
+    """The command that grants a folder, or the one that a file lies in; never the whole disk."""
+    place = path if path.is_dir() else path.parent
+    if place.parent == place:
+        return "llmos grants folder ~/Documents"
+    folder = told(str(place))
     start, _, rest = folder.partition("/")
     if start == "~":  # a shell expands it only outside of quotes
         return f"llmos grants folder ~/{shlex.quote(rest) if rest else ''}"

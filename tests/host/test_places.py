@@ -95,3 +95,19 @@ def test_secrets_are_known_by_their_names(name):
 @pytest.mark.parametrize("name", ["notes.txt", "monkey.txt", "environment.md", "keynote.pdf"])
 def test_ordinary_names_are_no_secrets(name):
     assert not why_not((name,))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("/srv/no such/x.txt", "llmos grants folder '/srv/no such'"),
+        ("/usr/bin/env", "llmos grants folder /usr/bin "),
+        ("~/Letters of mine/x.txt", "llmos grants folder ~/'Letters of mine'"),
+        ("/x.txt", "llmos grants folder ~/Documents"),
+        ("/", "llmos grants folder ~/Documents"),
+    ],
+)
+def test_what_is_not_granted_is_refused_with_the_command_for_its_folder(folder, text, remedy):
+    with pytest.raises(HostError) as refused:
+        Places(lambda: [Grant(folder)], ()).find(text)
+    assert remedy in refused.value.remedy
