@@ -134,7 +134,7 @@ class Blank:
         return grammar.render(seq(OPENING, alt(*objects)))
 
 
-def _narrowed(schema: Mapping[str, Any], default: Any, clause: str) -> Mapping[str, Any]:
+def _narrowed(schema: dict[str, Any], default: Any, clause: str) -> dict[str, Any]:
     """The default alone, where the words name several of the values that an argument may have."""
     words = set(re.findall(r"\w+", clause.casefold()))
     options = [each for each in schema.get("enum", ()) if isinstance(each, str)]
