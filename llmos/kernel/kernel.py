@@ -631,11 +631,12 @@ class Kernel:
         """
         self._closing = True
         await self.keeper.close()
+        tasks = [p.ahead for p in self.table if p.ahead is not None]
         for process in self.table:
             process.mailbox.clear()
             process.stop_ahead()
             process.interrupt()
-        tasks = [p.task for p in self.table if p.task is not None]
+        tasks += [p.task for p in self.table if p.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=limits.CLOSE_SECONDS)
             for task in late:

@@ -51,6 +51,7 @@ from llmos.memory.pages import Kind
 from llmos.memory.records import Record
 from llmos.memory.view import Change
 from llmos.memory.writer import connect, free_bytes, full, translate
+from llmos.threads import in_thread
 
 __all__ = ["Replay", "Replayed", "Turned"]
 
@@ -163,9 +164,13 @@ class Replay:
     @asynccontextmanager
     async def _copied(self, pid: int) -> AsyncIterator[_Past]:
         self._journal.process(pid)  # raises where there is none
-        folder = await asyncio.to_thread(_copy, self._journal.path, self._folder)
         try:
-            past = await asyncio.to_thread(_Past, folder / "journal.db", pid)
+            folder = await in_thread(_copy, self._journal.path, self._folder)
+        except asyncio.CancelledError:  # it was made all the same
+            await in_thread(_emptied, self._folder)
+            raise
+        try:
+            past = await in_thread(_Past, folder / "journal.db", pid)
             try:
                 yield past
             finally:
@@ -379,6 +384,11 @@ def _compared(
         replayed_calls=calls(replayed),
         error=" ".join(ended),
     )
+
+
+def _emptied(folder: Path) -> None:
+    for left in folder.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _copy(journal: Path, folder: Path) -> Path:

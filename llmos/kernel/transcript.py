@@ -367,7 +367,10 @@ class Transcript:
         size = self._backend.info.window
         next_turn = self._spare + int(size * limits.NEXT_SHARE)  # or that would have to make room
         if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
-            await self._compute_frame(process)
+            info = self._backend.info
+            if process.employer is None and info.can_rewind and not info.native_calls:
+                process.stop_ahead()
+                process.ahead = asyncio.create_task(self._compute_frame(process))
             return
         window = self._window(process)
         try:
@@ -395,21 +398,19 @@ class Transcript:
     async def _compute_frame(self, process: Process) -> None:
         """Have computed what will stand before the person's next words.
 
-        Not for who cannot drop it again, should something else come first.
+        Only where it can be dropped again, should something else come first.
         """
-        info = self._backend.info
-        if process.employer is not None or info.native_calls or not info.can_rewind:
-            return
         said = [*self._window(process).messages(), Message("user", _NEXT)]
         try:
             shaped = self.shape(process, said)
-            prompt = await self._rendered(shaped, generate=False)
+            # Whole: who cancels the renderer in the midst of a prompt ends it.
+            prompt = await whole(self._rendered(shaped, generate=False))
         except LlmosError as error:
             log.warning("nothing is computed ahead in process %d: %s", process.pid, error)
             return
         *before, _ = self._backend.sizes(prompt, [m.content for m in shaped[0]])
         if sum(before) > limits.SHARE_MIN:
-            self.ahead(process, replace(prompt, tokens=prompt.tokens[: sum(before)]))
+            await self._compute(replace(prompt, tokens=prompt.tokens[: sum(before)]))
 
     async def draft(self, process: Process, text: str) -> None:
         """Have what is being typed computed ahead, as far as it will stay as it is."""

@@ -165,13 +165,18 @@ async def test_one_conversation_is_replayed_at_a_time(home):
         assert (await first).same
 
 
-async def test_a_replay_that_nobody_waits_for_any_more_ends_and_cleans_up(home):
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_replay_that_nobody_waits_for_any_more_ends_and_cleans_up(home, early: bool):
     async with kernel_on(home, [("Hello", "word " * 400)], slow=True) as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
+        if (ahead := kernel.table[pid].ahead) is not None:
+            await asyncio.wait([ahead])
         running = asyncio.create_task(kernel.tracer.replay(pid))
-        while not kernel.backend.stats()["running"]:
+        while not (early or kernel.backend.stats()["running"]):
             await asyncio.sleep(0.001)
+        if early:  # while the journal is being copied
+            await asyncio.sleep(0)
         running.cancel()
         await asyncio.wait([running])
         assert not list((home / "state" / "replay").iterdir())
