@@ -154,15 +154,19 @@ class Experts:
 
     async def refresh(self) -> bool:
         """Load anew where something was installed, removed or edited since; whether that was so."""
-        if self._stamp == await asyncio.to_thread(self._looked):
+        looked = await asyncio.to_thread(self._looked)
+        if looked is not None and looked == self._stamp:
             return False
         await self.load()
         return True
 
     def _looked(self) -> Any:
         """What changes with every installation and removal, and with every file of an expert."""
-        locks = [(path.name, path.stat().st_mtime_ns) for path in locked.locks(self._installed)]
-        folders = [path for path in self._installed.iterdir() if path.is_dir()] if locks else []
+        try:
+            locks = [(path.name, path.stat().st_mtime_ns) for path in locked.locks(self._installed)]
+            folders = [path for path in self._installed.iterdir() if path.is_dir()] if locks else []
+        except OSError:  # it is being changed: loaded again now, and once that is over
+            return None
         return locks, {path.name: locked.stamp(path) for path in folders if path.name[0] != "."}
 
     def _places(self, broken: list[Broken]) -> Iterable[tuple[str, Path, locked.Lock | None]]:
