@@ -407,7 +407,7 @@ def doctor(as_json: bool) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal cannot show
     if as_json:
-        checks = list(examinations())
+        checks = examine()
         failed = any(check.status == "fail" for check in checks)
         data = {"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]}
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -58,7 +58,7 @@ def test_a_sound_installation_has_nothing_failed(
 
 def test_printing_marks_and_exits_by_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = [Check("a", "ok", "Good."), Check("b", "warn", "So so.", "Do this.")]
-    monkeypatch.setattr(module, "examinations", lambda: iter(fake))
+    monkeypatch.setattr(module, "examinations", lambda *_: iter(fake))
     result = CliRunner().invoke(doctor)
     assert result.exit_code == 0
     assert result.output.splitlines() == [

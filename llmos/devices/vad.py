@@ -43,7 +43,7 @@ PER_NAT_DB: Final = 2.0
 #: dBFS below which nothing is speech, however quiet the room: a microphone's own noise.
 FAINTEST_DBFS: Final = -55.0
 
-REMEDY = "Install the voice packages again: pip install --force-reinstall 'llmos[voice]'."
+REMEDY = "It comes within faster-whisper: pip install --force-reinstall faster-whisper"
 
 
 class SpeechDetector(Protocol):

@@ -91,7 +91,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         label=label,
         uses=call.uses,
         leads_to=call.leads_to,
-        asked=tuple(
+        literal=tuple(
             followed(phrase, name) for name, said in call.literal.items() for phrase in said
         ),
         wished=tuple(map(begins, call.wished)),

@@ -367,7 +367,8 @@ def check_entry(name: str, entry: toolfile.CallEntry, signature: Signature) -> N
             signature.check(worked.arguments)
         except InvalidArguments as error:
             raise CallFailed(f"The worked example of {name} does not fit: {error}") from error
-    unknown = set(entry.sources) - {parameter.name for parameter in signature.parameters}
+    known = {parameter.name for parameter in signature.parameters}
+    unknown = {*entry.sources, *entry.literal} - known
     if unknown:
         raise CallFailed(f"tool.toml speaks of an argument {min(unknown)}, which {name} lacks.")
 

@@ -58,9 +58,9 @@ _OWN_WORDS = frozenset(
     }
 )
 #: Effects in the order in which calls that were written together are made: what looks, what asks
-#: others, what changes something and may need what those gave.
-_RANKS = {**dict.fromkeys(HARMLESS, 0), "egress": 1}
-_CHANGES = 2
+#: others, what runs a program, what changes something and may need what those gave.
+_RANKS = {**dict.fromkeys(HARMLESS, 0), "egress": 1, "execute": 2}
+_CHANGES = 3
 _AT_ONCE = 100_000  # characters that are looked through for keys in some milliseconds
 _READS = frozenset({"read", "egress"})  # effects of calls that give something to read
 #: The id of the call that a task belongs to; empty outside of one.

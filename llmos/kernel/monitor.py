@@ -121,7 +121,7 @@ class Seen:
         granted: What the person allowed.
         shown: The texts by strangers, so that a question can say where a value comes from.
         read: Values that were read from texts by strangers it was not shown.
-        missing: Calls before this one that failed, and whose results were not had since.
+        missing: Calls before this one that failed, with none tried since that gives something.
     """
 
     said: Words
@@ -265,9 +265,11 @@ class _Case:
             yield f"A link, an address or an account in {_listed(strange)} was not named by you."
         if self.seen.foreign and self.seen.private and any(map(self._free, self.arguments)):
             yield "It could tell others what is yours, for texts by strangers were read, too."
-        unknown = [name for name in self.arguments if self._source(name) == "unknown"]
-        if self.seen.missing and unknown:
-            yield f"{', '.join(self.seen.missing)} failed, so {_listed(unknown)} may be made up."
+        if self.seen.missing:
+            unknown = [name for name in self.arguments if self._source(name) == "unknown"]
+            if unknown:
+                missing = ", ".join(self.seen.missing)
+                yield f"{missing} failed, so {_listed(unknown)} may be made up."
 
     def values(self) -> Iterator[Value]:
         """Every argument, and where it comes from."""

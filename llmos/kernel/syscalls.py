@@ -128,6 +128,7 @@ class Syscall:
         listed: Arguments that are all the values of a kind in the person's words, by its test.
         asked: Regular expressions of whole messages that ask for it in so many words; their
             named groups are its arguments; those that are missing are empty.
+        literal: The same, but what they take is an argument as it stands, to its last mark.
         wished: Regular expressions of how messages begin that seem to ask for it.
         undone: What a person is told, in a sentence, where one of those was followed by no call.
         sources: Where its arguments may come from, for the monitor.
@@ -153,6 +154,7 @@ class Syscall:
     copied: Mapping[str, Copied] = field(default_factory=dict)
     listed: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    literal: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     undone: str = ""
     sources: Mapping[str, From] = field(default_factory=dict)
@@ -178,8 +180,12 @@ class Syscall:
 
     def literally(self, message: str) -> dict[str, str] | None:
         """The arguments of a message that asks for this call in so many words, or None."""
-        said = message.strip().rstrip(".! ")
-        for pattern in self.asked if len(said) <= limits.ASKED_CHARS else ():
+        whole = message.strip()
+        if len(whole) > limits.ASKED_CHARS:
+            return None
+        bare = whole.rstrip(".! ")
+        patterns = [(each, bare) for each in self.asked] + [(each, whole) for each in self.literal]
+        for pattern, said in patterns:
             if found := re.fullmatch(pattern, said, re.IGNORECASE | re.DOTALL):
                 groups = {name: value.strip() for name, value in found.groupdict().items()}
                 texts = (n for n, s in self.schema["properties"].items() if _is_text(s))

@@ -1,8 +1,8 @@
-"""A message of a jailed program, read on the kernel's loop: JSON that costs no more than its size.
+"""A message of a jailed program, read on the kernel's loop: JSON of a bounded number of values.
 
 A line of four megabytes parses in a moment where it is text and takes a third of a second where it
-is a million empty lists, and the parser lets nobody else run meanwhile. So containers are counted
-first; those that only stand within a text are none.
+is a million empty lists, and the parser lets nobody else run meanwhile. So values are counted
+first, by the marks that part them; those that only stand within a text are none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def loads(raw: bytes) -> Any:
 
     Raises:
         ValueError: It is no JSON, is nested too deeply, or has more than
-            ``limits.MESSAGE_CONTAINERS`` lists and objects.
+            ``limits.MESSAGE_VALUES`` values.
     """
     try:
         return json.loads(bounded(raw))
@@ -35,14 +35,15 @@ def bounded(raw: bytes) -> bytes:
     """``raw``, which somebody else is to parse.
 
     Raises:
-        ValueError: It has more lists and objects than ``loads`` takes.
+        ValueError: It has more values than ``loads`` takes.
     """
-    if _containers(raw) > limits.MESSAGE_CONTAINERS and (
-        _containers(_TEXT.sub(b"", raw)) > limits.MESSAGE_CONTAINERS
+    if (
+        _values(raw) > limits.MESSAGE_VALUES
+        and _values(_TEXT.sub(b"", raw)) > limits.MESSAGE_VALUES
     ):
-        raise ValueError("too many lists and objects")
+        raise ValueError("too many values")
     return raw
 
 
-def _containers(raw: bytes) -> int:
-    return raw.count(b"[") + raw.count(b"{")
+def _values(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{") + raw.count(b",")

@@ -83,7 +83,7 @@ def test_one_broken_frame_does_not_deafen_silero_for_good(silero):
 
 
 def test_a_missing_model_is_named_with_its_remedy(tmp_path):
-    with pytest.raises(ModelMissing, match=r"gone\.onnx is not there.*Install the voice packages"):
+    with pytest.raises(ModelMissing, match=r"gone\.onnx is not there.*faster-whisper"):
         SileroDetector(tmp_path / "gone.onnx")
 
 
@@ -128,7 +128,7 @@ def test_without_a_model_the_stand_in_is_chosen_and_says_so(tmp_path):
         detector, notice = open_detector(model)
 
         assert isinstance(detector, EnergyDetector)
-        assert "Install the voice packages" in notice
+        assert "faster-whisper" in notice
 
 
 def test_with_a_model_it_is_chosen_without_a_word(silero):

@@ -687,7 +687,14 @@ def test_what_follows_a_phrase_is_an_argument_as_it_stands(load):
     )
     made = rows.row(call, Context())
     assert made.literally("Please run this:\nprint(1)\nprint(2)") == {"code": "print(1)\nprint(2)"}
+    assert made.literally("run this: x = 5.") == {"code": "x = 5."}
     assert made.literally("should I run this: print(1)") is None
+
+
+def test_literal_phrases_for_an_argument_there_is_not_are_a_mistake(make, tmp_path: Path):
+    make("def run(code: str) -> str:\n    return code", more='literal = { "a b" = ["run this:"] }')
+    [broken] = load_all([tmp_path / "tools"]).broken
+    assert "speaks of an argument a b" in broken.sentence
 
 
 @pytest.mark.parametrize("more", ["literal = 3", "literal = { code = 'run' }"])

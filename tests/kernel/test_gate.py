@@ -133,18 +133,21 @@ SUM, MADE_UP = call("sum.run"), call("note.write", text="The sum is 4711")
 WRITTEN = [("Written.", "Done."), ("nobody was there", "I could not.")]
 
 
+@pytest.mark.parametrize("effect", ["pure", "read", "egress", "execute"])
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_change_that_may_hold_a_result_that_was_not_had_is_asked(
-    home: Path, together: bool
+    home: Path, together: bool, effect: str
 ):
     rules = [("cannot be computed", MADE_UP), ("Go", SUM)]
     if together:
         rules = [("Go", f"{SUM}\n{MADE_UP}")]
-    async with kernel_on(home, [*WRITTEN, *rules], calls=SUMS) as kernel:
+    calls = [replace(SUMS[0], effect=effect), *SUMS[1:]]
+    async with kernel_on(home, [*WRITTEN, *rules], calls=calls) as kernel:
         pid = (await kernel.create()).pid
         seen, _ = await asked(kernel, pid, "Go", "no")
         [question] = questions(seen)
-        assert question.reasons == ("sum.run failed, so “text” may be made up.",)
+        assert "sum.run failed, so “text” may be made up." in question.reasons
+        assert len(question.reasons) == 1 or effect != "pure"  # what others say taints, too
         assert SENT == []
 
 

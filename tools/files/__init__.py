@@ -299,7 +299,8 @@ async def rename_by_date(
     together = secrets.token_hex(8)
     for count, (path, to) in enumerate(pairs):
         if context.cancelled():
-            raise ToolError(f"{count} of {len(pairs)} files were renamed.", _UNDO_ALL)
+            left = f"{count} of {len(pairs)} files were renamed."
+            raise ToolError(left, _UNDO_ALL if count else "")
         context.progress(f"renamed {count} of {len(pairs)}", count / len(pairs))
         try:
             await context.folders.move(path, to, group=together)
