@@ -358,8 +358,10 @@ class Engine:
             s = p.sequence
             tokens = s.tokens[s.filled : s.filled + p.count]
             runs.append(Run(s.slot, s.filled, tokens, s.filled + p.count == len(s.tokens)))
-        if self._governor is not None and self._governor.threads != self.runtime.threads:
-            self.runtime.set_threads(self._governor.threads)
+        if self._governor is not None:
+            threads = self._governor.threads_for(0 if _prefilled(planned) else len(planned))
+            if threads != self.runtime.threads:
+                self.runtime.set_threads(threads)
         began, worked = time.monotonic(), time.process_time()
         try:
             rows = self.runtime.decode(runs)
@@ -377,7 +379,7 @@ class Engine:
         if self._governor is None:
             return
         lost = self.runtime.threads - worked / max(seconds, 1e-6)
-        prefilled = sum(p.count for p in planned if p.count > 1)
+        prefilled = _prefilled(planned)
         if not prefilled:
             self._governor.learn(len(planned), seconds, now, lost=lost)
         elif prefilled >= limits.PREFILL_CHUNK_MIN:
@@ -557,6 +559,11 @@ class Engine:
             s.finish("error", stopped)
         self.admission.running.clear()
         self.admission.waiting.clear()
+
+
+def _prefilled(planned: list[Planned]) -> int:
+    """Tokens of prefill in a step; 0 where everybody decodes."""
+    return sum(p.count for p in planned if p.count > 1)
 
 
 def _reseeded(params: SamplingParams, index: int) -> SamplingParams:

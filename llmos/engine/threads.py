@@ -8,9 +8,10 @@ them, it tries more; and once a minute it tries a neighbour without a reason. To
 steps at the other count, and the better one stays: a trial costs more than most noise gains, so it
 needs a reason, or to be rare, and a clear result.
 
-Only steps of the same kind are compared: decode steps of one number of sequences with each other,
-prefill by its cost a token (its steps are long, and a wrong guess is dear: it only ever gives
-cores away).
+Only steps of the same kind are compared, and only they are tried at another count: decode steps of
+one number of sequences with each other, prefill by its cost a token (its steps are long, and a
+wrong guess is dear: it only ever gives cores away). A trial of decode steps goes on behind a
+prefill that comes between, so that replies of a few tokens are judged, too.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class _Kind:
 
 @dataclass
 class _Trial:
-    """``steps`` steps at another count, whose median times ``factor`` must beat the present's."""
+    """``steps`` steps of ``rows`` rows at another count, which must be ``factor`` times better."""
 
+    rows: int
     at: int
     steps: int
     factor: float
@@ -86,8 +88,8 @@ class ThreadGovernor:
         self._spare = spare
         self._at = len(self.counts) - 1
         self._rows = 0
-        self._kinds: dict[int, _Kind] = {}
         self._kind = _Kind()  # of the last step
+        self._kinds = {self._rows: self._kind}
         self._trial: _Trial | None = None
         self._wait_s = limits.THREAD_PROBE_MIN_S
         self._due = 0.0
@@ -105,8 +107,17 @@ class ThreadGovernor:
 
     @property
     def threads(self) -> int:
-        """The count for the next step."""
-        return self.counts[self._trial.at if self._trial is not None else self._at]
+        """The count that has proved best."""
+        return self.counts[self._at]
+
+    def threads_for(self, rows: int) -> int:
+        """The count for the next step: the best, or one that is tried on steps like it.
+
+        Args:
+            rows: As in ``learn``.
+        """
+        trial = self._trial
+        return self.counts[trial.at if trial is not None and trial.rows == rows else self._at]
 
     def learn(self, rows: int, seconds: float, now: float, *, lost: float = 0.0) -> None:
         """Take a step into account.
@@ -120,24 +131,32 @@ class ThreadGovernor:
         if len(self.counts) < 2:
             return
         if rows != self._rows:
-            self._rows, self._trial = rows, None
+            self._rows = rows
             self._kind = self._kinds.setdefault(rows, _Kind())
-            if now - self._kind.seen > _STALE_S:
-                self._kind.recent.clear()
+        if now - self._kind.seen > _STALE_S:
+            self._kind.recent.clear()
+        if self._trial is not None and self._given_up(self._trial, now):
+            self._trial = None
         self._kind.seen = now
         if not self._seen:
             self._routine = now + limits.THREAD_ROUTINE_S
         rested, self._seen = now - self._seen > limits.THREAD_LOOK_S, now
         if rested:  # what was idle meanwhile says nothing
             self._look(now)
-        if self._trial is not None:
+        if self._trial is not None and self._trial.rows == rows:
             self._trial.times.append(seconds)
             if len(self._trial.times) == self._trial.steps:
                 self._decide(now)
             return
         self._kind.recent.append(seconds)
         self._starved = self._starved + 1 if lost >= limits.STARVED_CORES else 0
-        self._trial = self._reason(now)
+        if self._trial is None:
+            self._trial = self._reason(now)
+
+    def _given_up(self, trial: _Trial, now: float) -> bool:
+        """Whether a step came that ends a trial: of another number of sequences, or too late."""
+        other = trial.rows != self._rows and (self._rows > 0 or not trial.rows)
+        return other or now - self._kinds[trial.rows].seen > _STALE_S
 
     def _reason(self, now: float) -> _Trial | None:
         """A trial, if there is a reason for one."""
@@ -172,7 +191,7 @@ class ThreadGovernor:
 
     def _try(self, by: int, steps: int, factor: float = limits.THREAD_SWITCH_GAIN) -> _Trial:
         self._starved = 0
-        return _Trial(self._at + by, steps, factor)
+        return _Trial(self._rows, self._at + by, steps, factor)
 
     def _decide(self, now: float) -> None:
         trial, self._trial = self._trial, None

@@ -36,7 +36,7 @@ class Machine:
             self.neighbours = neighbours
         until, spent = self.now + seconds, dict.fromkeys(self.governor.counts, 0.0)
         while self.now < until:
-            threads = self.governor.threads
+            threads = self.governor.threads_for(rows)
             step = cost(threads) * (1 + self._random.uniform(-1, 1) * self._noise)
             self.now += step
             spent[threads] += step
@@ -115,6 +115,32 @@ def test_steps_of_different_sizes_are_not_compared():
         governor.learn(rows, 0.01 * rows, step * 0.05)
     assert governor.switches == 0
     assert governor.threads == 2
+
+
+def short_turns(machine: Machine, count: int, cost: Callable[[int], float]) -> list[int]:
+    """Turns of one prefill step and two of decoding each; the prefills' thread counts."""
+    used = []
+    for _ in range(count):
+        for rows in (0, 1, 1):
+            threads = machine.governor.threads_for(rows)
+            step = cost(threads) * (1 if rows else 0.5)
+            machine.now += 0.1
+            machine.governor.learn(rows, step, machine.now, lost=machine.lost(threads))
+            used += [] if rows else [threads]
+    return used
+
+
+def test_a_trial_of_decode_steps_never_slows_a_prefill_that_comes_between():
+    machine = Machine([1, 2])
+    assert set(short_turns(machine, 1000, alone)) == {2}
+
+
+def test_short_turns_find_the_better_count_too():
+    machine = Machine([1, 2])
+    machine.run(5, beside_another, neighbours=1)
+    assert machine.governor.threads == 1
+    machine.neighbours = 0
+    assert short_turns(machine, 300, alone)[-1] == 2
 
 
 def test_a_starved_prefill_gives_a_core_away_after_a_few_chunks():
