@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 #: What is shown with a message, and begun anew with it.
 _SHOWN_WITH = (Kind.NOTE, Kind.RECALLED, Kind.EXPERT)
+_NEXT = "What now?"  # words that stand for whatever a person says next
 
 SYSTEM = "You are a helpful assistant. Answer briefly and truthfully."
 
@@ -359,10 +360,18 @@ class Transcript:
         return int(self._backend.info.window * limits.PREFETCH_SHARE)
 
     async def rest(self, process: Process) -> None:
-        """Between two turns: make room while nobody waits, and have the new front computed."""
+        """Between two turns: make room while nobody waits, and have the new front computed.
+
+        Where there is room, what frames the next message, whatever it says.
+        """
         size = self._backend.info.window
         next_turn = self._spare + int(size * limits.NEXT_SHARE)  # or that would have to make room
         if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
+            info = self._backend.info
+            if process.employer is None and info.can_rewind and not info.native_calls:
+                process.stop_ahead()
+                said = self._window(process).messages()
+                process.ahead = asyncio.create_task(self._compute_frame(process, said))
             return
         window = self._window(process)
         try:
@@ -386,6 +395,22 @@ class Transcript:
             return
         process.context_tokens = self._backend.size(prompt)
         self.ahead(process, prompt)
+
+    async def _compute_frame(self, process: Process, said: Sequence[Message]) -> None:
+        """Have computed what will stand before the person's next words, behind what was ``said``.
+
+        Only where it can be dropped again, should something else come first.
+        """
+        try:
+            shaped = self.shape(process, [*said, Message("user", _NEXT)])
+            # Whole: who cancels the renderer in the midst of a prompt ends it.
+            prompt = await whole(self._rendered(shaped, generate=False))
+        except LlmosError as error:
+            log.warning("nothing is computed ahead in process %d: %s", process.pid, error)
+            return
+        *before, _ = self._backend.sizes(prompt, [m.content for m in shaped[0]])
+        if sum(before) > limits.SHARE_MIN:
+            await self._compute(replace(prompt, tokens=prompt.tokens[: sum(before)]))
 
     async def draft(self, process: Process, text: str) -> None:
         """Have what is being typed computed ahead, as far as it will stay as it is."""

@@ -170,6 +170,8 @@ async def test_a_replay_that_nobody_waits_for_any_more_ends_and_cleans_up(home, 
     async with kernel_on(home, [("Hello", "word " * 400)], slow=True) as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello")
+        if (ahead := kernel.table[pid].ahead) is not None:
+            await asyncio.wait([ahead])
         running = asyncio.create_task(kernel.tracer.replay(pid))
         while not (early or kernel.backend.stats()["running"]):
             await asyncio.sleep(0.001)

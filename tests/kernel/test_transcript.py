@@ -4,6 +4,7 @@ after a restart."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from llmos.config import AgentConfig
@@ -160,6 +161,7 @@ async def test_a_conversation_is_brought_back_while_its_turn_is_being_planned(ho
     async with kernel_on(home, [("", "Fine.")]) as kernel:
         pid = (await kernel.create()).pid
         await turn(kernel, pid, "Hello.")
+        await settled(kernel, pid)
         backend, texts = kernel.backend, []
         expect, generate = backend.expect, backend.generate
 
@@ -173,7 +175,7 @@ async def test_a_conversation_is_brought_back_while_its_turn_is_being_planned(ho
 
         backend.expect, backend.generate = expecting, generating
         await turn(kernel, pid, "And how are you?")
-    expected, generated = texts
+    expected, generated, *_ = texts  # then what frames the next message
     assert "Hello." in expected and expected.endswith("And how are you?<|im_end|>\n")
     assert generated.startswith(expected) and generated != expected
 
@@ -190,6 +192,26 @@ async def test_what_is_being_typed_is_computed_ahead(home: Path):
         usage = finished.usage
         assert usage.cached_tokens >= usage.prompt_tokens - 80
         assert len(await kernel.messages(pid)) == 4  # a draft leaves no trace
+
+
+async def test_between_two_turns_what_frames_the_next_message_is_computed(home: Path):
+    async with kernel_on(home, window=4000, agent=AGENT) as kernel:
+        pid = (await kernel.create()).pid
+        await talk(kernel, pid, 1)
+        await settled(kernel, pid)
+        said = "And how are you?"
+        _, finished = await turn(kernel, pid, said)
+        usage = finished.usage
+        behind = f"{said}<|im_end|>\n<|im_start|>assistant\n"
+        assert usage.prompt_tokens - usage.cached_tokens <= len(behind)
+
+
+async def test_what_cannot_be_dropped_again_is_not_computed_ahead(home: Path):
+    async with kernel_on(home, window=4000, agent=AGENT) as kernel:
+        kernel.backend.info = replace(kernel.backend.info, can_rewind=False)
+        pid = (await kernel.create()).pid
+        await talk(kernel, pid, 1)
+        assert kernel.table[pid].ahead is None
 
 
 async def test_a_draft_never_disturbs_a_turn_and_ends_with_its_process(home: Path):
