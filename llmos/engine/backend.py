@@ -9,7 +9,7 @@ processor: a prompt in, text out. ``LocalBackend`` (the engine over a runtime) a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
@@ -204,12 +204,18 @@ class Prompt:
         text: The rendered template, for those that take text.
         tokens: Its tokens; empty for a remote processor.
         tools: JSON schemas offered to the model in its template's own way.
+        read: Whether the tokens are those that the text is read as, all of them.
     """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
     tokens: tuple[int, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    read: bool = True
+
+    def beginning(self, count: int) -> Prompt:
+        """The first ``count`` tokens of it, to be computed ahead."""
+        return replace(self, tokens=self.tokens[:count], read=False)
 
 
 # --- below the engine -------------------------------------------------------------------------

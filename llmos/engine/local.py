@@ -99,7 +99,8 @@ class LocalBackend:
     async def token_prompt(self, tokens: Sequence[int]) -> Prompt:
         """A prompt of token ids. Ids outside the vocabulary are refused by the caller."""
         self._require_open()
-        return _GivenTokens((), self._spelled(tokens).decode("utf-8", "replace"), tuple(tokens))
+        text = self._spelled(tokens).decode("utf-8", "replace")
+        return Prompt((), text, tuple(tokens), read=False)
 
     def expect(self, prompt: Prompt) -> None:
         if not self._closed:
@@ -122,7 +123,7 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish and not self._closed and not isinstance(prompt, _GivenTokens):
+            if chunk.finish and not self._closed and prompt.read:
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
@@ -272,12 +273,6 @@ class LocalBackend:
         """``text`` behind the token every prompt of this model begins with."""
         missing = self.info.adds_bos and not text.startswith(self.info.bos)
         return self.info.bos + text if missing else text
-
-
-class _GivenTokens(Prompt):
-    """A prompt whose tokens need not be those that its text would be read as."""
-
-    __slots__ = ()
 
 
 class _Stream:

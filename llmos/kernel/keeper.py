@@ -20,6 +20,7 @@ from llmos.kernel.folders import Folders
 from llmos.kernel.idle import Idle
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process
+from llmos.kernel.replay import Replay
 from llmos.kernel.table import Table
 from llmos.kernel.transcript import Transcript
 from llmos.memory.derived import Made
@@ -48,6 +49,7 @@ class Keeper:
         journal: The truth.
         backend: Forgets what it computed of what is forgotten.
         wake: Has the messages of a process answered that wait.
+        replay: Runs conversations again, and reads them meanwhile.
         swap: The folder of snapshots, which a processor may have left there that runs no more.
         sweep: Takes away files that no record names any more; blocks.
     """
@@ -61,6 +63,7 @@ class Keeper:
         journal: Journal,
         backend: Backend,
         wake: Callable[[Process], None],
+        replay: Replay,
         swap: Path,
         sweep: Callable[[], Any] = lambda: None,
     ) -> None:
@@ -71,6 +74,7 @@ class Keeper:
         self._journal = journal
         self._backend = backend
         self._wake = wake
+        self._replay = replay
         self._swap = swap
         self._sweep = sweep
         self._closing = False
@@ -200,7 +204,7 @@ class Keeper:
 
         Raises:
             NotStored: There is nothing of that name.
-            KernelError: A turn is under way, which may be reading it.
+            KernelError: A turn or a replay is under way, which may be reading it.
         """
         await self.at_rest()
         self._require_rest("Forget it when that is done.")
@@ -215,7 +219,7 @@ class Keeper:
 
         Raises:
             NotStored: Nothing derived is called so.
-            KernelError: A turn is under way, which may be reading it.
+            KernelError: A turn or a replay is under way, which may be reading it.
         """
         await self.at_rest()
         self._require_rest("Undo it when that is done.")
@@ -224,7 +228,7 @@ class Keeper:
 
     def forget_at_rest(self) -> None:
         """Forget what a process was told to forget, once nothing is being answered."""
-        if self._kept is None or self._closing or self._table.working:
+        if self._kept is None or self._closing or self._table.working or self._replay.running:
             return
         forgetting = self._kept.forgetting
         if forgetting.doomed:
@@ -249,9 +253,11 @@ class Keeper:
         await self.at_rest()
 
     def _require_rest(self, remedy: str) -> None:
-        """See that no turn is under way: it may have in view what is to go."""
+        """See that no turn and no replay is under way: it may have in view what is to go."""
         if self._table.working:
             raise KernelError("Something is being answered.", remedy=remedy)
+        if self._replay.running:
+            raise KernelError("A conversation is being replayed.", remedy=remedy)
 
     async def _forget_all(self, doomed: Iterable[str]) -> int:
         count = 0
@@ -263,6 +269,10 @@ class Keeper:
         return count
 
     async def _forget(self, written: str) -> int:
+        with self._transcript.erasing():
+            return await self._erase(written)
+
+    async def _erase(self, written: str) -> int:
         await self._dreams_over()
         aheads = [process.ahead for process in self._table if process.ahead is not None]
         for process in self._table:

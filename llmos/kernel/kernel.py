@@ -160,7 +160,6 @@ class Kernel:
             if memory is not None:
                 memory.forgetting.elsewhere.append(lender.forget)
         replay = Replay(backend, calls, journal, config.agent, config.state / "replay", guide)
-        self.tracer = Tracer(journal, calls, replay)
         self.idle: Idle | None = None
         if memory is not None:
             dream = Dream(
@@ -186,9 +185,11 @@ class Kernel:
             journal,
             backend,
             self._wake,
+            replay,
             config.state / "swap",
             partial(self.artifacts.sweep, journal),
         )
+        self.tracer = Tracer(journal, calls, replay, self.keeper)
         hand = partial(self.send, origin=Origin.MODEL)  # a task in a model's words
         self.children = Children(self.table, journal, self._create, hand, self._end, self.wait)
 

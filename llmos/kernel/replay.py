@@ -133,6 +133,11 @@ class Replay:
         self._one = asyncio.Lock()
         shutil.rmtree(folder, ignore_errors=True)  # a kill may have left a copy
 
+    @property
+    def running(self) -> bool:
+        """Whether one is under way, with a copy of what it replays."""
+        return self._one.locked()
+
     async def run(self, pid: int) -> Replayed:
         """Run the turns of a process again, oldest first, up to ``limits.REPLAY_TURNS``.
 

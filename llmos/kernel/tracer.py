@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from llmos.errors import UnknownCall
+from llmos.kernel.keeper import Keeper
 from llmos.kernel.replay import Replay, Replayed
 from llmos.kernel.syscalls import SyscallTable
 from llmos.memory.journal import Journal
@@ -23,12 +24,16 @@ class Tracer:
         journal: Where calls are kept.
         calls: The syscall table: it tells the effect of calls that were kept without it.
         replay: Runs conversations again.
+        keeper: Takes nothing away meanwhile.
     """
 
-    def __init__(self, journal: Journal, calls: SyscallTable, replay: Replay) -> None:
+    def __init__(
+        self, journal: Journal, calls: SyscallTable, replay: Replay, keeper: Keeper
+    ) -> None:
         self._journal = journal
         self._calls = calls
         self._replay = replay
+        self._keeper = keeper
 
     async def trail(self, pid: int = 0, after: int = 0) -> list[Traced]:
         """The calls of a process, or (0) of all, oldest first.
@@ -53,7 +58,11 @@ class Tracer:
             KernelError: Another replay is under way.
             StoreError: The journal cannot be copied.
         """
-        return await self._replay.run(pid)
+        await self._keeper.at_rest()
+        try:
+            return await self._replay.run(pid)
+        finally:
+            self._keeper.forget_at_rest()  # what waited for it
 
     def _effect(self, name: str) -> str:
         try:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -76,6 +76,7 @@ class Transcript:
         self._memory = memory
         self._open: dict[int, Process] = {}  # whose windows are open, those used last at the end
         self._shut = 0  # times windows were shut because of an erasure
+        self._erasing = 0  # erasures under way: nothing is computed ahead
         #: What is rendered before a reply, where nobody says otherwise; the agent knows.
         self.shape: ShapeOf = lambda _process, messages: (messages, ())
 
@@ -117,6 +118,15 @@ class Transcript:
         self._shut += 1
         for process in processes:
             process.window = None
+
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """Nothing is computed ahead meanwhile: what is may be gone when it is done."""
+        self._erasing += 1
+        try:
+            yield
+        finally:
+            self._erasing -= 1
 
     def _used(self, process: Process) -> None:
         """Shut the windows of idle processes that were used longest ago, where all hold too much.
@@ -369,9 +379,8 @@ class Transcript:
         if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
             info = self._backend.info
             if process.employer is None and info.can_rewind and not info.native_calls:
-                process.stop_ahead()
                 said = self._window(process).messages()
-                process.ahead = asyncio.create_task(self._compute_frame(process, said))
+                self._begin_ahead(process, self._compute_frame(process, said))
             return
         window = self._window(process)
         try:
@@ -410,7 +419,7 @@ class Transcript:
             return
         *before, _ = self._backend.sizes(prompt, [m.content for m in shaped[0]])
         if sum(before) > limits.SHARE_MIN:
-            await self._compute(replace(prompt, tokens=prompt.tokens[: sum(before)]))
+            await self._compute(prompt.beginning(sum(before)))
 
     async def draft(self, process: Process, text: str) -> None:
         """Have what is being typed computed ahead, as far as it will stay as it is."""
@@ -424,7 +433,7 @@ class Transcript:
             return
         # The end of the message, and the word being typed, will come out as other tokens.
         *tokens, _ = self._backend.sizes(prompt, [*(m.content for m in shaped[0]), ""])
-        kept = replace(prompt, tokens=prompt.tokens[: sum(tokens) - limits.DRAFT_TAIL])
+        kept = prompt.beginning(sum(tokens) - limits.DRAFT_TAIL)
         size = self._backend.info.window
         idle = process.task is None and process.window is window
         if idle and limits.SHARE_MIN < len(kept.tokens) < size * limits.REST_SHARE:
@@ -439,8 +448,14 @@ class Transcript:
 
     def ahead(self, process: Process, prompt: Prompt) -> None:
         """Have ``prompt`` computed while nothing else is to be done; what was begun so ends."""
+        self._begin_ahead(process, self._compute(prompt))
+
+    def _begin_ahead(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
         process.stop_ahead()
-        process.ahead = asyncio.create_task(self._compute(prompt))
+        if self._erasing:  # it may be of what is being erased
+            work.close()
+        else:
+            process.ahead = asyncio.create_task(work)
 
     async def _compute(self, prompt: Prompt) -> None:
         try:

@@ -79,6 +79,14 @@ async def test_a_prompt_of_tokens_teaches_nothing_about_texts(backend):
     assert backend.tokenize("x<m>abc") == [ord("x"), Pairs.MARK, Pairs.AB, ord("c")]
 
 
+async def test_the_beginning_of_a_prompt_teaches_nothing_about_its_text(backend):
+    prompt = (await backend.text_prompt("x<m>abcabc")).beginning(3)
+    (stream,) = backend.generate(prompt, SamplingParams(max_tokens=3))
+    async for _ in stream:
+        pass
+    assert not backend._known
+
+
 async def test_what_is_remembered_is_bounded_in_tokens_and_texts(backend, monkeypatch):
     monkeypatch.setattr(limits, "KNOWN_TOKENS", 40)
     for number in range(30):

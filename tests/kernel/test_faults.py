@@ -321,6 +321,53 @@ async def test_what_an_export_held_up_goes_at_the_next_start(
         await gone(kernel, home)
 
 
+async def test_a_draft_that_is_typed_while_its_conversation_is_forgotten_is_not_computed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with remembering(home) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, f"{SECRET} {LONG}")
+        await kernel.wait(pid)
+        [said, _] = await kernel.messages(pid)
+        scrub, begun, typed = kernel.journal.scrub, asyncio.Event(), asyncio.Event()
+
+        async def held() -> None:
+            begun.set()
+            await typed.wait()
+            await scrub()
+
+        monkeypatch.setattr(kernel.journal, "scrub", held)
+        drafting = asyncio.create_task(kernel._transcript.draft(kernel.table[pid], f"And {LONG}"))
+        forgetting = asyncio.create_task(kernel.keeper.forget(f"p{said.seq}"))
+        await begun.wait()
+        await drafting
+        assert kernel.table[pid].ahead is None
+        typed.set()
+        await forgetting
+    assert b"swordfish" not in bytes_under(home / "state")
+
+
+async def test_nothing_is_forgotten_beneath_a_replay_and_nothing_replayed_beneath_it(
+    home: Path,
+) -> None:
+    async with remembering(home, [("And", "Yes.")]) as kernel:
+        pid = (await kernel.create()).pid
+        await turn(kernel, pid, f"{SECRET} {LONG}")
+        await turn(kernel, pid, "And then?")
+        [said, *_] = await kernel.messages(pid)
+        replaying = asyncio.create_task(kernel.tracer.replay(pid))
+        while not list((home / "state").glob("replay/*/journal.db")):
+            await asyncio.sleep(0)
+        with pytest.raises(KernelError, match="being replayed. Forget it when that is done"):
+            await kernel.keeper.forget(f"p{said.seq}")
+        kernel.memory.forgetting.doomed.add(f"p{said.seq}")  # as a model's call does
+        kernel.keeper.forget_at_rest()
+        assert not kernel.keeper.taking
+        assert len((await replaying).turns) == 2
+        await kernel.keeper.at_rest()
+    assert b"swordfish" not in bytes_under(home / "state")
+
+
 async def test_of_two_who_forget_one_thing_at_once_one_does_and_the_others_are_told(
     home: Path,
 ) -> None:
