@@ -278,8 +278,9 @@ def ask(
     question it is answered itself, and nothing that it asks for is changed or sent unless you say
     yes to it.
 
-    Exits with 0 if answered, with 1 if there is no whole answer, with 2 if asked wrongly, and with
-    130 if interrupted.
+    Exits with 0 if answered, also where the answer is that something was not allowed or failed
+    (--json has each call with its error); with 1 if there is no whole answer, with 2 if asked
+    wrongly, and with 130 if interrupted.
     """
     text = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     given = ""
@@ -469,11 +470,12 @@ def stop() -> None:
     """Stop the kernel; running replies are cut and kept."""
     from llmos import paths
     from llmos.client import Client
+    from llmos.consent import unanswered
     from llmos.reminders import known, waiting
 
-    async def shutdown() -> str:
+    async def shutdown() -> list[str]:
         async with await Client.connect(start=False) as client:
-            told = waiting(await known(client))
+            told = [await unanswered(client), waiting(await known(client))]
             await client.shutdown()
             await client.gone()
             await _released(paths.state_dir())
@@ -485,8 +487,8 @@ def stop() -> None:
         click.echo("No kernel is running.")
     else:
         click.echo("The kernel has stopped.")
-        if told:
-            click.echo(told)
+        for sentence in filter(None, told):
+            click.echo(visible(sentence))
 
 
 @cli.command()

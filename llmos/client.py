@@ -372,6 +372,10 @@ class Client:
 
     # --- permissions ------------------------------------------------------------------------
 
+    async def questions(self) -> list[dict[str, Any]]:
+        """The questions about calls that wait for an answer, as ``CallAsked``."""
+        return (await self._call("GET", "/kernel/v1/questions"))["questions"]
+
     async def answer(self, pid: int, call_id: str, answer: str) -> None:
         """Answer a question about a call: ``once``, ``conversation``, ``always`` or ``no``."""
         body = {"call_id": call_id, "answer": answer}

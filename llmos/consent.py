@@ -28,7 +28,7 @@ from llmos.errors import LlmosError, NoSuchQuestion
 from llmos.events import CallAnswered, CallAsked
 from llmos.visible import legible
 
-__all__ = ["Consent", "Terminal", "shown", "terminal"]
+__all__ = ["Consent", "Terminal", "shown", "terminal", "unanswered"]
 
 _ANSWERS = {
     "y": "once",
@@ -147,6 +147,24 @@ def _rows(text: str, width: int) -> list[str]:
             row, taken = row + character, taken + cells
         rows.append(row)
     return rows
+
+
+async def unanswered(client: Client) -> str:
+    """What to say of questions that nobody will be able to answer any more; empty for none.
+
+    Args:
+        client: Of a kernel that is about to stop, and may be broken.
+    """
+    try:
+        asked = await client.questions()
+    except LlmosError:
+        return ""
+    if not asked:
+        return ""
+    named = ", ".join(f"{each['call']['name']} in process {each['pid']}" for each in asked)
+    if len(asked) == 1:
+        return f"A question was not answered, so that call was not made: {named}."
+    return f"{len(asked)} questions were not answered, so those calls were not made: {named}."
 
 
 class Consent:

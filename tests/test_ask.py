@@ -16,7 +16,7 @@ import pytest
 
 from llmos.ask import _Heard, _Printer
 from llmos.client import Client
-from llmos.events import Cited, ReplyDelta, ReplyFinished, Source, TurnFinished, Usage
+from llmos.events import CallAsked, Cited, ReplyDelta, ReplyFinished, Source, TurnFinished, Usage
 from tests.served import RULES, command, prepare, run, stopped_afterwards
 
 
@@ -157,10 +157,26 @@ def test_who_pipes_a_text_in_is_asked_at_the_terminal(noting: Path):
     os.close(person)
 
 
+def test_a_stop_tells_of_a_question_that_nobody_answered(noting: Path):
+    async def asked() -> None:
+        async with await Client.connect() as client:
+            pid = (await client.create()).pid
+            async with client.subscribe(pid, answers=True) as events:
+                await client.send(pid, "Keep a note", given="All is well on board.")
+                async for event in events:
+                    if isinstance(event, CallAsked):
+                        break
+                told = (await asyncio.to_thread(run, "stop")).stdout.splitlines()
+        sentence = "A question was not answered, so that call was not made: "
+        assert told == ["The kernel has stopped.", f"{sentence}notes.keep in process {pid}."]
+
+    asyncio.run(asked())
+
+
 def test_nobody_is_asked_by_a_command_that_a_program_reads(noting: Path):
     done = run("ask", "--json", "Keep a note", stdin="All is well on board.")
     [call, *_] = json.loads(done.stdout)["calls"]
-    assert call["error"] == "denied"
+    assert (done.returncode, call["error"]) == (0, "denied")  # it was answered: that it was not
     assert "nobody was there to allow it" in call["result"]
 
 

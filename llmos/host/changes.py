@@ -16,7 +16,7 @@ from pathlib import Path
 from llmos import limits
 from llmos.errors import HostError
 from llmos.host import diffs
-from llmos.host.places import folder_of, kind, opened, told
+from llmos.host.places import folder_of, kind, not_there, opened, told
 from llmos.host.texts import Text, decoded
 
 __all__ = [
@@ -113,7 +113,8 @@ def look(path: Path, *, whole: bool = True) -> State:
                 if whole and status.st_size > most:
                     raise HostError(
                         f"{told(str(path))} is larger than {most >> 20} MB: too large to be read, "
-                        "and to be kept for undoing."
+                        "and to be kept for undoing.",
+                        remedy="Change it with the program it belongs to.",
                     )
                 data = file.read(most + 1) if whole else b""
             return State(data[: most + 1], status.st_mode & 0o777, identity)
@@ -164,7 +165,7 @@ def append(path: Path, text: str) -> Change:
         before += "\n"
     added = written.with_text(text).text
     if not added.strip():
-        raise HostError("There is nothing to add.")
+        raise HostError("There is nothing to add.", remedy="Say which text.")
     if not added.endswith("\n"):
         added += "\n"
     return _whole("append", path, now, before + added)
@@ -174,7 +175,7 @@ def edit(path: Path, old: str, new: str) -> Change:
     """A file in which ``old``, which stands there once, is to be ``new``."""
     now = look(path)
     if now.data is None:
-        raise HostError(f"There is no file {told(str(path))}.")
+        raise not_there(path, "file")
     _check_writable(path, now)
     text = decoded(now.data)
     if text.crlf:
@@ -199,7 +200,7 @@ def delete(path: Path) -> Change:
             remedy="Name the files in it.",
         )
     if now.data is None:
-        raise HostError(f"There is no file {told(str(path))}.")
+        raise not_there(path, "file")
     _check_writable(path, now)
     return _content("delete", path, now, None)
 
@@ -208,7 +209,7 @@ def move(path: Path, to: Path) -> Change:
     """A file or folder that is to have another place or name."""
     now = look(path, whole=False)
     if not now.identity:
-        raise HostError(f"There is no {told(str(path))}.")
+        raise not_there(path)
     if to.is_relative_to(path):
         raise HostError(f"{told(str(path))} cannot be moved to where it is, or into itself.")
     there = look(to, whole=False)
@@ -229,9 +230,11 @@ def copy(path: Path, to: Path) -> Change:
     """A file that is to stand at ``to``, too, where nothing is."""
     now = look(path)
     if now.folder:
-        raise HostError(f"{told(str(path))} is a folder; only files are copied.")
+        raise HostError(
+            f"{told(str(path))} is a folder; only files are copied.", remedy="Name the files in it."
+        )
     if now.data is None:
-        raise HostError(f"There is no file {told(str(path))}.")
+        raise not_there(path, "file")
     there = look(to, whole=False)
     if there.identity:
         raise _taken(to)

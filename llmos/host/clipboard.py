@@ -71,7 +71,10 @@ class Clipboard:
             raise ToolError("That is too long for the clipboard.", "Write it into a file.")
         status, _ = await self._run(self._helper()[1], raw)
         if status:
-            raise ToolError("The desktop did not take it onto the clipboard.")
+            raise ToolError(
+                "The desktop did not take it onto the clipboard.",
+                "The text can be copied from the screen.",
+            )
 
     def _helper(self) -> tuple[Sequence[str], Sequence[str]]:
         path = self._environ.get("PATH", os.defpath)

@@ -26,7 +26,7 @@ from llmos.errors import FileNotRead, HostError, LlmosError
 from llmos.host import changes, placing
 from llmos.host.changes import Change
 from llmos.host.maker import Maker
-from llmos.host.places import Grant, Places, check_regular, folder_of, kind, opened, told
+from llmos.host.places import Grant, Places, check_regular, folder_of, kind, not_there, opened, told
 from llmos.host.texts import decoded
 from llmos.host.undo import Log
 from llmos.host.walk import Look, Seen, seen_in
@@ -113,7 +113,7 @@ class Folders:
 
     def _list(self, path: str, pattern: str) -> Partly[Entry]:
         if len(pattern) > limits.GRANTED_PATTERN_CHARS:
-            raise HostError("That pattern is too long.")
+            raise HostError("That pattern is too long.", remedy="A part of the name is enough.")
         if not path and not pattern and len(self._places.roots()) > 1:
             return Partly([_entry(root, os.stat(root)) for root in self._tops("")])
         deep = "/" in pattern.replace("**/", "")
@@ -144,7 +144,7 @@ class Folders:
                     return _cut(*await self._text(file, found.name))
                 except (FileNotRead, HostError) as error:
                     why = f"{told(str(found))} cannot be read. {error.sentence}"
-                    raise HostError(why) from error
+                    raise HostError(why, remedy=error.remedy) from error
 
     async def content(self, path: str) -> bytes:
         """The bytes of a file, all of them; one that is too large is refused, not cut."""
@@ -154,7 +154,9 @@ class Folders:
                 raw: bytes = await in_thread(file.read, limits.PYTHON_PUT_BYTES + 1)
             if len(raw) > limits.PYTHON_PUT_BYTES:
                 most = limits.PYTHON_PUT_BYTES // 2**20
-                raise HostError(f"{told(str(found))} is larger than {most} MB.")
+                raise HostError(
+                    f"{told(str(found))} is larger than {most} MB.", remedy="Take a part of it."
+                )
             return raw
 
     async def _text(self, file: io.FileIO, name: str) -> tuple[str, bool]:
@@ -201,7 +203,7 @@ class Folders:
     def _search(self, text: str, path: str) -> Partly[Found]:
         sought = text.strip().casefold()
         if not sought:
-            raise HostError("There is nothing to search for.")
+            raise HostError("There is nothing to search for.", remedy="Say which words.")
         found: list[Found] = []
         look, bytes_left = Look(), limits.GRANTED_SEARCH_BYTES
         for top in self._tops(path):
@@ -232,7 +234,7 @@ class Folders:
         with folder_of(top) as folder:
             status = kind(folder, top.name)
             if status is None:
-                raise HostError(f"There is no {told(str(top))}.")
+                raise not_there(top)
         if _entry(top, status).folder:
             return seen_in(self._places, top, look, below=below)
         check_regular(top, status)

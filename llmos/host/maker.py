@@ -93,7 +93,10 @@ class Maker:
             self._settle()
             found = self._found(number)
             if only and [entry.number for entry in found] != list(only):
-                raise HostError("Something else was changed or undone meanwhile.")
+                raise HostError(
+                    "Something else was changed or undone meanwhile.",
+                    remedy="See llmos undo --list.",
+                )
             planned = [(entry, self._inverse(entry, force)) for entry in found]
             group = secrets.token_hex(8) if len(planned) > 1 else ""
             for count, (entry, change) in enumerate(planned):

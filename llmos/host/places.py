@@ -26,7 +26,7 @@ from llmos.errors import HostError
 from llmos.host import guarded
 from llmos.visible import visible
 
-__all__ = ["Grant", "Places", "check_regular", "folder_of", "kind", "opened", "told"]
+__all__ = ["Grant", "Places", "check_regular", "folder_of", "kind", "not_there", "opened", "told"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A folder on the way need only be passed through, not read, where the system tells these apart.
@@ -166,7 +166,10 @@ class Places:
                     return each
             return written
         if ".." in written.parts:
-            raise HostError(f"{told(text)} leads out of the granted folders.")
+            raise HostError(
+                f"{told(text)} leads out of the granted folders.",
+                remedy="Name it by its whole path.",
+            )
         places = []
         for grant in grants:
             if written.parts and written.parts[0].casefold() == grant.path.name.casefold():
@@ -198,7 +201,7 @@ def _spelt(folder: Path, parts: Sequence[str]) -> Path | None:
 
 def _check_text(text: str) -> None:
     if len(text) > limits.GRANTED_PATH_CHARS:
-        raise HostError("That path is too long.")
+        raise HostError("That path is too long.", remedy="Name it from a granted folder on.")
     if any(unicodedata.category(mark) in ("Cc", "Cs", "Zl", "Zp") for mark in text):
         raise HostError(
             f"{told(text)} holds a line break or another mark that no path should hold.",
@@ -294,25 +297,33 @@ def check_regular(path: Path, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise HostError(f"{told(str(path))} is a folder, not a file.", remedy="Name a file in it.")
     if stat.S_ISLNK(status.st_mode):
-        raise HostError(
-            f"{told(str(path))} is a link, and links are not followed.",
-            remedy="Name the file it leads to.",
-        )
+        raise _link(path)
     if not stat.S_ISREG(status.st_mode):
         raise HostError(f"{told(str(path))} is no ordinary file.")
+
+
+def not_there(path: Path, what: str = "") -> HostError:
+    """What is told where a ``what``, such as ``file``, was looked for in vain."""
+    name = f"{what} {told(str(path))}".strip()
+    return HostError(f"There is no {name}.", remedy="Ask which files there are.")
+
+
+def _link(path: Path) -> HostError:
+    sentence = f"{told(str(path))} is a link, and links are not followed."
+    return HostError(sentence, remedy="Name what it leads to.")
 
 
 def _refused(path: Path, error: OSError) -> HostError:
     name = told(str(path))
     match error.errno:
         case errno.ENOENT:
-            return HostError(f"There is no {name}.")
-        case errno.ELOOP | errno.EMLINK:
-            return HostError(f"{name} is a link, and links are not followed.")
-        case errno.ENOTDIR:
-            if path.is_symlink():
-                return HostError(f"{name} is a link, and links are not followed.")
-            return HostError(f"{name} is no folder.")
+            return not_there(path)
+        case errno.ENOTDIR if not path.is_symlink():
+            return HostError(f"{name} is no folder.", remedy="Name the folder it is in.")
+        case errno.ELOOP | errno.EMLINK | errno.ENOTDIR:
+            return _link(path)
         case errno.EACCES | errno.EPERM:
-            return HostError(f"{name} may not be read by this user.")
+            return HostError(
+                f"{name} may not be read by this user.", remedy="Its permissions say who may."
+            )
     return HostError(f"{name} cannot be read: {error.strerror or error}.")

@@ -98,7 +98,7 @@ def missing(folder: Path) -> list[Path]:
         missing.append(folder)
         folder = folder.parent
         if len(missing) > limits.GRANTED_DEPTH:
-            raise HostError("That lies too deep.")
+            raise HostError("That lies too deep.", remedy="Take fewer folders within folders.")
     return missing[::-1]
 
 

@@ -74,7 +74,10 @@ async def links(address: Annotated[str, Verbatim(accepts=is_address)], context: 
     context.progress(f"Reading {_short(address)}")
     page = await context.web.read(address)
     if not page.links:
-        raise ToolError(f"The page {page.address} has no links that can be read.")
+        raise ToolError(
+            f"The page {page.address} has no links that can be read.",
+            "Its text can be read nevertheless.",
+        )
     lines = [f"- {text}: {to}" if text else f"- {to}" for text, to in page.links]
     if page.more:
         lines.append(f"{page.more} more are not listed.")

@@ -49,6 +49,6 @@ def evaluate(expression: _Expression) -> Result:
         value = calculate(expression)
         text = show(value)
     except RecursionError:  # unreachable by the bound on depth, unless the caller is deep already
-        raise ToolError("The calculation is nested too deeply.") from None
+        raise ToolError("The calculation is nested too deeply.", "Do it in parts.") from None
     shown = " ".join(expression.split()).rstrip("?=. ") if len(expression) <= CHARS else ""
     return Result(text, {"expression": shown, "value": text})

@@ -136,7 +136,9 @@ def clean(text: str) -> str:
         ToolError: It is too long or empty.
     """
     if len(text) > CHARS:
-        raise ToolError(f"The calculation is too long (at most {CHARS:,} characters).")
+        raise ToolError(
+            f"The calculation is too long (at most {CHARS:,} characters).", "Do it in parts."
+        )
     text = _RAISED.sub(_raised, text).translate(_SIGNS)
     text = "".join(
         str(unicodedata.decimal(c)) if not c.isascii() and c.isdecimal() else _vulgar(c)
@@ -145,7 +147,7 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))", "", text)
     text = stripped(text)
     if not text:
-        raise ToolError("There is nothing to calculate.")
+        raise ToolError("There is nothing to calculate.", "Say it in numbers, such as 17 * 24.")
     return text
 
 
@@ -231,7 +233,10 @@ def _next(text: str, at: int, separates: bool, tokens: list[Token]) -> tuple[int
     if _WORD.match(text, at):
         return _word(text, at, tokens)
     shown = unicodedata.name(character, "a character") if not character.isprintable() else character
-    raise ToolError(f"“{shown}” cannot be read as part of a calculation.")
+    raise ToolError(
+        f"“{shown}” cannot be read as part of a calculation.",
+        "Write numbers, units and signs only, such as 3 * (12 kg + 5 kg).",
+    )
 
 
 def _number(text: str, at: int, separates: bool) -> tuple[int, Token]:

@@ -24,6 +24,7 @@ from .values import Value
 __all__ = ["calculate", "is_composite"]
 
 DEPTH = 50  # nested parentheses, signs and powers
+_UNITS = "Write it by its usual sign, such as km, lb or °C."
 _TAU = exact.multiply(exact.PI, Fraction(2))
 _CONSTANTS: dict[str, Number] = {
     "pi": exact.PI,
@@ -107,7 +108,9 @@ class _Parser:
     def nested(self, work: Callable[[], Value]) -> Value:
         self.depth += 1
         if self.depth > DEPTH:
-            raise ToolError(f"The calculation is nested too deeply (at most {DEPTH} levels).")
+            raise ToolError(
+                f"The calculation is nested too deeply (at most {DEPTH} levels).", "Do it in parts."
+            )
         value = work()
         self.depth -= 1
         return value
@@ -119,13 +122,15 @@ class _Parser:
         if self.token.kind == "end":
             return value
         if self.is_op(")"):
-            raise ToolError("There is a “)” without its “(”.")
+            raise ToolError("There is a “)” without its “(”.", "Take it out, or open it before.")
         if self.is_op("="):
             raise ToolError(
                 "Equations cannot be solved.", "Write one calculation without an equals sign."
             )
         if self.token.kind in ("number", "money"):
-            raise ToolError(f"There is no operator before {self.shown()}.")
+            raise ToolError(
+                f"There is no operator before {self.shown()}.", "Put one of + - * / ^ there."
+            )
         raise ToolError(f"{self.shown()} cannot be read there.")
 
     def conversion(self) -> Value:
@@ -148,7 +153,7 @@ class _Parser:
             return replace(value, form=_FORMATS[name])
         target = self.unit_product()
         if target is None:
-            raise ToolError(f"{self.shown()} is no unit that is known.")
+            raise ToolError(f"{self.shown()} is no unit that is known.", _UNITS)
         if not value.unit and target.dims and not self.at_unit():
             # "100 in cm": the "in" was the inch.
             inch = find("inch")
@@ -297,7 +302,7 @@ class _Parser:
         named = self.unit_name()
         if named is None:
             if exponent > 1:
-                raise ToolError(f"{self.shown()} is no unit that is known.")
+                raise ToolError(f"{self.shown()} is no unit that is known.", _UNITS)
             return None
         unit, words = named
         self.at += words
@@ -330,7 +335,7 @@ class _Parser:
                 return unit
             more = self.unit_power()
             if more is None:
-                raise ToolError(f"{self.shown()} is no unit that is known.")
+                raise ToolError(f"{self.shown()} is no unit that is known.", _UNITS)
             unit = unit.times(more, sign)[1]
 
     # --- powers and below ---------------------------------------------------------------------
@@ -356,14 +361,16 @@ class _Parser:
             if self.is_op("!") or (spoken and self.peek().text not in ("(", "of")):
                 self.take()
                 if self.is_op("!") and not self.token.before:
-                    raise ToolError("The double factorial “!!” is not supported.")
+                    raise ToolError(
+                        "The double factorial “!!” is not known.", "Write its factors out."
+                    )
                 if value.unit:
                     raise ToolError("Only plain numbers have a factorial.")
                 value = Value(factorial(value.number))
             elif self.is_op("^2", "^3"):
                 n = int(self.take().text[1])
                 if self.token.kind == "number" and not self.token.before:
-                    raise ToolError("That exponent cannot be read.")
+                    raise ToolError("That exponent cannot be read.", "Write it as 2^10.")
                 value = values.power(value, Value(Fraction(n)))
             elif self.is_op("%") and not self.is_modulo():
                 self.take()
@@ -398,7 +405,7 @@ class _Parser:
             return self.named(token)
         self.at -= token.kind != "end"
         if token.kind == "end":
-            raise ToolError("The calculation ends too early.")
+            raise ToolError("The calculation ends too early.", "A number is missing at its end.")
         raise ToolError(f"{self.shown()} stands where a number belongs.")
 
     def named(self, token: Token) -> Value:

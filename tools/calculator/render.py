@@ -52,7 +52,9 @@ def show_number(number: Number) -> str:
         if number.denominator == 1:
             text = str(number.numerator)
             if len(text) > DIGITS + 1:
-                raise ToolError(f"The result has more than {DIGITS:,} digits.")
+                raise ToolError(
+                    f"The result has more than {DIGITS:,} digits.", "Ask for its logarithm: log(…)."
+                )
             return text
         finite = _finite(number)
         if finite:
@@ -146,8 +148,8 @@ def _formed(value: Value) -> str:
                 else str(number)
             )
             if len(text) > DIGITS:
-                raise ToolError("That fraction is too long to be shown.")
+                raise ToolError("That fraction is too long to be shown.", "Ask for a decimal.")
             return text
         case "fraction":
-            raise ToolError("That number is no fraction.")
+            raise ToolError("That number is no fraction.", "Ask for a decimal.")
     return show_number(number)

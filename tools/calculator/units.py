@@ -165,7 +165,8 @@ class Unit:
             if here and there and here.symbol != there.symbol:
                 raise ToolError(
                     f"Exchange rates are not known, so {here.symbol} cannot be turned into "
-                    f"{there.symbol}."
+                    f"{there.symbol}.",
+                    "Say the rate, and multiply by it.",
                 )
             raise ToolError(
                 f"{self or 'A plain number'} cannot be turned into "

@@ -84,7 +84,7 @@ def parse(text: str, context: Context) -> Moment:
         ToolError: It is no date, or not one that exists.
     """
     if len(text) > _CHARS:
-        raise ToolError("That is too long for a date.")
+        raise ToolError("That is too long for a date.", "Write it as 3 March 2025.")
     now = context.now()
     written = " ".join(text.split()).strip(" ?!,")
     exact = _iso(written)

@@ -96,7 +96,7 @@ async def cancel(which: Annotated[str, Length(1, 200), Verbatim()], context: Con
             example = f"Say which one by its name, such as: cancel {found[0].id}"
             raise ToolError(f"That may be any of {ids}.", f"{example}.")
     if not found:
-        raise ToolError(_none_such([each.id for each in timers]))
+        raise _none_such([each.id for each in timers])
     for each in found:
         await context.timers.cancel(each.id)
     ids = ", ".join(each.id for each in found)
@@ -117,11 +117,11 @@ def _due(when: str, context: Context) -> datetime:
     return due
 
 
-def _none_such(ids: Sequence[str]) -> str:
+def _none_such(ids: Sequence[str]) -> ToolError:
     if not ids:
-        return "There are no reminders."
+        return ToolError("There are no reminders.")
     named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
-    return f"There is no such reminder. There are: {named}."
+    return ToolError("There is no such reminder.", f"There are: {named}.")
 
 
 def _chat(pid: int, title: str) -> str:
