@@ -16,7 +16,7 @@ from llmos.kernel.process import Process
 from llmos.kernel.spans import Copied
 from llmos.kernel.syscalls import Example, Invocation, Outcome, Previewed, Syscall
 from llmos.kernel.trust import vouched
-from llmos.kernel.wishes import begins, followed
+from llmos.kernel.wishes import begins, followed, spelled
 from llmos.labels import Label, named
 from llmos.sdk import Context, Result, Verbatim
 
@@ -91,6 +91,7 @@ def row(call: Call, surroundings: Context, lend: Lend = nothing) -> Syscall:
         label=label,
         uses=call.uses,
         leads_to=call.leads_to,
+        asked=tuple(map(spelled, call.asked)),
         literal=tuple(
             followed(phrase, name) for name, said in call.literal.items() for phrase in said
         ),

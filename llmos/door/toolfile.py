@@ -57,6 +57,7 @@ class CallEntry:
         preview: The function that shows what the call would change, or empty.
         wished: How a message begins that wants this call, whether or not it can be made.
         undone: What is said where such a message led to no change; empty where ``wished`` is.
+        asked: Whole messages that ask for this call, with arguments in braces.
         literal: By argument the phrases after which the rest of a message is its value, as it is.
     """
 
@@ -75,6 +76,7 @@ class CallEntry:
     preview: str
     wished: tuple[str, ...] = ()
     undone: str = ""
+    asked: tuple[str, ...] = ()
     literal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -223,6 +225,9 @@ def _call(entry: Any) -> CallEntry:
     wished, undone = table.names("wished"), table.text("undone", "")
     if bool(wished) is not bool(undone):
         raise CallFailed(f"“wished” and “undone” of {function} go together.")
+    asked = table.names("asked")
+    if any(re.search(r"[{}]", re.sub(r"{\w+}", "", s)) or s.startswith("{") for s in asked):
+        raise CallFailed(f"“asked” of {function} must be messages, with arguments in braces.")
     literal = _literal(function, table.left.pop("literal", {}))
     table.end()
     return CallEntry(
@@ -241,6 +246,7 @@ def _call(entry: Any) -> CallEntry:
         preview=preview,
         wished=wished,
         undone=undone,
+        asked=asked,
         literal=literal,
     )
 

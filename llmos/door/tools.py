@@ -63,6 +63,7 @@ class Call:
         private: Whether the result is the person's own.
         trusted: Fields of the result's data that are trusted whoever wrote the rest.
         leads_to: Calls that go on with what this one found.
+        asked: Whole messages that ask for it, with arguments in braces.
         literal: Phrases after which the rest of a message is an argument, by its name.
         wished / undone: How a message begins that wants it; what is said where nothing came of it.
         uses: The services it may use.
@@ -84,6 +85,7 @@ class Call:
     leads_to: tuple[str, ...]
     wished: tuple[str, ...]
     undone: str
+    asked: tuple[str, ...]
     literal: Mapping[str, tuple[str, ...]]
     uses: tuple[str, ...]
     _function: Callable[..., Any] = field(repr=False, compare=False)
@@ -118,6 +120,7 @@ class Call:
             leads_to=entry.leads_to,
             wished=entry.wished,
             undone=entry.undone,
+            asked=entry.asked,
             literal=entry.literal,
             uses=uses,
             _function=function,
@@ -368,7 +371,8 @@ def check_entry(name: str, entry: toolfile.CallEntry, signature: Signature) -> N
         except InvalidArguments as error:
             raise CallFailed(f"The worked example of {name} does not fit: {error}") from error
     known = {parameter.name for parameter in signature.parameters}
-    unknown = {*entry.sources, *entry.literal} - known
+    braced = re.findall(r"{(\w+)}", " ".join(entry.asked))
+    unknown = {*entry.sources, *entry.literal, *braced} - known
     if unknown:
         raise CallFailed(f"tool.toml speaks of an argument {min(unknown)}, which {name} lacks.")
 

@@ -98,6 +98,7 @@ def tightened(entry: CallEntry, uses: tuple[str, ...]) -> CallEntry:
         leads_to=(),
         wished=(),
         undone="",
+        asked=(),
         literal={},
     )
 

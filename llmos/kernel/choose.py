@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from llmos.kernel.clauses import apart, closed, grouped, split, wants_answer
+from llmos.kernel.fill import readings
 from llmos.kernel.probe import Array, Embed, Features, Lesson, Probe
 from llmos.kernel.spans import NUMBER, Span, candidates, maximal
 from llmos.kernel.syscalls import Example, Syscall
@@ -248,8 +249,10 @@ class Chooser:
         return np.array([*(self._fillable(call, text) for call in self.calls), True], np.float64)
 
     def _fillable(self, call: Syscall, text: str) -> bool:
-        """Whether every copied argument could be filled from these words."""
-        return all(candidates(copied, text) for copied in call.copied.values())
+        """Whether the copied arguments could be filled from these words, each with its own."""
+        if not all(candidates(copied, text) for copied in call.copied.values()):
+            return False
+        return len(call.copied) < 2 or bool(readings(call, text))
 
     def _whole(self, call: Syscall, text: str, context: Sequence[str]) -> bool:
         """Whether these words by themselves hold a whole value for each argument.

@@ -144,8 +144,9 @@ class Steps:
             try:
                 return Step(planned.blank.grammar())
             except GrammarError as error:
-                log.warning("%s cannot be filled in: %s", planned.choice.call.name, error)
-                planned.fail(error.sentence)
+                choice = planned.choice
+                log.warning("%s cannot be filled in: %s", choice.call.name, error)
+                planned.fail(_say_it_as(self._chooser, choice.call, choice.clause))
         return None
 
     def take(self, written: str) -> None:
@@ -397,7 +398,12 @@ def _unclear(chooser: Chooser, message: str) -> str:
     wish = chooser.wish(message)
     if wish is None:
         return ""
-    said = chooser.nearest(wish.call, message, 1)[0].question.strip().rstrip(".")
+    return _say_it_as(chooser, wish.call, message)
+
+
+def _say_it_as(chooser: Chooser, call: Syscall, message: str) -> str:
+    """What is said where a message does not settle a call that it seems to want."""
+    said = chooser.nearest(call, message, 1)[0].question.strip().rstrip(".")
     return f"Nothing was done: what you want done is not clear enough. Say it as in “{said}”."
 
 

@@ -8,14 +8,16 @@ tests, nothing about dates, numbers or places, but for finding the numbers that 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["EDGE", "NUMBER", "Copied", "Span", "atoms", "candidates", "maximal", "spans", "values"]
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
 EDGE = "?.,!;:\"“”‘'"
 _LONGEST = 14  # words in one value
+_TEXTS_KEPT = 64  # whose stretches are; a message is looked through for each test of each call
 _APART = 4  # words that may stand between a value and a number that belongs to it
 _NUMBER_WORDS = {
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -53,13 +55,16 @@ class Span:
     text: str
 
 
-def spans(text: str) -> Iterator[Span]:
+@lru_cache(_TEXTS_KEPT)
+def spans(text: str) -> tuple[Span, ...]:
     """Every stretch of at most ``_LONGEST`` words."""
     words = text.split()
-    for start in range(len(words)):
-        for end in range(start + 1, min(len(words), start + _LONGEST) + 1):
-            if bare := " ".join(words[start:end]).strip(EDGE):
-                yield Span(start, end, bare)
+    stretches = (
+        Span(start, end, " ".join(words[start:end]).strip(EDGE))
+        for start in range(len(words))
+        for end in range(start + 1, min(len(words), start + _LONGEST) + 1)
+    )
+    return tuple(span for span in stretches if span.text)
 
 
 def maximal(text: str, accepts: Callable[[str], bool]) -> list[Span]:

@@ -127,7 +127,8 @@ class Syscall:
         copied: Arguments that are taken from the person's words.
         listed: Arguments that are all the values of a kind in the person's words, by its test.
         asked: Regular expressions of whole messages that ask for it in so many words; their
-            named groups are its arguments; those that are missing are empty.
+            named groups are its arguments, which their tests must accept; those that are missing
+            are empty.
         literal: The same, but what they take is an argument as it stands, to its last mark.
         wished: Regular expressions of how messages begin that seem to ask for it.
         undone: What a person is told, in a sentence, where one of those was followed by no call.
@@ -188,9 +189,15 @@ class Syscall:
         for pattern, said in patterns:
             if found := re.fullmatch(pattern, said, re.IGNORECASE | re.DOTALL):
                 groups = {name: value.strip() for name, value in found.groupdict().items()}
+                if not all(self._is_value(name, value) for name, value in groups.items()):
+                    continue
                 texts = (n for n, s in self.schema["properties"].items() if _is_text(s))
                 return {**dict.fromkeys(texts, ""), **groups}
         return None
+
+    def _is_value(self, name: str, value: str) -> bool:
+        copied = self.copied.get(name)
+        return copied is None or copied.accepts is None or copied.accepts(value)
 
     def left_undone(self, message: str) -> str:
         """What is to be said where no call followed a message; empty if it asked for none."""

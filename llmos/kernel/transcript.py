@@ -456,6 +456,7 @@ class Transcript:
             work.close()
         else:
             process.ahead = asyncio.create_task(work)
+            process.ahead.add_done_callback(_told)
 
     async def _compute(self, prompt: Prompt) -> None:
         try:
@@ -520,6 +521,12 @@ class Transcript:
     def _window(self, process: Process) -> Window:
         assert process.window is not None, "the window is opened before it is used"
         return process.window
+
+
+def _told(ahead: asyncio.Task[None]) -> None:
+    """Nobody waits for what is computed ahead: what went wrong is in the log."""
+    if not ahead.cancelled() and (error := ahead.exception()) is not None:
+        log.error("nothing is computed ahead", exc_info=error)
 
 
 def _records(process: Process) -> int:

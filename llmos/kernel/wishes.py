@@ -24,6 +24,7 @@ __all__ = [
     "UPDATE",
     "begins",
     "followed",
+    "spelled",
 ]
 
 _GAP = r"[\s,.!:;–—-]{1,4}"
@@ -33,6 +34,7 @@ _OPENING = (
     r"|actually|also|and|then|now|sorry|thanks|thank you|great|by the way|btw|one more thing"
     r"|correct that|correction|please|kindly)(?: there| again)?" + _GAP + r"){0,4}"
 )
+_QUOTE = "[\"“”„«»'‘’`]"
 _MODAL = r"(?:can|could|would|will) you(?:,? please| kindly)?,? "
 _PLEASE = (
     rf"(?:please,? |{_MODAL}|you (?:should|must|can) |i(?:[’']d like| want| would like| need) "
@@ -49,6 +51,17 @@ def begins(phrase: str) -> str:
 def followed(phrase: str, name: str) -> str:
     """A pattern of messages that begin with ``phrase``; what follows is the group ``name``."""
     return rf"{_START}{re.escape(phrase)}\s*(?P<{name}>\S.*)"
+
+
+def spelled(message: str) -> str:
+    """A pattern of messages like this one, whose arguments in braces are groups of that name.
+
+    A quotation mark in it stands for one of any kind.
+    """
+    pieces = re.split(r"{(\w+)}", message)
+    said = [re.escape(words).replace(r"\ ", r"\s+").replace('"', _QUOTE) for words in pieces]
+    said[1::2] = [rf"(?P<{name}>\S[^\n]*?)" for name in pieces[1::2]]
+    return _START + "".join(said) + r"(?:,? please)?"
 
 
 _NO_QUESTION = r"(?!.*\?\s*\Z)"

@@ -243,7 +243,7 @@ def _chatgpt(row: Fields, mine: bool, time: float) -> Conversation:
 def _branch(row: Fields, nodes: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes from the root to the newest one, each once, whatever the tree looks like."""
     at = row.data.get("current_node")
-    if at not in nodes:
+    if not isinstance(at, str) or at not in nodes:
         at = next(reversed(nodes), None)
     found: dict[str, dict[str, Any]] = {}
     while isinstance(at, str) and at in nodes and at not in found:

@@ -691,6 +691,61 @@ def test_what_follows_a_phrase_is_an_argument_as_it_stands(load):
     assert made.literally("should I run this: print(1)") is None
 
 
+@pytest.mark.parametrize(
+    ("message", "name", "arguments"),
+    [
+        (
+            "Replace wrold with world in /srv/photos/2024/draft.txt",
+            "files.edit",
+            {"old": "wrold", "new": "world", "path": "/srv/photos/2024/draft.txt"},
+        ),
+        (
+            "write 'buy milk' to ~/notes/todo.txt",
+            "files.write",
+            {"text": "buy milk", "path": "~/notes/todo.txt"},
+        ),
+        (
+            "Please add the line water the plants to todo.txt.",
+            "files.append",
+            {"text": "water the plants", "path": "todo.txt"},
+        ),
+        ("write a poem about milk to todo.txt", "", {}),
+        ("replace milk with oat milk in the recipe", "", {}),
+    ],
+)
+def test_changes_of_files_that_are_spelled_out_are_made_so(message: str, name: str, arguments):
+    calls = load_all([paths.bundled("tools")]).calls
+    made = {n: rows.row(call, Context()).literally(message) for n, call in calls.items()}
+    assert {n: found for n, found in made.items() if found} == ({name: arguments} if name else {})
+
+
+def test_a_message_that_is_spelled_out_makes_the_call_with_its_own_words(load):
+    call = load(
+        "from typing import Annotated\nfrom llmos.sdk import Verbatim\n"
+        "def run(old: str, path: Annotated[str, Verbatim(accepts=lambda t: '.' in t)]) -> str:\n"
+        "    return old",
+        more="""asked = ["drop \\"{old}\\" from {path}", "drop {old} from {path}"]""",
+    )
+    made = rows.row(call, Context())
+    assert made.literally("Please drop  the “” (sic) from a.txt.") == {
+        "old": "the “” (sic)",
+        "path": "a.txt",
+    }
+    assert made.literally("drop 'one from two' from a.txt, please") == {
+        "old": "one from two",
+        "path": "a.txt",
+    }
+    for other in ("drop it from the list", "do not drop it from a.txt", "drop a\nb from a.txt"):
+        assert made.literally(other) is None
+
+
+@pytest.mark.parametrize("more", ['asked = ["{old}"]', 'asked = ["drop {old"]', "asked = 3"])
+def test_a_message_that_is_badly_spelled_out_is_a_mistake(make, tmp_path: Path, more: str):
+    make("def run(old: str) -> str:\n    return old", more=more)
+    [broken] = load_all([tmp_path / "tools"]).broken
+    assert "asked" in broken.sentence
+
+
 def test_literal_phrases_for_an_argument_there_is_not_are_a_mistake(make, tmp_path: Path):
     make("def run(code: str) -> str:\n    return code", more='literal = { "a b" = ["run this:"] }')
     [broken] = load_all([tmp_path / "tools"]).broken

@@ -24,6 +24,24 @@ async def test_a_command_runs_in_the_granted_folder(tmp_path):
     assert (await RUN.run({"command": "true"}, context)).text == "It ran and printed nothing."
 
 
+async def test_what_it_printed_is_told_letter_for_letter(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    context = Context(lent={"shell": Shell(lambda: {folder: True})})
+
+    async def told(command: str) -> tuple[str, ...]:
+        return RUN.phrases({"command": command}, await RUN.run({"command": command}, context))
+
+    assert await told("echo north.csv; echo south.csv") == (
+        "It printed:\n```\nnorth.csv\nsouth.csv\n```",
+    )
+    assert await told("echo x; false") == ("It printed:\n```\nx\nIt ended with status 1.\n```",)
+    assert await told("false") == ("It ended with status 1",)
+    assert await told("true") == ("It ran and printed nothing",)
+    [long] = await told("seq 100; echo '```'")
+    assert long.endswith("\n40\n[61 more lines]\n```")
+
+
 async def test_where_it_is_off_the_model_is_told():
     with pytest.raises(CallFailed, match="There is no shell here"):
         await RUN.run({"command": "ls"})

@@ -14,6 +14,9 @@ _WORDS = frozenset(
     {"find", "make", "open", "test", "time", "who", "which", "look", "write", "sort"}
 )
 
+_NOTHING = "It ran and printed nothing."
+_LINES = 40  # of an output that an answer shows; the call's result has all of it
+
 #: What people say behind a command that is not marked off: "ls -l in the shell, please".
 _BEHIND = frozenset(
     {"in", "on", "at", "the", "a", "my", "shell", "terminal", "console", "please", "for", "me"}
@@ -48,4 +51,12 @@ async def run(
     ran = await context.shell.run(_bare(command))
     text = "\n".join(part for part in (ran.output, ran.error) if part)
     data = {"output": ran.output, "error": ran.error}
-    return Result(text or "It ran and printed nothing.", data, ran.artifacts)
+    data |= {"printed": _quoted(text)} if ran.output else {"told": text or _NOTHING}
+    return Result(text or _NOTHING, data, ran.artifacts)
+
+
+def _quoted(text: str) -> str:
+    """What was printed, to be shown as it is; of much its beginning, and how much more there is."""
+    lines = text.rstrip().replace("```", "` ` `").splitlines()
+    more = len(lines) - _LINES
+    return "\n".join([*lines[:_LINES], f"[{more:,} more lines]"] if more > 0 else lines)
