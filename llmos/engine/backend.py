@@ -70,6 +70,8 @@ class ModelInfo:
         path: The file it was loaded from; empty for none.
         native_calls: Whether tools are given with the prompt and calls come back parsed, as with
             a remote server; the backend writes them into the text in Hermes' form.
+        computes_here: Whether what is computed is kept here for later, and costs no money. Nothing
+            is computed ahead of need, and nothing written unasked, where it is not.
     """
 
     name: str
@@ -85,6 +87,7 @@ class ModelInfo:
     fingerprint: str = ""
     path: str = ""
     native_calls: bool = False
+    computes_here: bool = True
 
     @property
     def small(self) -> bool:

@@ -170,12 +170,20 @@ class Engine:
         self._send(self._guarded(function, []))
 
     def forget(self) -> None:
-        """Drop idle cells and snapshots, also those on disk. Blocks until it is done."""
+        """Drop idle cells and snapshots, also those on disk. Blocks until it is done.
+
+        Raises:
+            EngineError: Not all of it could be dropped.
+        """
         done = threading.Event()
+        failed: list[Exception] = []
 
         def forget() -> None:
             try:
                 self.admission.forget()
+            except Exception as error:
+                log.exception("what was computed cannot be dropped")
+                failed.append(error)
             finally:
                 done.set()
 
@@ -185,6 +193,11 @@ class Engine:
                 return
         if self.admission.files is not None:
             self.admission.files.forget()
+        if failed:
+            raise EngineError(
+                "What was computed of earlier texts could not be dropped from memory.",
+                remedy="Restart the kernel: llmos stop.",
+            ) from failed[0]
 
     def close(self) -> None:
         """Stop, and free the model: nobody may use its vocabulary any more. Safe to call twice."""

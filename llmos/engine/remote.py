@@ -131,7 +131,9 @@ class RemoteBackend:
             transport=transport,
             trust_env=not _is_loopback(url.host),  # no proxy stands before this machine
         )
-        self.info = ModelInfo(name=self._model or shown, window=limits.WINDOW_DEFAULT)
+        self.info = ModelInfo(
+            name=self._model or shown, window=limits.WINDOW_DEFAULT, computes_here=False
+        )
         self._open = True
         self._running: set[_RemoteGeneration] = set()
         self._prompt_tokens = self._cached_tokens = self._sampled_tokens = self._finished = 0
@@ -165,6 +167,7 @@ class RemoteBackend:
             window=next((w for w in windows if w > 0), limits.WINDOW_DEFAULT),
             device=self._address,
             native_calls=await self._takes_tools(),
+            computes_here=False,
         )
 
     async def _takes_tools(self) -> bool:

@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
 from llmos.kernel.syscalls import Example, Syscall
+from llmos.kernel.wordlists import STOP
 
-__all__ = ["adapted", "copied_names", "words", "wrong_copy"]
+__all__ = ["adapted", "copied_names", "leaked", "words", "wrong_copy"]
 
 
 def adapted(
@@ -65,6 +67,37 @@ def wrong_copy(
     ]
     about = (words(each.question) & words(_written(each.arguments)) for each in alike)
     return bool(alike) and not any(each <= said for each in about)
+
+
+def leaked(arguments: Mapping[str, Any], call: Syscall, clause: str) -> bool:
+    """Whether what is to be changed holds words of an example that the person did not say.
+
+    Two in a row, one of them no word that any text may have: "buy milk" became "buy milk and
+    bread", since the example is about "milk and bread". Of code that is no mistake.
+
+    Args:
+        arguments: As a model wrote them.
+        call: The row they were written for.
+        clause: The person's words.
+    """
+    if call.effect not in ("write", "memory"):
+        return False
+    said = words(clause)
+    for name, value in arguments.items():
+        shown = {p for each in call.worked for p in _pairs(each.arguments.get(name))}
+        if any(_telling(pair, said) for pair in shown & _pairs(value)):
+            return True
+    return False
+
+
+def _pairs(value: Any) -> set[tuple[str, str]]:
+    """The words of a text, two by two."""
+    found = re.findall(r"\w+", value.lower()) if isinstance(value, str) else []
+    return set(pairwise(found))
+
+
+def _telling(pair: tuple[str, str], said: set[str]) -> bool:
+    return any(word not in said and word not in STOP for word in pair)
 
 
 def words(text: str) -> set[str]:

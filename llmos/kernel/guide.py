@@ -31,9 +31,10 @@ from llmos.errors import GrammarError, TemplateError
 from llmos.events import Message, ToolCall
 from llmos.kernel.capabilities import Capabilities, Capability
 from llmos.kernel.choose import Choice, Chooser, Reading
-from llmos.kernel.examples import adapted, copied_names, words, wrong_copy
+from llmos.kernel.examples import adapted, copied_names, leaked, words, wrong_copy
 from llmos.kernel.fill import OPENING, Blank, readings
 from llmos.kernel.followup import earlier, follow_up
+from llmos.kernel.monitor import HARMLESS
 from llmos.kernel.probe import Embed
 from llmos.kernel.spans import EDGE
 from llmos.kernel.syscalls import Outcome, Syscall
@@ -155,7 +156,11 @@ class Steps:
         arguments = _read(written)
         if arguments is None:
             planned.fail(_UNFINISHED)
-        elif _repeated(planned.choice, arguments) or self._copied(planned, arguments):
+        elif (
+            _repeated(planned.choice, arguments)
+            or self._copied(planned, arguments)
+            or leaked(arguments, planned.choice.call, planned.choice.clause)
+        ):
             planned.fail(_REPEATED)
         else:
             planned.fill_in(arguments)
@@ -173,10 +178,15 @@ class Steps:
         return tuple(p.call for p in self._planned if p.call is not None and p.outcome is None)
 
     def answered(self, call: ToolCall, outcome: Outcome, error: str) -> None:
-        """A call was made. One that failed is written anew, as long as there is another way."""
+        """A call was made. One that failed is written anew, as long as there is another way.
+
+        Not one that changes something: another way to read the words is another change.
+        """
         planned = next(p for p in self._planned if p.call is call)
         planned.outcome, planned.error = outcome, error
-        if error in ("call_failed", "invalid_arguments") and planned.tries < limits.GUIDE_TRIES:
+        looks = planned.choice.call.effect in HARMLESS
+        failed = error in ("call_failed", "invalid_arguments")
+        if failed and looks and planned.tries < limits.GUIDE_TRIES:
             left = planned.blank.without(call.arguments)
             if left.ways:
                 planned.blank, planned.tries = left, planned.tries + 1

@@ -175,7 +175,7 @@ class Kernel:
                 config.memory.dream_minutes,
                 busy=lambda: self._working or self.keeper.taking,
                 news=lambda: journal.commits,
-                write=not backend.info.native_calls,
+                write=backend.info.computes_here,
             )
         self.keeper = Keeper(
             memory,

@@ -378,7 +378,7 @@ class Transcript:
         next_turn = self._spare + int(size * limits.NEXT_SHARE)  # or that would have to make room
         if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
             info = self._backend.info
-            if process.employer is None and info.can_rewind and not info.native_calls:
+            if process.employer is None and info.computes_here and info.can_rewind:
                 said = self._window(process).messages()
                 self._begin_ahead(process, self._compute_frame(process, said))
             return
@@ -459,6 +459,8 @@ class Transcript:
             process.ahead.add_done_callback(_told)
 
     async def _compute(self, prompt: Prompt) -> None:
+        if not self._backend.info.computes_here:
+            return
         try:
             # One token must be decoded, for its logits; it is not kept.
             params = SamplingParams(max_tokens=1)

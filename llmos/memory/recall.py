@@ -379,7 +379,7 @@ def shown(page: Page, text: str = "") -> str:
 
 
 def _context(source: str, text: str) -> str:
-    """A text that was brought back, as the starter model makes most of it (of six forms tried)."""
+    """A text that was brought back, as the starter model makes most of it (``bench``: forms)."""
     return f'Context ({source}): "{text.strip()}"'
 
 

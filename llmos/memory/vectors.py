@@ -118,6 +118,10 @@ class Vectorizer:
                 if str(error) != self._told:
                     log.warning("no vectors for now, searches go by words: %s", error)
                 self._failed, self._told = error, str(error)
+            except Exception as error:  # or nobody would ever make a vector again, nor say why
+                log.exception("no vectors for now, searches go by words")
+                self._failed = StoreError(f"Vectors cannot be made ({type(error).__name__}).")
+                self._told = str(self._failed)
             async with self._settled:
                 self._settled.notify_all()
 

@@ -14,7 +14,7 @@ from llmos.engine.backend import SamplingParams
 from llmos.engine.llama import LlamaRuntime
 from llmos.engine.local import LocalBackend
 from llmos.engine.scripted import Script, ScriptedRuntime
-from llmos.errors import EngineStopped
+from llmos.errors import EngineError, EngineStopped
 
 
 class Pairs(ScriptedRuntime):
@@ -189,3 +189,12 @@ async def test_what_is_no_file_in_the_place_of_known_texts_holds_nothing_up(tmp_
     await backend.forget()
     assert known.exists() is (make is os.mkdir)
     await backend.close()
+
+
+async def test_what_cannot_be_forgotten_is_told(backend, monkeypatch):
+    def broken() -> None:
+        raise RuntimeError("cells cannot be freed")
+
+    monkeypatch.setattr(backend.engine.admission, "forget", broken)
+    with pytest.raises(EngineError, match="could not be dropped"):
+        await backend.forget()

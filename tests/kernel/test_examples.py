@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmos.kernel.examples import adapted, copied_names, wrong_copy
+from llmos.kernel.examples import adapted, copied_names, leaked, wrong_copy
 from llmos.kernel.syscalls import Example, Outcome, Syscall
 
 
@@ -30,6 +30,36 @@ RUN = Syscall(
     worked=(SUM, ROWS, PLOT),
     listed={"files": lambda text: text.endswith(".csv")},
 )
+
+
+NOTE = Syscall(
+    "note.write",
+    "Writes a note.",
+    {"type": "object", "properties": {"text": {"type": "string"}}},
+    "write",
+    nothing,
+    worked=(Example("Note milk and bread.", {"text": "milk and bread\n"}, ""),),
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "is_leaked"),
+    [
+        ("Note buy milk", "buy milk and bread\n", True),
+        ("Note buy milk", "Milk. And bread", True),
+        ("Note buy milk", "buy milk\n", False),
+        ("Note milk and bread", "milk and bread\n", False),
+        ("Note what a baker needs", "flour, bread tins", False),
+    ],
+)
+def test_words_of_an_example_that_nobody_said_are_not_written(
+    said: str, written: str, is_leaked: bool
+) -> None:
+    assert leaked({"text": written}, NOTE, said) is is_leaked
+
+
+def test_what_code_shares_with_an_example_is_no_leak() -> None:
+    assert not leaked({"code": "rows = len(open('y.csv'))"}, RUN, "count the rows of y.csv")
 
 
 def test_an_example_is_shown_with_the_persons_files_under_their_bare_names() -> None:

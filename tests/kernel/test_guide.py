@@ -149,6 +149,16 @@ def test_a_failed_call_is_tried_with_the_other_value() -> None:
     assert made(steps) == [{"room": "kitchen"}]
 
 
+def test_a_change_that_failed_is_not_made_the_other_way_round() -> None:
+    steps = steps_for((replace(LAMP, effect="write"), "swap the kitchen for the hall"))
+    assert steps.next_call() is not None
+    steps.take(OPENING + '{"room": "hall"}')
+    [call] = steps.calls()
+    steps.answered(call, Outcome("Error: There is no lamp."), "call_failed")
+    assert steps.next_call() is None
+    assert steps.calls() == ()
+
+
 def uses(steps: Steps) -> list[int | None]:
     return [each.uses for each in steps.settled if each.lives(0)]
 

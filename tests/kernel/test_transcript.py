@@ -7,6 +7,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from llmos.config import AgentConfig
 from llmos.events import WindowChanged
 from llmos.kernel.syscalls import Outcome
@@ -214,13 +216,34 @@ async def test_what_cannot_be_dropped_again_is_not_computed_ahead(home: Path):
         assert kernel.table[pid].ahead is None
 
 
-async def test_a_draft_never_disturbs_a_turn_and_ends_with_its_process(home: Path):
+async def test_a_server_is_asked_for_nothing_ahead_of_need(home: Path):
     async with kernel_on(home, window=4000, agent=AGENT) as kernel:
+        kernel.backend.info = replace(kernel.backend.info, computes_here=False)
+        pid = (await kernel.create()).pid
+        await talk(kernel, pid, 1)
+        await settled(kernel, pid)
+        sampled = kernel.backend.stats()["sampled_tokens"]
+        await kernel.draft(pid, LONG * 3)
+        if (ahead := kernel.table[pid].ahead) is not None:
+            await ahead
+        assert kernel.backend.stats()["sampled_tokens"] == sampled
+
+
+@pytest.mark.parametrize("what", ["turn", "kill"])
+async def test_what_is_computed_ahead_ends_where_a_turn_begins_and_with_its_process(
+    home: Path, what: str
+):
+    async with kernel_on(home, window=4000, agent=AGENT, slow=True) as kernel:
         pid = (await kernel.create()).pid
         await kernel.draft(pid, LONG * 3)
-        assert kernel.table[pid].ahead is not None
-        await kernel.kill(pid)
-        assert kernel._agent is not None
-        other = (await kernel.create()).pid
-        await kernel.draft(other, "   ")
-        assert kernel.table[other].ahead is None
+        ahead = kernel.table[pid].ahead
+        assert ahead is not None
+        await (kernel.kill(pid) if what == "kill" else turn(kernel, pid, "Something else."))
+        assert ahead.cancelled()
+
+
+async def test_nothing_is_computed_of_an_empty_draft(home: Path):
+    async with kernel_on(home, window=4000, agent=AGENT) as kernel:
+        pid = (await kernel.create()).pid
+        await kernel.draft(pid, "   ")
+        assert kernel.table[pid].ahead is None
