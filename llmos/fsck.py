@@ -21,6 +21,7 @@ from llmos import config as settings
 from llmos.config import Config
 from llmos.engine import swapfile
 from llmos.errors import LlmosError
+from llmos.logfile import logged
 from llmos.memory.fsck import MountFiles, Rebuildable, Report
 from llmos.memory.fsck import fsck as check_all
 from llmos.memory.index import Index
@@ -152,7 +153,7 @@ def fsck(repair: bool, rescue: bool, as_json: bool) -> None:
         if not config.state.is_dir():
             report, saved = Report((), ()), None
         else:
-            with lock(config.state):
+            with logged(), lock(config.state):
                 work = check_all(journal, derived(config), repair=repair, progress=progress)
                 report = asyncio.run(work)
                 wanted = rescue and report.journal_damaged

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         *("errors", "paths", "limits", "labels", "events", "config", "visible", "lean"),
+        "logfile",
         *("clocks", "credentials", "failpoints", "seldom", "services", "threads"),
     ),
     ("sdk", "client", "sandbox", "documents", "net", "memory", "models"),

@@ -30,7 +30,7 @@ from llmos.engine.backend import (
     TokenLogprob,
 )
 from llmos.engine.logprobs import logprob
-from llmos.engine.scheduler import Planned, Scheduler
+from llmos.engine.scheduler import Planned, Scheduler, prefill_tokens
 from llmos.engine.sequence import Sequence, State
 from llmos.engine.swapfile import SwapFiles
 from llmos.engine.threads import ThreadGovernor
@@ -372,7 +372,7 @@ class Engine:
             tokens = s.tokens[s.filled : s.filled + p.count]
             runs.append(Run(s.slot, s.filled, tokens, s.filled + p.count == len(s.tokens)))
         if self._governor is not None:
-            threads = self._governor.threads_for(0 if _prefilled(planned) else len(planned))
+            threads = self._governor.threads_for(0 if prefill_tokens(planned) else len(planned))
             if threads != self.runtime.threads:
                 self.runtime.set_threads(threads)
         began, worked = time.monotonic(), time.process_time()
@@ -392,7 +392,7 @@ class Engine:
         if self._governor is None:
             return
         lost = self.runtime.threads - worked / max(seconds, 1e-6)
-        prefilled = _prefilled(planned)
+        prefilled = prefill_tokens(planned)
         if not prefilled:
             self._governor.learn(len(planned), seconds, now, lost=lost)
         elif prefilled >= limits.PREFILL_CHUNK_MIN:
@@ -572,11 +572,6 @@ class Engine:
             s.finish("error", stopped)
         self.admission.running.clear()
         self.admission.waiting.clear()
-
-
-def _prefilled(planned: list[Planned]) -> int:
-    """Tokens of prefill in a step; 0 where everybody decodes."""
-    return sum(p.count for p in planned if p.count > 1)
 
 
 def _reseeded(params: SamplingParams, index: int) -> SamplingParams:

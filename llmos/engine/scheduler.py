@@ -18,7 +18,7 @@ from llmos import limits
 from llmos.engine.backend import Priority
 from llmos.engine.sequence import Sequence
 
-__all__ = ["Planned", "Scheduler"]
+__all__ = ["Planned", "Scheduler", "prefill_tokens"]
 
 _SMOOTHING = 0.25  # weight of the newest step in the moving averages
 
@@ -29,6 +29,11 @@ class Planned:
 
     sequence: Sequence
     count: int
+
+
+def prefill_tokens(planned: Iterable[Planned]) -> int:
+    """Tokens of prefill in a step; a single one costs what a decoded one does, and is none."""
+    return sum(p.count for p in planned if p.count > 1)
 
 
 class Scheduler:
@@ -94,7 +99,7 @@ class Scheduler:
     def learn(self, planned: list[Planned], seconds: float) -> None:
         """Take the time a step took into account."""
         ms = seconds * 1000
-        prefilled = sum(p.count for p in planned if p.count > 1)
+        prefilled = prefill_tokens(planned)
         decoded = sum(1 for p in planned if p.count == 1)
         if prefilled >= limits.PREFILL_CHUNK_MIN:
             share = max(ms - (self._decode_ms if decoded else 0.0), 0.1) / prefilled

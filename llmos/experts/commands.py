@@ -6,12 +6,8 @@ Works on the disk alone: a kernel that runs sees the change before the next mess
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
-import os
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from llmos.experts import install as installing
 from llmos.experts import locked
 from llmos.experts.catalogue import Expert, Experts
 from llmos.experts.expertfile import Manifest
+from llmos.logfile import logged
 from llmos.sandbox.jail import Jail
 from llmos.visible import legible, visible
 
@@ -37,25 +34,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.pass_context
 def plugin(ctx: click.Context) -> None:
     """Install, list, look at and remove experts."""
-    ctx.with_resource(_logged())
-
-
-@contextlib.contextmanager
-def _logged() -> Iterator[None]:
-    """What is for the log goes there, and not between the lines that a person reads."""
-    file = paths.log_file()
-    with contextlib.ExitStack() as end:
-        handler: logging.Handler = logging.NullHandler()
-        with contextlib.suppress(OSError):  # then it goes nowhere
-            paths.private_dir(file.parent)
-            raw = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            stream = end.enter_context(open(raw, "a", encoding="utf-8", errors="backslashreplace"))
-            handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        log = logging.getLogger("llmos")
-        log.addHandler(handler)
-        end.callback(log.removeHandler, handler)
-        yield
+    ctx.with_resource(logged())
 
 
 async def _jail() -> Jail:

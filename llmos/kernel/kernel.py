@@ -719,3 +719,5 @@ class Kernel:
             if process.state in (State.RUNNING, State.WAITING):
                 process.state = State.READY
             self.table.changed(process)
+            if process.state is State.READY:
+                self._wake(process)  # for what came while it failed

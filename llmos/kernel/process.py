@@ -7,6 +7,7 @@ it between states, the agent runs its turns.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "LiveTurn", "Process", "State", "priority_named", "titled"]
 
+log = logging.getLogger(__name__)
+
 
 class State(StrEnum):
     """What a process is doing."""
@@ -36,6 +39,15 @@ class State(StrEnum):
     WAITING = "waiting"  # in a turn, for a call or another process
     STOPPED = "stopped"  # by a signal, until it is continued
     ENDED = "ended"
+
+
+def _kept_priority(stored: StoredProcess) -> Priority:
+    """A process whose priority nobody knows any more runs like any other."""
+    try:
+        return priority_named(stored.priority)
+    except KernelError as error:
+        log.warning("process %d: %s", stored.pid, error)
+        return Priority.INTERACTIVE
 
 
 def priority_named(name: str) -> Priority:
@@ -203,7 +215,7 @@ class Process:
             pid=stored.pid,
             title=stored.title,
             system=stored.system,
-            priority=priority_named(stored.priority),
+            priority=_kept_priority(stored),
             parent=stored.parent,
             created=stored.created,
             budget=Budget.of(stored.budget),

@@ -372,8 +372,11 @@ class Transcript:
     async def rest(self, process: Process) -> None:
         """Between two turns: make room while nobody waits, and have the new front computed.
 
-        Where there is room, what frames the next message, whatever it says.
+        Where there is room, what frames the next message, whatever it says; not of a child, whose
+        next message comes at once or never.
         """
+        if process.window is None:  # it could not be read
+            return
         size = self._backend.info.window
         next_turn = self._spare + int(size * limits.NEXT_SHARE)  # or that would have to make room
         if process.context_tokens <= min(size * limits.REST_SHARE, self._room - next_turn):
@@ -414,12 +417,12 @@ class Transcript:
             shaped = self.shape(process, [*said, Message("user", _NEXT)])
             # Whole: who cancels the renderer in the midst of a prompt ends it.
             prompt = await whole(self._rendered(shaped, generate=False))
+            *sizes, _ = self._backend.sizes(prompt, [m.content for m in shaped[0]])
         except LlmosError as error:
             log.warning("nothing is computed ahead in process %d: %s", process.pid, error)
             return
-        *before, _ = self._backend.sizes(prompt, [m.content for m in shaped[0]])
-        if sum(before) > limits.SHARE_MIN:
-            await self._compute(prompt.beginning(sum(before)))
+        if sum(sizes) > limits.SHARE_MIN:
+            await self._compute(prompt.beginning(sum(sizes)))
 
     async def draft(self, process: Process, text: str) -> None:
         """Have what is being typed computed ahead, as far as it will stay as it is."""

@@ -120,6 +120,13 @@ def _processes(db: sqlite3.Connection, lossy: bool) -> Iterator[str]:
         "SELECT pid FROM processes WHERE fork_seq IS NOT NULL AND parent IS NULL"
     ):
         yield f"Process {row['pid']} was forked from no process."
+    for row in db.execute("SELECT pid, budget FROM processes"):
+        try:
+            readable = isinstance(json.loads(row["budget"]), dict)
+        except (ValueError, TypeError):
+            readable = False
+        if not readable:
+            yield f"The budget of process {row['pid']} cannot be read."
 
 
 def _calls_and_turns(db: sqlite3.Connection, lossy: bool) -> Iterator[str]:

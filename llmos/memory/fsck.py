@@ -146,12 +146,6 @@ class Report:
         return not self.problems
 
     @property
-    def repairable(self) -> bool:
-        """Whether something is unsound that can be made anew."""
-        kept = ("journal", "records")
-        return any(p.where not in kept and not p.repaired for p in self.problems)
-
-    @property
     def journal_damaged(self) -> bool:
         """Whether the truth itself is no longer what was written."""
         return any(problem.where == "journal" for problem in self.problems)
@@ -176,7 +170,9 @@ async def fsck(
         What was found, before repairs; each problem once.
     """
     problems: list[Problem] = []
-    if journal.exists():
+    if journal.exists() and not journal.is_file():  # to open a pipe would wait for ever
+        problems.append(Problem("journal", f"{journal} is no file."))
+    elif journal.exists():
         for where, look in (("journal", check), ("records", consistent)):
             found = await asyncio.to_thread(look, journal, progress)
             problems += [Problem(where, sentence) for sentence in found]

@@ -5,6 +5,7 @@ There are no migrations: a file of another version is put aside and made anew.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -56,6 +57,7 @@ CREATE TABLE gone (n INTEGER PRIMARY KEY, entries INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (
     text, context, scope, content = '', tokenize = '{TOKENIZER}');
 """
+_TABLES = set(re.findall(r"TABLE (\w+)", _SCHEMA))
 
 
 def passage(row: Row) -> Passage:
@@ -106,6 +108,10 @@ def prepare(db: sqlite3.Connection) -> None:
         )
     elif (application, version) != (APPLICATION_ID, VERSION):
         raise StoreCorrupt(f"it is of version {version}, not {VERSION}")
+    else:
+        there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        if missing := sorted(_TABLES - there):
+            raise StoreCorrupt(f"its table {missing[0]} is missing")
 
 
 _DISAGREEMENTS = (

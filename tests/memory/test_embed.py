@@ -129,8 +129,14 @@ def test_it_is_an_embedder(minilm: MiniLM) -> None:
     assert (embedder.name, embedder.dimension) == ("all-MiniLM-L6-v2", 384)
 
 
-def test_nothing_is_read_before_the_first_use(tmp_path: Path) -> None:
-    MiniLM(tmp_path / "model.onnx", tmp_path / "tokenizer.json")
+def test_nothing_is_read_before_the_first_use(
+    onnx: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr("llmos.memory.embed_onnx.open_session", opened.append)
+    monkeypatch.setattr("llmos.memory.embed_onnx.open_tokenizer", opened.append)
+    embedder = MiniLM(onnx, tokenizer)
+    assert (embedder.name, opened) == ("all-MiniLM-L6-v2", [])
 
 
 def test_a_missing_file_is_named(onnx: Path, tokenizer: Path, tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_a_record_that_refers_to_nothing_is_found(
         ("UPDATE calls SET seconds = NULL WHERE number = 2", "neither under way nor finished"),
         ("UPDATE processes SET fork_seq = 99 WHERE pid = 2", "forked at message 99, which is not"),
         ("UPDATE processes SET parent = NULL WHERE pid = 2", "was forked from no process"),
+        ("UPDATE processes SET budget = 'no' WHERE pid = 1", "budget of process 1 cannot be read"),
         ("INSERT INTO erasures VALUES (1, 0, 'x')", "to be erased, and its content is still there"),
         ("DELETE FROM contents WHERE seq = 3", "content of message 3 is lost"),
     ],
@@ -518,6 +519,27 @@ def test_tokens_of_texts_that_make_no_sense_are_found_and_removed(
     assert code == 1 and said.count("texts: texts.json") == 1
     assert "Repaired." in run("--repair")[1]
     assert not file.exists() and run()[0] == 0
+
+
+def test_an_index_without_a_table_is_put_aside_and_what_failed_stands_in_the_log(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(fill(path))
+    folder = path.parent / "index"
+    open_words(folder, "").close()
+    tamper(folder / FILE, "DROP TABLE passages")
+    done = CliRunner().invoke(command, ["--repair"])
+    assert done.exit_code == 1
+    assert "Repaired" in done.output
+    assert CliRunner().invoke(command, []).exit_code == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_journal_that_is_a_pipe_is_told_and_not_waited_for(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    done = CliRunner().invoke(command, [])
+    assert (done.exit_code, f"{path} is no file" in done.output) == (1, True)
 
 
 async def test_a_problem_is_told_once(path: Path) -> None:
