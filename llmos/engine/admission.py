@@ -75,6 +75,7 @@ class Admission:
         self._rent = Rent()
         self._idle: OrderedDict[int, int] = OrderedDict()  # slot → tokens; least recent first
         self._whole = not runtime.info.can_rewind
+        self._forgotten = 0  # times all was to be dropped
         self._reading: dict[tuple[int, ...], list[Callable[[Snapshot | None], None]]] = {}
 
     # --- in ---------------------------------------------------------------------------------
@@ -160,6 +161,7 @@ class Admission:
         if self._available() < child.todo - parent.filled + self._reserve(child):
             return False
         child.slot = self.cells.take_slot()
+        child.transient = child.transient or parent.transient
         child.filled = child.cached_tokens = parent.filled
         self.cells.share(parent.slot, child.slot, parent.filled)
         child.admitted = child.admitted or now
@@ -202,7 +204,7 @@ class Admission:
         if sequence in self.waiting:
             self.waiting.remove(sequence)
         if sequence.slot >= 0:
-            if self.cells.length(sequence.slot):
+            if self.cells.length(sequence.slot) and not sequence.transient:
                 self._idle[sequence.slot] = self.cells.length(sequence.slot)
             else:
                 self.cells.release(sequence.slot)
@@ -218,7 +220,7 @@ class Admission:
     def preempt(self, sequence: Sequence) -> None:
         """Take slot and cells from a running sequence; it waits to come back."""
         self.running.remove(sequence)
-        if sequence.filled and self._save(sequence.slot):
+        if sequence.filled and not sequence.transient and self._save(sequence.slot):
             self.swapped_out += 1
         self.cells.release(sequence.slot)
         sequence.slot = -1
@@ -297,7 +299,10 @@ class Admission:
         return False
 
     def forget(self) -> None:
-        """Drop every idle slot and snapshot (the model or its adapters changed)."""
+        """Drop every idle slot and snapshot; what runs goes on, and nothing of it is kept then."""
+        self._forgotten += 1
+        for sequence in [*self.running, *self.waiting]:
+            sequence.transient, sequence.fetched = True, None
         for slot in list(self._idle):
             del self._idle[slot]
             self.cells.release(slot)
@@ -485,7 +490,11 @@ class Admission:
         if len(asking) > 1:
             return True
 
+        forgotten = self._forgotten
+
         def take(snapshot: Snapshot | None) -> None:
+            if forgotten != self._forgotten:
+                snapshot = None  # it may hold what is to be gone
             for each in self._reading.pop(wanted, ()):
                 try:
                     each(snapshot)

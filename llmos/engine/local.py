@@ -123,7 +123,7 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish and not self._closed and prompt.read:
+            if chunk.finish and not self._closed and prompt.read and not sequence.transient:
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)

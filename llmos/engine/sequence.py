@@ -67,6 +67,7 @@ class Sequence:
         self.suspended = False
         self.fetching = False  # its beginning is being read from disk
         self.fetched: Snapshot | None = None  # that beginning, where the swap store has no room
+        self.transient = False  # nothing of it is kept when it is over: some was to be forgotten
 
         self.submitted = time.monotonic()
         self.admitted = 0.0

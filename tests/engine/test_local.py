@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -198,3 +199,28 @@ async def test_what_cannot_be_forgotten_is_told(backend, monkeypatch):
     monkeypatch.setattr(backend.engine.admission, "forget", broken)
     with pytest.raises(EngineError, match="could not be dropped"):
         await backend.forget()
+
+
+async def test_of_what_runs_while_all_is_forgotten_nothing_is_kept_either(tmp_path):
+    under_way, forgotten = threading.Event(), threading.Event()
+
+    def wait(_runs: object) -> None:
+        under_way.set()
+        forgotten.wait(30)
+
+    known = tmp_path / "texts.json"
+    runtime = ScriptedRuntime(Script([], "A long answer."), on_decode=wait)
+    backend = LocalBackend(lambda: runtime, known=known)
+    await backend.start()
+    prompt = await backend.text_prompt("The password is swordfish. " * 8)
+    (stream,) = backend.generate(prompt, SamplingParams(max_tokens=8))
+    await asyncio.to_thread(under_way.wait)
+    forgetting = asyncio.create_task(backend.forget())
+    await asyncio.sleep(0)
+    forgotten.set()
+    await forgetting
+    async for _ in stream:
+        pass
+    stats = backend.stats()
+    assert (stats["cells_used"], stats["snapshots"], backend._known) == (0, 0, {})
+    await backend.close()
