@@ -63,7 +63,7 @@ class Snapshots:
     async def rebuild(self) -> None:
         """Drop what is unsound."""
         for path, _ in await asyncio.to_thread(self._unsound):
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def _unsound(self) -> list[tuple[Path, str]]:
         found = sorted(self._folder.glob(f"*{swapfile.SUFFIX}")) if self._folder.is_dir() else []
@@ -95,7 +95,15 @@ class KnownTexts:
 
     async def rebuild(self) -> None:
         """Remove it."""
-        self._file.unlink(missing_ok=True)
+        _remove(self._file)
+
+
+def _remove(path: Path) -> None:
+    """Take away a file, or a folder that stands in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _tokens(text: Any) -> bool:

@@ -138,7 +138,8 @@ async def _import(path: Path, files: Iterable[Path], title: str, mine: bool) -> 
     def done(conversation: Conversation, imported: Imported) -> None:
         nonlocal count
         count += 1
-        name = f" “{visible(conversation.title)}”" if conversation.title else ""
+        title = " ".join(visible(conversation.title).split())
+        name = f" “{title}”" if title else ""
         messages = "1 message" if imported.records == 1 else f"{imported.records:,} messages"
         again = "; a copy, all of it was here already" if imported.copy else ""
         click.echo(f"Process {imported.pid}{name}: {messages}{again}.")

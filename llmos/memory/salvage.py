@@ -104,7 +104,7 @@ def salvage(journal: Path, progress: Progress = silent) -> Salvaged:
 def _opened(journal: Path) -> sqlite3.Connection:
     """A connection that reads; with it the log of what was committed last is taken into account."""
     try:
-        return connect(journal)
+        return connect(journal, forgiving=True)
     except LlmosError as error:
         raise StoreCorrupt(
             f"Nothing can be saved from {journal}: its table of tables cannot be read.",

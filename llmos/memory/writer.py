@@ -108,12 +108,13 @@ def _create(path: Path) -> None:
         os.close(directory)
 
 
-def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, write: bool = False, forgiving: bool = False) -> sqlite3.Connection:
     """Open the journal's file.
 
     Args:
         path: The file; created where ``write`` is set.
         write: For the writer; other connections can only read.
+        forgiving: Read past a table, an index or a trigger whose own definition is damaged.
 
     Raises:
         StoreError: It cannot be opened, is damaged, or cannot be used safely where it lies.
@@ -146,6 +147,8 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             db.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
         else:
             db.execute("PRAGMA query_only = ON")
+            if forgiving:
+                db.execute("PRAGMA writable_schema = ON")  # what does not parse is passed over
             db.execute("SELECT 1 FROM sqlite_master").fetchone()
     except (sqlite3.Error, OSError, LlmosError) as error:
         if db is not None:

@@ -384,6 +384,19 @@ async def test_a_log_that_was_not_yet_folded_in_is_saved_too_and_never_applied_t
     assert check(path) == []
 
 
+async def test_a_damaged_definition_of_a_trigger_hides_no_record(path: Path) -> None:
+    await fill(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"CREATE TRIGGER messages_no_delete")
+    data[at + 7] ^= 4
+    path.write_bytes(data)
+    assert check(path)
+    saved = salvage(path)
+    assert (saved.lost, saved.contents) == ((), ())
+    assert saved.records > 0
+    assert check(path) == []
+
+
 async def test_salvage_needs_room_and_a_file_that_is_some_kind_of_journal(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +553,14 @@ def test_a_journal_that_is_a_pipe_is_told_and_not_waited_for(path: Path) -> None
     os.mkfifo(path)
     done = CliRunner().invoke(command, [])
     assert (done.exit_code, f"{path} is no file" in done.output) == (1, True)
+
+
+def test_folders_in_the_place_of_what_is_derived_are_removed(path: Path) -> None:
+    asyncio.run(fill(path))
+    for name in ("texts.json", "d.snapshot"):
+        (path.parent / "swap" / name / "within").mkdir(parents=True)
+    assert CliRunner().invoke(command, ["--repair"]).exit_code == 1
+    assert CliRunner().invoke(command, []).exit_code == 0
 
 
 async def test_a_problem_is_told_once(path: Path) -> None:
