@@ -186,6 +186,7 @@ SEARCH_FITS = 0.25
 PAGE_LINE = 160  # characters of a page's beginning, where many pages are listed
 PREFETCH_SIMILAR = 0.5  # cosine from which a passage is brought back unasked
 PREFETCH_RELATED = 0.35  # the same for one that holds the question's rare words
+PREFETCH_TIED = 0.97  # share of the best score from which a passage is about as good
 PREFETCH_WORDS = 0.4  # share of them, weighted by rarity
 PREFETCH_TELLS = 0.6  # cosine of a sentence of a passage that is farther off as a whole
 PREFETCH_LOOKS = 3  # passages looked at for such a sentence, about 5 ms each

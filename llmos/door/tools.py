@@ -161,7 +161,7 @@ class Call:
             names = re.findall(r"{(\w+)}", template)
             if all(values.get(name) not in (None, "") for name in names):
                 said = re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), template)
-                filled.append((said[:1].upper() + said[1:]).rstrip().removesuffix("."))
+                filled.append(_as_sentence(said).rstrip().removesuffix("."))
         return tuple(dict.fromkeys(filled))
 
     async def run(
@@ -357,6 +357,12 @@ def _call(about: toolfile.Manifest, entry: toolfile.CallEntry, module: ModuleTyp
     check_entry(name, entry, signature)
     preview = _previewer(name, entry.preview, module, signature)
     return Call.of(name, entry, signature, about.uses, function, preview)
+
+
+def _as_sentence(said: str) -> str:
+    """With a capital, where it begins with a word: the name of a file is spelled as it is."""
+    first = said.partition(" ")[0]
+    return said[:1].upper() + said[1:] if first.strip("“”‘’\"',").isalpha() else said
 
 
 def check_entry(name: str, entry: toolfile.CallEntry, signature: Signature) -> None:

@@ -529,7 +529,8 @@ def _reminded(turn: Turn) -> str:
     text = said[-1].content if said and said[-1].role == "user" else ""
     if process.window.words((process.pid, turn.number)) or not text.startswith(REMINDER):
         return ""
-    return f"This is your reminder: {text.removeprefix(REMINDER).strip()}"
+    what = text.removeprefix(REMINDER).strip()
+    return f"This is your reminder: {what}" if what else "This is your reminder."
 
 
 def _opened(process: Process) -> list[str]:

@@ -35,6 +35,7 @@ __all__ = [
     "asks",
     "fits",
     "glimpse",
+    "nearest_first",
     "places_of",
     "query_of",
     "sentences_of",
@@ -205,7 +206,7 @@ class Recall:
             scope = Scope(pids=tuple(pids), only=frozenset(hidden))
             hits += await self._index.search(query, k=k, scope=scope)
         hits += await self._index.search(query, k=k, scope=Scope(sources=("fact", "file")))
-        return sorted(hits, key=_weight, reverse=True)
+        return nearest_first(sorted(hits, key=_weight, reverse=True))
 
     async def _tells(self, hit: Hit, query: str) -> bool:
         """Whether a sentence of a passage is near to a person's words, where the whole is not.
@@ -288,6 +289,20 @@ def _weight(hit: Hit) -> float:
     """A hit's score: what the model itself said, and what only asks, counts for less."""
     echo = limits.ECHO_WEIGHT if hit.passage.speaker == Kind.ASSISTANT else 1.0
     return hit.score * echo * (limits.ASKING_WEIGHT if asks(hit.passage.text) else 1.0)
+
+
+def nearest_first(hits: Sequence[Hit]) -> list[Hit]:
+    """Hits in the order of their weights, but of those about as good as the best the nearest first.
+
+    Scores are made of ranks, and of two that are next to each other in rank one may be much nearer:
+    a page can hold the answer, and the one before it only have that for a neighbour.
+
+    Args:
+        hits: The best first.
+    """
+    about = [hit for hit in hits if _weight(hit) >= limits.PREFETCH_TIED * _weight(hits[0])]
+    near = sorted(about, key=lambda hit: hit.similarity or 0.0, reverse=True)
+    return [*near, *hits[len(about) :]]
 
 
 def excerpt(text: str, query: str, size: int = limits.EXCERPT_CHARS) -> str:

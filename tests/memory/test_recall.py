@@ -15,7 +15,7 @@ from llmos.memory.feed import Feed
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
 from llmos.memory.passages import Hit, Passage
-from llmos.memory.recall import Recall, excerpt, fits, glimpse, query_of
+from llmos.memory.recall import Recall, excerpt, fits, glimpse, nearest_first, query_of
 from llmos.memory.window import Change, Window
 
 SAID = [
@@ -231,3 +231,14 @@ def test_a_glimpse_is_one_line_around_where_the_words_stand_together():
 def test_what_holds_no_word_and_is_far_in_meaning_does_not_fit(similarity, words, fit):
     passage = Passage("p1", "turn", 1, "process 1", 1.0, "Text.")
     assert fits(Hit(passage, 1.0, similarity, words)) is fit
+
+
+def test_of_hits_about_as_good_the_nearest_in_meaning_is_first():
+    def hit(id: str, score: float, similarity: float | None) -> Hit:
+        return Hit(Passage(id, "file", 0, id, 0.0, id, ""), score, similarity, 0.0)
+
+    hits = [hit("before", 0.0650, 0.53), hit("answer", 0.0648, 0.77), hit("far", 0.031, 0.9)]
+    assert [each.passage.id for each in nearest_first(hits)] == ["answer", "before", "far"]
+    assert nearest_first([]) == []
+    new = [hit("new", 0.05, None), hit("old", 0.03, 0.1)]
+    assert nearest_first(new) == new
