@@ -208,7 +208,7 @@ def test_commas_group_thousands_and_separate_arguments():
 
 def test_a_product_may_go_without_its_sign():
     check({"2(3+4)": "14", "(1+2)(3+4)": "21", "2 sqrt 9": "6", "8/2(2+2)": "16", "6pi/pi": "6"})
-    assert refused("5 5") == "There is no operator before “5”."
+    assert refused("5 5").startswith("There is no operator before “5”.")
 
 
 def test_numbers_may_be_written_in_many_ways():
