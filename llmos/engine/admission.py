@@ -161,7 +161,6 @@ class Admission:
         if self._available() < child.todo - parent.filled + self._reserve(child):
             return False
         child.slot = self.cells.take_slot()
-        child.transient = child.transient or parent.transient
         child.filled = child.cached_tokens = parent.filled
         self.cells.share(parent.slot, child.slot, parent.filled)
         child.admitted = child.admitted or now

@@ -496,6 +496,7 @@ class Engine:
 
     def _fork(self, parent: Sequence, child: Sequence) -> None:
         child.start_from(list(parent.tokens))
+        child.transient = parent.transient
         self._enqueue([child])
         decoding = parent.state is State.RUNNING and not parent.prefilling
         if decoding and child.state is State.WAITING:  # a prefill would be awaited, not repeated

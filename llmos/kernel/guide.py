@@ -153,15 +153,14 @@ class Steps:
     def take(self, written: str) -> None:
         """The model wrote the call that ``next_call`` asked for, or was cut off in the midst."""
         planned = next(p for p in self._planned if p.open)
+        call, clause = planned.choice.call, planned.choice.clause
         arguments = _read(written)
         if arguments is None:
             planned.fail(_UNFINISHED)
-        elif (
-            _repeated(planned.choice, arguments)
-            or self._copied(planned, arguments)
-            or leaked(arguments, planned.choice.call, planned.choice.clause)
-        ):
+        elif _repeated(planned.choice, arguments) or self._copied(planned, arguments):
             planned.fail(_REPEATED)
+        elif leaked(arguments, call, clause):
+            planned.fail(_say_it_as(self._chooser, call, clause))
         else:
             planned.fill_in(arguments)
 
