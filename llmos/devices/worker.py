@@ -112,7 +112,7 @@ class Worker:
         """Of memory it takes now; 0 while there is none."""
         return _resident(self.pid)
 
-    async def ask(self, request: Mapping[str, Any], sound: bytes = b"") -> AsyncGenerator[Answer]:
+    async def ask(self, request: Mapping[str, Any], sound: bytes = b"") -> AsyncGenerator[Answer, None]:
         """Make a request; the answer's pieces as they come.
 
         It is carried on however slowly they are taken, so that others need not wait. Closing the
@@ -261,9 +261,7 @@ class Worker:
         self._why = why
         if process is not None:
             process.send(signal.SIGKILL)
-            await process.exited.wait()
-            process.forget()
-            process.close()
+            await asyncio.shield(asyncio.ensure_future(_ended(process)))
 
     async def _watch(self) -> None:
         """End it where it takes too much memory."""
@@ -283,6 +281,12 @@ class Worker:
         task = asyncio.create_task(self.unload())
         self._watches.add(task)
         task.add_done_callback(self._watches.discard)
+
+
+async def _ended(process: Program) -> None:
+    await process.exited.wait()
+    process.forget()
+    process.close()
 
 
 def _resident(pid: int) -> int:
