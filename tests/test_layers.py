@@ -53,8 +53,8 @@ RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 ONLY = {
     "sdk": set(LAYERS[0]),
     "client": set(LAYERS[0]),
-    "ui": {"client", "events", "errors", "visible", "voice"},
-    "voice": {"client", "events", "errors", "visible", "ui"},
+    "ui": {"client", "events", "errors", "visible"},
+    "voice": {"client", "clocks", "devices", "errors", "events", "limits", "visible"},
     "ask": {"client", "consent", "events", "errors", "visible"},
     "consent": {"client", "events", "errors", "visible"},
     "grants": {"client", "events", "errors", "visible"},
