@@ -146,4 +146,6 @@ class Player:
     def _clear(self) -> None:
         self._starts: list[int] = []
         self._chunks: list[tuple[str, Samples]] = []
-        self._end = self._position = self._heard = 0
+        self._end: int = 0
+        self._position: int = 0
+        self._heard: int = 0
