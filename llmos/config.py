@@ -29,6 +29,7 @@ __all__ = [
     "ModelsConfig",
     "PolicyConfig",
     "ServerConfig",
+    "VoiceConfig",
     "WebConfig",
     "entries",
     "load",
@@ -266,6 +267,37 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceConfig:
+    """How it hears and speaks.
+
+    Args:
+        recogniser: A speech recogniser of the catalog, a folder of CTranslate2's or a file of
+            whisper.cpp's; empty takes the best one on this machine.
+        voices: Names of voices that are preferred, with commas, the most preferred first.
+        speed: Of speech, against the voice's own: 0.5 to 2.
+        language: That is spoken, as in ``en``; empty takes it as it comes.
+        microphone / loudspeaker: Names of devices, or parts of them; empty takes the system's.
+        threads: That a recogniser computes with; 0 takes all cores, at most 4.
+    """
+
+    recogniser: str = ""
+    voices: str = ""
+    speed: float = 1.0
+    language: str = ""
+    microphone: str = ""
+    loudspeaker: str = ""
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0.5 <= self.speed <= 2.0, "voice.speed must be between 0.5 and 2.")
+        _require(
+            not self.language or re.fullmatch(r"[a-z]{2,3}", self.language) is not None,
+            "voice.language must be a code such as en.",
+        )
+        _require(0 <= self.threads <= 64, "voice.threads must be between 0 and 64.")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of one kernel."""
 
@@ -276,6 +308,7 @@ class Config:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     web: WebConfig = field(default_factory=WebConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    voice: VoiceConfig = field(default_factory=VoiceConfig)
     state: Path = field(default_factory=paths.state_dir)
 
     def __post_init__(self) -> None:

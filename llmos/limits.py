@@ -556,3 +556,11 @@ LOAD_SECONDS = 1800.0  # for another terminal's kernel that loads, or one that s
 GONE_SECONDS = STOP_SECONDS + 5.0  # for a kernel that was asked to stop to be gone
 FORGET_SECONDS = 600.0  # for a large journal to be written anew without what was forgotten
 ANSWER_SECONDS = 30.0  # for an answer that waits for nothing but the kernel and its disk
+
+# --- sound files ------------------------------------------------------------------------------
+
+SOUND_SECONDS = 24 * 3600  # of a file; a longer one is refused
+SOUND_MEMORY_BYTES = 1 << 30  # of the process that decodes it
+SOUND_CPU_SECONDS = 3600  # of the same
+SOUND_CHUNK_BYTES = 1 << 20  # that it says at once
+SOUND_CHUNK_S = 60.0  # until the next chunk, or it hangs

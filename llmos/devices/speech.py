@@ -1,0 +1,114 @@
+"""What hears and what speaks on this machine: one recogniser and one speaker, made on need.
+
+Made from settings; nothing is looked for, let alone loaded, before it is first used, so that a
+kernel in which nobody speaks pays nothing. What is missing is said with what to do about it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from llmos.config import VoiceConfig, entries
+from llmos.devices.recogniser import Recogniser, best_whisper, find_whisper
+from llmos.devices.speaker import Speaker
+from llmos.devices.vad import SpeechDetector, open_detector
+from llmos.devices.voices import Voice, installed_voices
+from llmos.errors import DeviceError
+from llmos.models import machine
+
+__all__ = ["Speech"]
+
+log = logging.getLogger(__name__)
+
+_SILERO: Final = ("assets", "silero_vad_v6.onnx")
+
+
+class Speech:
+    """The devices of one process. Used from one asyncio loop.
+
+    Args:
+        notify: Is told what a person should know, once, such as that a language has no voice.
+    """
+
+    def __init__(
+        self, settings: VoiceConfig, *, notify: Callable[[str], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._notify = notify
+        self._recogniser: Recogniser | None = None
+        self._speaker: Speaker | None = None
+        self._voices: tuple[Voice, ...] = ()
+
+    @property
+    def settings(self) -> VoiceConfig:
+        """What it was made from."""
+        return self._settings
+
+    def recogniser(self) -> Recogniser:
+        """What writes speech down. Reads files: call it in a thread where that matters.
+
+        Raises:
+            ModelMissing: It is not on this machine.
+            ModelCorrupt: It is there, but its checksum is wrong.
+        """
+        if self._recogniser is None:
+            wanted = self._settings.recogniser
+            model = find_whisper(wanted) if wanted else best_whisper()
+            self._recogniser = Recogniser(
+                model, machine.probe(), threads=self._settings.threads
+            )
+        return self._recogniser
+
+    def speaker(self) -> Speaker:
+        """What speaks.
+
+        Raises:
+            DeviceError: There is no voice on this machine.
+        """
+        if self._speaker is None:
+            voices = self.voices()
+            if not voices:
+                raise DeviceError(
+                    "There is no voice on this machine.",
+                    remedy="Get one with: llmos models pull piper-joe",
+                )
+            self._speaker = Speaker(
+                voices,
+                preferred=entries(self._settings.voices),
+                speed=self._settings.speed,
+                notify=self._notify,
+            )
+        return self._speaker
+
+    def voices(self) -> tuple[Voice, ...]:
+        """The voices on this machine."""
+        self._voices = self._voices or installed_voices()
+        return self._voices
+
+    def detector(self) -> SpeechDetector:
+        """A detector of speech for one stream."""
+        detector, note = open_detector(_silero())
+        if note:
+            log.warning("%s", note)
+            if self._notify is not None:
+                self._notify(note)
+        return detector
+
+    async def close(self) -> None:
+        """End the workers. Safe to call twice."""
+        for device in (self._recogniser, self._speaker):
+            if device is not None:
+                await device.close()
+
+
+def _silero() -> Path | None:
+    """Silero's file, which comes within faster-whisper; its code is not imported."""
+    spec = importlib.util.find_spec("faster_whisper")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(os.path.dirname(spec.origin)).joinpath(*_SILERO)
