@@ -559,6 +559,7 @@ ANSWER_SECONDS = 30.0  # for an answer that waits for nothing but the kernel and
 
 # --- sound files ------------------------------------------------------------------------------
 
+SPEECH_CHARS = 100_000  # that are read out in one request
 SOUND_SECONDS = 24 * 3600  # of a file; a longer one is refused
 SOUND_MEMORY_BYTES = 1 << 30  # of the process that decodes it
 SOUND_CPU_SECONDS = 3600  # of the same

@@ -65,6 +65,7 @@ def serve(given: Mapping[str, Mapping[str, Any]], *, background: bool) -> None:
 
 async def _serve(config: Config, background: bool, crashes: int) -> None:
     from llmos.boot import boot
+    from llmos.devices.speech import Speech
     from llmos.server.app import create_app
     from llmos.server.listen import serve as listen
 
@@ -75,7 +76,8 @@ async def _serve(config: Config, background: bool, crashes: int) -> None:
     def loading() -> None:  # terminals wait for this line
         print(f"Loading {config.engine.model} …", file=sys.stderr, flush=True)
 
-    async with boot(config, loading=loading) as kernel:
+    speech = Speech(config.voice)
+    async with contextlib.aclosing(speech), boot(config, loading=loading) as kernel:
         _on_signals(loop, kernel.stopping.set)
         where, port = paths.socket_path(config.state), config.server.port
 
@@ -87,7 +89,8 @@ async def _serve(config: Config, background: bool, crashes: int) -> None:
                 os.dup2(crashes, sys.stderr.fileno())
 
         token = (config.server.token or _token(config)) if port else ""
-        server = asyncio.create_task(listen(create_app(kernel), where, port, token, ready=ready))
+        app = create_app(kernel, speech)
+        server = asyncio.create_task(listen(app, where, port, token, ready=ready))
         stopped = asyncio.create_task(kernel.stopping.wait())
         idle = asyncio.create_task(_until_idle(kernel, config, background))
         try:

@@ -104,7 +104,11 @@ class FasterWhisper:
             invented = segment.avg_logprob < INVENTED or segment.compression_ratio > REPETITIVE
             if not doubtful and not invented:
                 words += [_word(w.word, w.start, w.end, w.probability) for w in segment.words or ()]
-        return {"words": words, "language": info.language, "sure": _round(info.language_probability)}
+        return {
+            "words": words,
+            "language": info.language,
+            "sure": _round(info.language_probability),
+        }
 
 
 class WhisperCpp:

@@ -53,11 +53,14 @@ class SoundFile:
 
     Args:
         path: The file.
+        name: What it is called to a person; empty takes the path's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, name: str = "") -> None:
         self._path = path
+        self._name = name or path.name
         self.seconds = 0.0  #: how long the file says it is, once ``chunks`` began; 0: not known
+        self.heard_s = 0.0  #: of sound, taken so far
 
     async def chunks(self) -> AsyncGenerator[Samples, None]:
         """The first sound in it: chunks of mono 16 kHz, at most about two seconds each.
@@ -69,19 +72,21 @@ class SoundFile:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise DeviceError(f"{self._path} cannot be read: {error.strerror}.") from error
+            raise DeviceError(f"{self._name} cannot be read: {error.strerror}.") from error
         try:
             if os.fstat(fd).st_size == 0:
-                raise BadFile(f"{self._path.name} is empty.")
+                raise BadFile(f"{self._name} is empty.")
             try:
                 jailed = await _jailed({"do": "decode"}, fd)
             except (SandboxMissing, DeviceError) as error:
                 async with contextlib.aclosing(self._wav(error)) as plain:
                     async for sound in plain:
+                        self.heard_s += len(sound) / EAR_RATE
                         yield sound
                 return
             async with contextlib.aclosing(self._decoded(jailed)) as decoded:
                 async for sound in decoded:
+                    self.heard_s += len(sound) / EAR_RATE
                     yield sound
         finally:
             os.close(fd)
@@ -96,16 +101,16 @@ class SoundFile:
                 count += len(sound)
                 if count > limits.SOUND_SECONDS * EAR_RATE:
                     hours = limits.SOUND_SECONDS // 3600
-                    raise BadFile(f"{self._path.name} is longer than {hours} hours.")
+                    raise BadFile(f"{self._name} is longer than {hours} hours.")
                 yield sound
             if not count:
-                raise BadFile(f"There is no sound in {self._path.name}.")
+                raise BadFile(f"There is no sound in {self._name}.")
         except _Said as said:
-            raise BadFile(f"{self._path.name} cannot be decoded. {said}") from said
+            raise BadFile(f"{self._name} cannot be decoded. {said}") from said
         except (EOFError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
             log.warning("the decoder of sound failed (%s): %r", jailed.ended, error)
             raise BadFile(
-                f"{self._path.name} is damaged: its decoder crashed.",
+                f"{self._name} is damaged: its decoder crashed.",
                 remedy="Convert it to a WAV file.",
             ) from error
         finally:
@@ -122,7 +127,7 @@ class SoundFile:
                     heard = []
         except BadFile as error:
             raise BadFile(
-                f"{self._path.name} cannot be decoded here, only WAV files can. {why}"
+                f"{self._name} cannot be decoded here, only WAV files can. {why}"
             ) from error
         if heard:
             yield np.concatenate(heard)

@@ -161,9 +161,7 @@ def main() -> None:
     sys.path[:0] = setup["path"]
     decoding = setup["do"] == "decode"
     try:
-        made = (
-            decode(setup["fd"]) if decoding else encode(setup["format"], setup["rate"], source)
-        )
+        made = decode(setup["fd"]) if decoding else encode(setup["format"], setup["rate"], source)
         for chunk in made:
             sink.write(LENGTH.pack(len(chunk)) + chunk)
             sink.flush()

@@ -63,9 +63,7 @@ class FileMicrophone:
                 for sound in some:
                     at_s = began + count * EAR_FRAME / EAR_RATE
                     due_s = at_s + EAR_FRAME / EAR_RATE
-                    await asyncio.sleep(
-                        max(0.0, due_s - time.monotonic()) if self._realtime else 0
-                    )
+                    await asyncio.sleep(max(0.0, due_s - time.monotonic()) if self._realtime else 0)
                     if self._closed:
                         return
                     yield Heard(sound, at_s)
@@ -114,7 +112,7 @@ class _Reader:
             self._file.close()
 
     def _open(self) -> wave.Wave_read:
-        file = wave.open(str(self._path), "rb")
+        file = wave.open(str(self._path), "rb")  # noqa: SIM115 -- closed by ``close``
         rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
         if (
             not LOWEST_RATE <= rate <= HIGHEST_RATE
@@ -156,7 +154,7 @@ class FileLoudspeaker(Playout):
     def __init__(self, path: Path, *, realtime: bool = False) -> None:
         super().__init__(path.name)
         self._path = path
-        self._file = self._try(lambda: wave.open(str(path), "wb"))
+        self._file = self._try(lambda: wave.open(str(path), "wb"))  # noqa: SIM115
         self._file.setparams((1, 2, WIRE_RATE, 0, "NONE", "not compressed"))
         self._realtime = realtime
         self._began = time.monotonic()

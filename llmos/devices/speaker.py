@@ -8,13 +8,14 @@ is replaced, and the clause goes on with that word.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from llmos.devices.audio import decode_pcm16
-from llmos.devices.speaking import Voiced
+from llmos.devices.speaking import Synthesise, Voiced
 from llmos.devices.voices import Voice, choose, languages
 from llmos.devices.worker import Answer, Worker, WorkerDied
 from llmos.errors import DeviceError
@@ -126,19 +127,34 @@ class Speaker:
         """End the worker at once, for good. Safe to call twice."""
         await self._worker.close()
 
-    async def __call__(self, text: str, *, words: int, language: str) -> AsyncGenerator[Voiced, None]:
+    def __call__(self, text: str, *, words: int, language: str) -> AsyncGenerator[Voiced, None]:
         """See ``Synthesise``. Closing the generator breaks the computation off.
 
         Raises:
             DeviceError: There is no voice, its package is not installed, or it failed.
         """
-        voice = self._choose(language)
+        return self._speak("", None, text, words=words, language=language)
+
+    def speaking(self, voice: str = "", speed: float | None = None) -> Synthesise:
+        """The same worker, with a voice and a speed of one's own.
+
+        Args:
+            voice: Name of the one to take for its language; empty takes the usual one.
+            speed: From ``SLOWEST`` to ``FASTEST``; None takes ``speed`` as it is at each clause.
+        """
+        return functools.partial(self._speak, voice, speed)
+
+    async def _speak(
+        self, name: str, speed: float | None, text: str, *, words: int, language: str
+    ) -> AsyncGenerator[Voiced, None]:
+        voice = self._choose(language, name)
+        speed = self._speed if speed is None else min(max(speed, SLOWEST), FASTEST)
         rest = _Rest(text, words)
         tries = 0
         while True:
             before = rest.words_done
             try:
-                async with contextlib.aclosing(self._ask(voice, rest)) as answers:
+                async with contextlib.aclosing(self._ask(voice, rest, speed)) as answers:
                     async for told, sound in answers:
                         if voiced := self._voiced(told, sound, rest):
                             yield voiced
@@ -152,8 +168,9 @@ class Speaker:
                     ) from error
                 rest.begin_again()
 
-    def _choose(self, language: str) -> Voice:
-        choice = choose(self._voices, language, self._preferred)
+    def _choose(self, language: str, name: str) -> Voice:
+        preferred = (name, *self._preferred) if name else self._preferred
+        choice = choose(self._voices, language, preferred)
         if choice.notice and language not in self._told:
             self._told.add(language)
             log.info("%s", choice.notice)
@@ -161,13 +178,13 @@ class Speaker:
                 self._notify(choice.notice)
         return choice.voice
 
-    def _ask(self, voice: Voice, rest: _Rest) -> AsyncGenerator[Answer, None]:
+    def _ask(self, voice: Voice, rest: _Rest, speed: float) -> AsyncGenerator[Answer, None]:
         return self._worker.ask(
             {
                 "path": str(voice.path.resolve()),
                 "config": str(voice.config.resolve()),
                 "threads": self._threads,
-                "speed": self._speed,
+                "speed": speed,
                 "text": rest.text,
                 "words": rest.words,
             }

@@ -59,9 +59,7 @@ class Speech:
         if self._recogniser is None:
             wanted = self._settings.recogniser
             model = find_whisper(wanted) if wanted else best_whisper()
-            self._recogniser = Recogniser(
-                model, machine.probe(), threads=self._settings.threads
-            )
+            self._recogniser = Recogniser(model, machine.probe(), threads=self._settings.threads)
         return self._recogniser
 
     def speaker(self) -> Speaker:
@@ -99,7 +97,7 @@ class Speech:
                 self._notify(note)
         return detector
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End the workers. Safe to call twice."""
         for device in (self._recogniser, self._speaker):
             if device is not None:

@@ -7,6 +7,7 @@ where a sentence ends or somebody rests. WebVTT: https://www.w3.org/TR/webvtt1/.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def cues(words: Iterable[HeardWord]) -> Iterator[Cue]:
         text = " ".join("".join(word.text for word in group).split())
         held = Cue(start, max(group[-1].end_s, start), tuple(_lines(text)))
     if held is not None:
-        yield _longer(held, held.start_s + SHORTEST_S)
+        yield _longer(held, math.inf)
 
 
 def srt(cues: Iterable[Cue]) -> Iterator[str]:

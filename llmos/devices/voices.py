@@ -133,9 +133,11 @@ def choose(voices: Sequence[Voice], language: str, preferred: Sequence[str] = ()
             "There is no voice on this machine.", remedy="Get one with: llmos models pull piper-joe"
         )
     wanted, _, region = language.replace("-", "_").partition("_")
+    order = [name.lower() for name in preferred]
 
     def rank(voice: Voice) -> tuple[bool, int, bool, int, bool]:
-        liked = preferred.index(voice.name) if voice.name in preferred else len(preferred)
+        name = voice.name.lower()
+        liked = order.index(name) if name in order else len(order)
         quality = _QUALITIES.index(voice.quality) if voice.quality in _QUALITIES else -1
         return (
             voice.language != wanted,

@@ -112,7 +112,9 @@ class Worker:
         """Of memory it takes now; 0 while there is none."""
         return _resident(self.pid)
 
-    async def ask(self, request: Mapping[str, Any], sound: bytes = b"") -> AsyncGenerator[Answer, None]:
+    async def ask(
+        self, request: Mapping[str, Any], sound: bytes = b""
+    ) -> AsyncGenerator[Answer, None]:
         """Make a request; the answer's pieces as they come.
 
         It is carried on however slowly they are taken, so that others need not wait. Closing the

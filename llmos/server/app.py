@@ -9,8 +9,10 @@ from fastapi import APIRouter, FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 
 from llmos import __version__
+from llmos.devices.speech import Speech
 from llmos.server import (
     artifact_routes,
+    audio_routes,
     chat,
     completions,
     dream_routes,
@@ -91,11 +93,12 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def create_app(kernel: ServedKernel) -> FastAPI:
+def create_app(kernel: ServedKernel, speech: Speech | None = None) -> FastAPI:
     """The HTTP application of one kernel, to be given to ``serve``.
 
     Args:
         kernel: What the routes call; ``kernel.backend`` answers the OpenAI routes directly.
+        speech: What hears and speaks; None where nothing does.
     """
     app = FastAPI(
         title="llmos",
@@ -113,6 +116,7 @@ def create_app(kernel: ServedKernel) -> FastAPI:
     app.include_router(completions.router(kernel))
     app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
+    app.include_router(audio_routes.router(speech))
     app.include_router(kernel_routes.router(kernel))
     app.include_router(permission_routes.router(kernel))
     app.include_router(reminder_routes.router(kernel))

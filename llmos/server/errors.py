@@ -44,6 +44,8 @@ _STATUS: tuple[tuple[type[LlmosError], int], ...] = (
     (errors.TemplateError, 400),
     (errors.EngineStopped, 503),
     (errors.SandboxMissing, 503),
+    (errors.BadFile, 400),
+    (errors.DeviceError, 503),
     (errors.RemoteError, 502),
     (errors.ModelMissing, 404),
     (errors.ModelError, 503),
