@@ -44,6 +44,8 @@ _ELSEWHERE = {  # command → module:object, imported when it is called or its h
     "trace": "llmos.tracing:trace",
     "audit": "llmos.tracing:audit",
     "replay": "llmos.tracing:replay",
+    "speak": "llmos.devices.commands:speak",
+    "transcribe": "llmos.devices.commands:transcribe_",
 }
 _SHORT_HELP = {
     "models": "List, pull, choose and remove models.",
@@ -62,6 +64,8 @@ _SHORT_HELP = {
     "trace": "Show the calls of a process, past and live.",
     "audit": "Check the hash chain, and list what calls changed.",
     "replay": "Run a conversation again, and show what differs.",
+    "speak": "Read a text out, or into a sound file.",
+    "transcribe": "Write down what is said in a file; subtitles, too.",
 }
 
 

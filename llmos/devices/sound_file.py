@@ -154,7 +154,8 @@ class FileLoudspeaker(Playout):
     def __init__(self, path: Path, *, realtime: bool = False) -> None:
         super().__init__(path.name)
         self._path = path
-        self._file = self._try(lambda: wave.open(str(path), "wb"))  # noqa: SIM115
+        self._sink = self._try(lambda: path.open("wb"))  # what ``wave`` opens by itself, it leaks
+        self._file = wave.open(self._sink)  # noqa: SIM115 -- closed by ``close``
         self._file.setparams((1, 2, WIRE_RATE, 0, "NONE", "not compressed"))
         self._realtime = realtime
         self._began = time.monotonic()
@@ -175,6 +176,7 @@ class FileLoudspeaker(Playout):
             self._running.cancel()
             await asyncio.wait({self._running})
         self._try(self._file.close)
+        self._try(self._sink.close)
 
     def _now(self) -> float:
         return time.monotonic() if self._realtime else self._began + self._count / WIRE_RATE
