@@ -215,6 +215,7 @@ class Agent:
         # nothing, whatever the guide makes of it.
         said = process.employer is None and self._words(turn)
         process.settled = steps.settled if steps is not None and said else None
+        turn.doubted = steps.doubted if steps is not None else frozenset()
         done: set[str] = set()  # effects of the calls that were made
         for _ in range(limits.ROUNDS_MAX):
             reply = turn.reply = Reply()

@@ -35,6 +35,7 @@ from llmos.kernel.examples import adapted, copied_names, leaked, words, wrong_co
 from llmos.kernel.fill import OPENING, Blank, readings
 from llmos.kernel.followup import earlier, follow_up
 from llmos.kernel.monitor import HARMLESS
+from llmos.kernel.orders import Order, order, pasted
 from llmos.kernel.probe import Embed
 from llmos.kernel.spans import EDGE
 from llmos.kernel.syscalls import Outcome, Syscall
@@ -51,6 +52,7 @@ _SHOWN = 2  # worked examples on a card; one more and the starter model copies t
 _ECHO_WORDS = 4  # fewer in a row may be what anybody says
 _ASKS_BESIDES = re.compile(r"[.!;:\n][^.!;:\n]*\?\s*\Z|\n\s*\n")  # or something is pasted
 _UNFINISHED = "The call could not be written out in the room that was left."
+_FORBIDDEN = "Nothing was done."  # where the person's words say that it shall not be
 _REPEATED = (
     "That is beyond this model: the call that it wrote was an example's, not one for your words. "
     "A larger model can do it: llmos models list."
@@ -106,6 +108,7 @@ class Steps:
         chooser: Knows the worked examples.
         reading: How the message was understood.
         folds: Whether the template knows only the person and the model.
+        doubted: Names of calls that the person may only have spoken of.
         undone: What the reply says where there is no call, in place of what the model would.
         owed: What it says behind what the model does.
     """
@@ -115,6 +118,7 @@ class Steps:
         chooser: Chooser,
         reading: Reading,
         *,
+        doubted: frozenset[str] = frozenset(),
         folds: bool = False,
         undone: str = "",
         owed: str = "",
@@ -124,6 +128,7 @@ class Steps:
         self._folds = folds
         self._undone = undone
         self.owed = owed
+        self.doubted = doubted
         self._planned = []
         for choice in reading.choices:
             ways = choice.ways or tuple(readings(choice.call, choice.clause))
@@ -322,14 +327,18 @@ class Guide:
             return Steps(chooser, Reading(), folds=bool(self._folds), undone=told)
         message = history[-1].content if history and history[-1].role == "user" else ""
         reading = _asked(message, calls)
+        doubted, forbidden = frozenset[str](), False
         if reading is None:
-            reading = await asyncio.to_thread(_understood, chooser, message, history)
+            reading, going_on = await asyncio.to_thread(_understood, chooser, message, history)
+            reading, doubted, forbidden = _ordered(message, reading, going_on)
         undone, owed = _undone(message, calls), ""
-        if message and not undone and not reading.choices:
+        if forbidden and not undone and not reading.choices:
+            undone = _FORBIDDEN
+        elif message and not undone and not reading.choices:
             undone = await asyncio.to_thread(_unclear, chooser, message)
         if undone and _ASKS_BESIDES.search(message):
             undone, owed = "", undone  # the model answers the rest
-        return Steps(chooser, reading, folds=self._folds, undone=undone, owed=owed)
+        return Steps(chooser, reading, doubted=doubted, folds=self._folds, undone=undone, owed=owed)
 
     def shown(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation as the model is shown it before it replies, as far as is known."""
@@ -416,13 +425,38 @@ def _say_it_as(chooser: Chooser, call: Syscall, message: str) -> str:
     return f"Nothing was done: what you want done is not clear enough. Say it as in “{said}”."
 
 
-def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> Reading:
+def _understood(chooser: Chooser, message: str, history: Sequence[Message]) -> tuple[Reading, bool]:
+    """How a message is read, and whether it only goes on with what was asked before."""
     reading = chooser.read(message) if message else Reading()
     if not reading.choices and message:
         going_on = follow_up(message, earlier(history), chooser.calls)
         if going_on is not None:
-            reading = Reading((Choice(going_on.call, message, ways=going_on.ways),))
-    return reading
+            return Reading((Choice(going_on.call, message, ways=going_on.ways),)), True
+    return reading, False
+
+
+def _ordered(
+    message: str, reading: Reading, going_on: bool
+) -> tuple[Reading, frozenset[str], bool]:
+    """The calls that are not forbidden, those of them that are in doubt, and whether one is."""
+    kept, doubted, forbidden = list[Choice](), set[str](), False
+    for choice in reading.choices:
+        call = choice.call
+        if call.effect in HARMLESS:
+            kept.append(choice)
+            continue
+        found = order(message, choice.clause, call, going_on=going_on)
+        if found is Order.FORBIDDEN:
+            forbidden = True
+            continue
+        # a look at the web, or a reminder, is rarely asked for in the form of an order
+        slight = call.effect == "egress" or call.uses == ("timers",)
+        if found is Order.ASKED_ABOUT and not slight:
+            continue
+        kept.append(choice)
+        if found is Order.DOUBTFUL and (not slight or pasted(message)):
+            doubted.add(call.name)
+    return replace(reading, choices=tuple(kept)), frozenset(doubted), forbidden
 
 
 def _read(written: str) -> dict[str, Any] | None:

@@ -22,9 +22,11 @@ tell the rest. The rules:
    others are judged as if there were no grant.
 7. A change whose argument neither the person nor a trusted result named is asked where a call
    before it failed, whose result it may have been to hold.
-8. Everything else is asked, with the literal arguments and where each comes from; where nobody is
+8. A change that the person may only have spoken of is asked, whatever was granted: "he told me to
+   delete a.txt" is no order. What they forbid is not even planned.
+9. Everything else is asked, with the literal arguments and where each comes from; where nobody is
    there to answer, it is denied, and the model can read why.
-9. Settings tighten this, never loosen it: calls that are never made, calls that are always asked.
+10. Settings tighten this, never loosen it: calls that are never made, calls that are always asked.
 
 What is missing gets the strictest reading: an unknown effect is a change of the world, an argument
 without a word about it must be named by the person, a process of which nothing is known was shown
@@ -64,6 +66,7 @@ __all__ = [
 #: Effects that concern nobody but the caller.
 HARMLESS = frozenset({"pure", "read", "process", "memory"})
 _EACH_TIME = "Your settings have it asked each time."
+_DOUBTED = "Your words may only speak of this, not ask for it."
 #: Effects that stay on the machine: what is written there nobody else reads.
 _WITHIN = frozenset({"write", "execute"})
 
@@ -122,6 +125,7 @@ class Seen:
         shown: The texts by strangers, so that a question can say where a value comes from.
         read: Values that were read from texts by strangers it was not shown.
         missing: Calls before this one that failed, with none tried since that gives something.
+        doubted: Calls of this turn that the person may only have spoken of (``orders.py``).
     """
 
     said: Words
@@ -133,6 +137,7 @@ class Seen:
     shown: Sequence[Shown] = ()
     read: Sequence[Shown] = ()
     missing: Sequence[str] = ()
+    doubted: frozenset[str] = frozenset()
 
 
 class Judged(StrEnum):
@@ -207,6 +212,8 @@ def judge(
     if ask:
         return Judgement(Judged.ASKED, None, (_EACH_TIME,), tuple(case.values()))
     reasons = tuple(case.reasons(settled))
+    if call in seen.doubted:  # what is allowed whenever it is wanted may not be wanted now
+        return Judgement(Judged.ASKED, None, (_DOUBTED, *reasons), tuple(case.values()))
     if not reasons:
         return Judgement(Judged.MADE)
     grant = seen.granted.find(call, arguments, now)

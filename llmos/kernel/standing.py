@@ -83,6 +83,7 @@ class Standings:
             settled=await self._settled(turn=turn, person=person) if known.foreign else None,
             granted=granted,
             missing=sorted(turn.missing),
+            doubted=turn.doubted,
         )
         return Standing(seen, known)
 

@@ -80,3 +80,4 @@ class Turn:
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)  # one call after the other
     made: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # calls with an effect
     missing: set[str] = field(default_factory=set)  # calls whose result it wanted, that failed
+    doubted: frozenset[str] = frozenset()  # calls that the person may only have spoken of

@@ -21,6 +21,7 @@ __all__ = [
     "SEEMS_FORGET",
     "SEEMS_REMEMBER",
     "SEEMS_UPDATE",
+    "START",
     "UPDATE",
     "begins",
     "followed",
@@ -40,17 +41,18 @@ _PLEASE = (
     rf"(?:please,? |{_MODAL}|you (?:should|must|can) |i(?:[’']d like| want| would like| need) "
     r"you to )?"
 )
-_START = _OPENING + _PLEASE
+#: How a message may begin before it says what it wants.
+START = _OPENING + _PLEASE
 
 
 def begins(phrase: str) -> str:
     """A pattern of messages that begin with ``phrase``, whatever politeness goes before it."""
-    return rf"{_START}{re.escape(phrase)}\b"
+    return rf"{START}{re.escape(phrase)}\b"
 
 
 def followed(phrase: str, name: str) -> str:
     """A pattern of messages that begin with ``phrase``; what follows is the group ``name``."""
-    return rf"{_START}{re.escape(phrase)}\s*(?P<{name}>\S.*)"
+    return rf"{START}{re.escape(phrase)}\s*(?P<{name}>\S.*)"
 
 
 def spelled(message: str) -> str:
@@ -61,7 +63,7 @@ def spelled(message: str) -> str:
     pieces = re.split(r"{(\w+)}", message)
     said = [re.escape(words).replace(r"\ ", r"\s+").replace('"', _QUOTE) for words in pieces]
     said[1::2] = [rf"(?P<{name}>\S[^\n]*?)" for name in pieces[1::2]]
-    return _START + "".join(said) + r"(?:,? please)?"
+    return START + "".join(said) + r"(?:,? please)?"
 
 
 _NO_QUESTION = r"(?!.*\?\s*\Z)"
@@ -95,21 +97,21 @@ REMEMBER = (
     # "Remember that …", "Note: …", "Note that down: …"
     _ONE_PARAGRAPH
     + _NO_QUESTION
-    + _START
+    + START
     + _NOTE
     + rf"(?:{_THIS}| (?:of )?that(?! down\b)|:)\s+"
     + _TEXT,
     # "Remember my …", "Don't forget I …"
     _ONE_PARAGRAPH
     + _NO_QUESTION
-    + _START
+    + START
     + _NOTE
     + r",?\s+(?P<text>(?:my|i|i[’'](?:m|ve|d|ll)|we|our|the)\b.+?)"
     + _END,
     # "Save this to memory: …"
     _ONE_PARAGRAPH
     + _NO_QUESTION
-    + _START
+    + START
     + r"(?:save|store|add|keep|put)(?: this| that| it| the following)? "
     + _MEMORY
     + r"(?: that|:)\s+"
@@ -136,7 +138,7 @@ REMEMBER = (
 
 UPDATE = (
     _ONE_PARAGRAPH
-    + _START
+    + START
     + r"(?:change|update|correct|replace) (?P<id>m\d{1,18})(?: to:?| with:?|:)\s+"
     + _TEXT,
 )
@@ -146,12 +148,12 @@ _OWN = (
     r"(?!i (?:ever |just )?(?:asked|said|mentioned|told|wrote)\b)"
     r"(?!my (?:last|previous|earlier|first|question|message|request|idea|mistake)\b)"
 )
-_TO_FORGET = _ONE_PARAGRAPH + _NO_QUESTION + _START
+_TO_FORGET = _ONE_PARAGRAPH + _NO_QUESTION + START
 _ABOUT = r"(?P<about>\S.*?)" + _END
 
 FORGET = (
     # "Forget m12, please."
-    _START
+    START
     + r"(?:forget|delete|remove|erase)(?: about)?(?: memory| fact)? (?P<id>m\d{1,18})"
     + r"(?: now| for good)?"
     + _END,
@@ -173,26 +175,26 @@ FORGET = (
 
 _REST = r"[^.!?\n]{0,300}[\s.!]*\Z"  # nothing more is said
 SEEMS_REMEMBER = (
-    _START + r"(?:remember|memori[sz]e)(?:,? please)?"
+    START + r"(?:remember|memori[sz]e)(?:,? please)?"
     rf"(?: (?:that|this)[\s.!]*\Z| that (?={_STATES})| (?={_MINE}){_NO_QUESTION}|{_THIS}|:"
     rf"| to\b{_REST})",
     _MODAL + r"(?:remember|memori[sz]e) (?:this|that|it)(?: for (?:me|later))?[\s.!?]*\Z",
-    _START + rf"(?:note(?: down)?|write down|keep in mind|make a note|don[’']?t forget){_THIS}",
-    _START + r"(?:note (?:this|that|it) down|make a note|don[’']?t forget (?:this|that))[\s.!]*\Z",
-    _START + rf"(?:save|store|add|keep|put) (?:this|that|it) {_MEMORY}\b",
+    START + rf"(?:note(?: down)?|write down|keep in mind|make a note|don[’']?t forget){_THIS}",
+    START + r"(?:note (?:this|that|it) down|make a note|don[’']?t forget (?:this|that))[\s.!]*\Z",
+    START + rf"(?:save|store|add|keep|put) (?:this|that|it) {_MEMORY}\b",
     _NO_TASK + r"[^?\n\"“”„«»]{1,300}?[,.;!–—-]\s*(?:(?:and|so|but),? )?(?:please,? )?"
     r"remember (?:this|that)(?:,? please)?[\s.!]*\Z",
     rf"(?:bitte )?(?:merke? dir|vergiss nicht|notiere? dir|speichere? dir)\b{_REST}",
     rf"(?:souviens-toi|rappelle-toi|retiens|n[’']oublie pas) (?:que|qu[’']|de|ma|mon|mes)\b{_REST}",
     rf"(?:recuerda|acuérdate de|no olvides) (?:que|mi|mis)\b{_REST}",
 )
-SEEMS_UPDATE = (_START + r"(?:change|update|correct|replace) (?:memory |fact )?m\d{1,18}\b",)
+SEEMS_UPDATE = (START + r"(?:change|update|correct|replace) (?:memory |fact )?m\d{1,18}\b",)
 SEEMS_FORGET = (
-    _START + r"forget (?:that|this)[\s.!]*\Z",
-    _START + rf"forget(?: about)?(?: that)? (?={_MINE}){_OWN}{_REST}",
-    _START + rf"forget(?: about)? (?:me|(?:everything|all|what) (?:about|i|you know)\b){_REST}",
-    _START + r"(?:forget|delete|remove|erase)(?: about)?(?: memory| fact| page)? [mp]\d{1,18}\b",
-    _START + r"(?:delete|remove|erase|forget)\b[^.!?\n]{1,200} from (?:your |my |the )?memory\b",
+    START + r"forget (?:that|this)[\s.!]*\Z",
+    START + rf"forget(?: about)?(?: that)? (?={_MINE}){_OWN}{_REST}",
+    START + rf"forget(?: about)? (?:me|(?:everything|all|what) (?:about|i|you know)\b){_REST}",
+    START + r"(?:forget|delete|remove|erase)(?: about)?(?: memory| fact| page)? [mp]\d{1,18}\b",
+    START + r"(?:delete|remove|erase|forget)\b[^.!?\n]{1,200} from (?:your |my |the )?memory\b",
     rf"(?:bitte )?vergiss (?!nicht\b|es\b){_REST}",
     rf"oublie (?:que|qu[’']|ma|mon|mes)\b{_REST}",
     rf"olvida (?:que|mi|mis)\b{_REST}",
