@@ -25,6 +25,15 @@ _HIDDEN = re.compile(
     "[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+#: What has no width and no meaning but behind certain characters; it can carry a message unseen.
+_UNSEEN = re.compile(
+    "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0e\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
+    # what makes a picture of a sign, and joiners: once, where they belong
+    "|(?<![©®\u203c-\u3299\U0001f000-\U0001faff0-9#*])\ufe0f"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+    "|(?<=[\u200c\u200d])[\u200c\u200d]"
+)
 _SPACES = " \u00a0\u115f\u1160\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\u3164\uffa0"
 #: A blank, and whatever has no width behind it.
 _BLANK = f"[{_SPACES}][\u034f\u17b4\u17b5\u180b-\u180d\u200c\u200d\ufe00-\ufe0f]*"
@@ -45,13 +54,14 @@ def visible(text: str) -> str:
 def legible(text: str, *, line: bool = False) -> str:
     """As ``visible``, and with a mark where white space could hide what comes behind it.
 
-    For what a person says yes to. Long runs of blanks, and of empty lines, are counted, and a
-    blank at the very end is shown; what is shown is no longer text to be taken over.
+    For what a person says yes to. What has no width is shown where it means nothing. Long runs of
+    blanks, and of empty lines, are counted, and a blank at the very end is shown; what is shown is
+    no longer text to be taken over.
 
     Args:
         line: Keep it on one line.
     """
-    shown = visible(text)
+    shown = _UNSEEN.sub(REPLACEMENT, visible(text))
     if line:
         shown = _ENDS.sub(lambda ends: f"⟨{len(ends[0]):,} line ends⟩", shown)
         shown = shown.replace("\n", "␊").replace("\t", "␉")

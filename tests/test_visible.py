@@ -34,3 +34,25 @@ def test_what_has_its_place_in_a_sentence_stays_on_one_line():
 @pytest.mark.parametrize("part", [" ", "\n", " \u200d", " " * 16 + "x", "\n\n\n \u200d", "\u200d"])
 def test_a_text_made_to_be_slow_is_not(part: str):
     assert legible(part * 200_000) is not None
+
+
+def _hidden(text: str) -> str:
+    """A text in variation selectors, a byte each: nothing of it is seen."""
+    return "".join(chr(0xFE00 + b if b < 16 else 0xE0100 + b - 16) for b in text.encode())
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    ["\ufe00", "\U000e0100", "\u034f", "\u17b4", "\u180b", "\U0001d173", "\U0001bca0", "\u200d\u200c"],
+)
+def test_what_has_no_width_is_shown_where_it_means_nothing(unseen: str):
+    assert "\ufffd" in legible(f"https://example.org/{unseen}graz")
+
+
+def test_a_message_in_what_has_no_width_is_seen():
+    assert legible("weather" + _hidden("PIN 4711")) == "weather" + "\ufffd" * 8
+
+
+@pytest.mark.parametrize("text", ["❤\ufe0f", "👩\u200d👩\u200d👧", "می\u200cخواهم", "1\ufe0f⃣"])
+def test_what_has_no_width_stays_where_it_belongs(text: str):
+    assert legible(text) == text

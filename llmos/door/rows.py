@@ -27,7 +27,7 @@ class Lend(Protocol):
     """Gives what a call of a process is lent, by name (``services.SERVICES``)."""
 
     def __call__(
-        self, process: Process, call: str, hosts: Sequence[str] | None = None
+        self, process: Process, call: str, hosts: Sequence[str] | None = None, role: str = ""
     ) -> Mapping[str, Any]:
         """What the call may use.
 
@@ -35,11 +35,14 @@ class Lend(Protocol):
             process: Whose call it is.
             call: Its name.
             hosts: Patterns of the hosts it may read pages of; None leaves it to the settings.
+            role: The expert that makes it; empty for the assistant.
         """
         ...
 
 
-def nothing(process: Process, call: str, hosts: Sequence[str] | None = None) -> Mapping[str, Any]:
+def nothing(
+    process: Process, call: str, hosts: Sequence[str] | None = None, role: str = ""
+) -> Mapping[str, Any]:
     """Lends nothing."""
     return {}
 

@@ -172,9 +172,10 @@ def _guarded(expert: Expert, made: Call, lend: Lend, *, own: bool) -> Lend:
     anywhere = "*" in expert.permissions.web
 
     def guarded(
-        process: Process, call: str, hosts: Sequence[str] | None = None
+        process: Process, call: str, hosts: Sequence[str] | None = None, role: str = ""
     ) -> Mapping[str, Any]:
-        lent = lend(process, call, hosts if anywhere else expert.permissions.web)
+        within = hosts if anywhere else expert.permissions.web
+        lent = lend(process, call, within, role or expert.name)
         return lent if own else expert.lend(made, lent)
 
     return guarded

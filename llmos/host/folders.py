@@ -360,8 +360,12 @@ class Folders:
 
 
 def _agreed(*changes: Change) -> str:
-    """Identifies what a person was shown of changes: from what, and to what."""
-    told = (f"{each.undoes}:{each.seen}:{placing.digest(each.after)}" for each in changes)
+    """Identifies what a person was shown of changes: where, from what, and to what."""
+    told = (
+        f"{each.undoes}:{each.seen}:{placing.digest(each.after)}:"
+        f"{placing.digest(f'{each.path}{chr(0)}{each.to}'.encode())}"
+        for each in changes
+    )
     return " ".join(told)
 
 

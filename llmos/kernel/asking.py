@@ -81,8 +81,9 @@ def _comes(value: Value) -> str:
 def always(row: Syscall, arguments: Mapping[str, Any]) -> Capability | None:
     """What "always" would allow: the same call with the same values where values matter.
 
-    None where every argument is free, since then it would allow anything; and where a value is
-    too long to be shown whole, since what nobody read is allowed no more than once.
+    None where every argument is free, since then it would allow anything; where a value is too
+    long to be shown whole, since what nobody read is allowed no more than once; and where a file
+    is named by less than its whole path, which elsewhere is another file.
     """
     declared = row.declared
     fixed = {
@@ -93,6 +94,9 @@ def always(row: Syscall, arguments: Mapping[str, Any]) -> Capability | None:
     if not fixed or any(
         len(_text(value)) > limits.QUESTION_VALUE_CHARS for value in fixed.values()
     ):
+        return None
+    partly = (isinstance(v, str) and not v.startswith(("/", "~")) for v in fixed.values())
+    if "folders" in row.uses and any(partly):
         return None
     return Capability(row.name, arguments=fixed)
 

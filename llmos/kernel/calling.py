@@ -156,23 +156,34 @@ class Caller:
     def _begun(self, turn: Turn, calls: Sequence[ToolCall]) -> list[asyncio.Task[Answer]]:
         """A task a call. Each waits for the results before it that it may need."""
         tasks = list[asyncio.Task[Answer]]()
+        missed = set(turn.missing)
         ranks = [_RANKS.get(self._effect(turn, call.name), _CHANGES) for call in calls]
         for call, rank in zip(calls, ranks, strict=True):
             before = [task for task, its in zip(tasks, ranks, strict=False) if its < rank]
-            work = self._after(before, turn, call, informs=rank < _CHANGES)
+            work = self._after(before, turn, call, missed if rank < _CHANGES else None)
             tasks.append(asyncio.create_task(work))
-        if min(ranks, default=_CHANGES) < _CHANGES:
-            turn.missing.clear()  # this is the model's new way to what it did not get before
         return tasks
 
     async def _after(
-        self, before: Sequence[asyncio.Task[Answer]], turn: Turn, call: ToolCall, *, informs: bool
+        self,
+        before: Sequence[asyncio.Task[Answer]],
+        turn: Turn,
+        call: ToolCall,
+        missed: set[str] | None,
     ) -> Answer:
+        """Make a call after others.
+
+        Args:
+            missed: What was not had when the call was written, for one that may give it in another
+                way; None for a change.
+        """
         if before:
             await asyncio.wait(before)
         answer = await self._make(turn, call)
-        if answer.error and informs:
+        if missed is not None and answer.error:
             turn.missing.add(call.name)
+        elif missed is not None and self._effect(turn, call.name) not in ("process", "memory"):
+            turn.missing -= missed
         return answer
 
     async def nested(

@@ -18,9 +18,12 @@ from functools import lru_cache
 from typing import Any
 
 from llmos.kernel.addresses import INVISIBLE
+from llmos.visible import legible
 
 __all__ = ["Capabilities", "Capability", "called", "matches", "same"]
 
+#: What a shell takes for more than one command, or for what another one says.
+_JOINS = re.compile(r"[;&|<>`$(){}\n\r]")
 #: What leads elsewhere than it seems, and so is never part of what a pattern leaves open.
 _ELSEWHERE = re.compile(
     rf"(?:^|[/\\])\.\.(?:[/\\]|$)|\\|%(?:2e|2f|5c)|[{INVISIBLE}]", re.IGNORECASE
@@ -65,7 +68,10 @@ class Capability:
             self.lives(now)
             and called(call, self.call)
             and all(same(arguments.get(name), value) for name, value in self.arguments.items())
-            and all(matches(arguments.get(name), like) for name, like in self.patterns.items())
+            and all(
+                matches(arguments.get(name), like, command=name == "command")
+                for name, like in self.patterns.items()
+            )
         )
 
 
@@ -130,14 +136,21 @@ def same(value: Any, wanted: Any) -> bool:
         return False
 
 
-def matches(value: Any, pattern: str) -> bool:
+def matches(value: Any, pattern: str, *, command: bool = False) -> bool:
     """Whether a text is like a pattern: ``*`` is anything but a slash, ``**`` anything.
 
     What would lead elsewhere than it reads (a step to the parent folder, a backslash, a hidden or
     an encoded mark, an ``@`` that the pattern does not have) is like no pattern, and a pattern of
     an address is that of a single one.
+
+    Args:
+        command: It is a command line: what makes two commands of it is like no pattern.
     """
+    if command and isinstance(value, str) and _JOINS.search(value):
+        return False
     if not isinstance(value, str) or _ELSEWHERE.search(value) or not value.isprintable():
+        return False
+    if legible(value) != value:
         return False
     if unicodedata.normalize("NFKC", value) != value or value.count("@") != pattern.count("@"):
         return False

@@ -454,7 +454,10 @@ def _ordered(
         if found is Order.ASKED_ABOUT and not slight:
             continue
         kept.append(choice)
-        if found is Order.DOUBTFUL and (not slight or pasted(message)):
+        doubtful = found is Order.DOUBTFUL and (not slight or pasted(message))
+        # what a call before it had, a stranger may have written there
+        taken_over = going_on and (not slight or any(len(way) > 1 for way in choice.ways))
+        if doubtful or taken_over:
             doubted.add(call.name)
     return replace(reading, choices=tuple(kept)), frozenset(doubted), forbidden
 

@@ -7,6 +7,7 @@ was taken back is gone at once. Whether a call may be made at all was decided be
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -112,17 +113,17 @@ class Lender:
             await asyncio.to_thread(self.timers.forget, pid)
 
     def lend_own(
-        self, process: Process, call: str, hosts: Sequence[str] | None = None
+        self, process: Process, call: str, hosts: Sequence[str] | None = None, role: str = ""
     ) -> Mapping[str, Any]:
         """As ``lend``, for a call of llmos's own tools in a conversation with the person.
 
         It can see and cancel all of the person's reminders; a model's helper only its own.
         """
-        lent = self.lend(process, call, hosts)
+        lent = self.lend(process, call, hosts, role)
         return {**lent, "timers": self.timers.of(process.pid, every=process.employer is None)}
 
     def lend(
-        self, process: Process, call: str, hosts: Sequence[str] | None = None
+        self, process: Process, call: str, hosts: Sequence[str] | None = None, role: str = ""
     ) -> Mapping[str, Any]:
         """What a call of a process may use.
 
@@ -130,6 +131,7 @@ class Lender:
             process: Whose call it is.
             call: Its name, for the log of requests.
             hosts: Patterns of the hosts it may reach, at every hop; None leaves it to the settings.
+            role: The expert that makes it; it shares no Python session with another.
         """
         pid, outer = process.pid, within()  # a session answers its code in another call's task
         if pid not in self._folders:
@@ -142,7 +144,7 @@ class Lender:
         return {
             "web": self._internet.lend(pid, call, hosts),
             "folders": self._folders[pid],
-            "interpreter": self._sessions.lend(pid, ask if self.nested is not None else None),
+            "interpreter": self._sessions.lend(pid, ask if self.nested is not None else None, role),
             "shell": Shell(lambda: {grant.path: grant.write for grant in self._lasting(process)}),
             "timers": self.timers.of(pid),
             "clipboard": Clipboard(),
@@ -185,8 +187,12 @@ class Lender:
         return [Grant(Path(grant.folder), grant.write) for grant in grants if grant.folder]
 
     def _named(self, process: Process) -> list[Path]:
-        """What a person names in a conversation, its tools may read; nothing that is secret."""
+        """What a person names in a conversation, its tools may read; nothing that is secret.
+
+        Nor what a link leads to that a tool may have put there since.
+        """
         found: list[Path] = []
+        changed = [Path(grant.folder) for grant in self._grants.all() if grant.write]
         for record in self._journal.records(process.spokesman.pid):
             if record.stored.message.role != Kind.USER:
                 continue
@@ -195,7 +201,7 @@ class Lender:
                     path = Grant.of(written).path
                 except HostError:
                     continue
-                if path not in found and not _too_much(path):
+                if path not in found and not _too_much(path) and not _led(written, changed):
                     found.append(path)
         return found[-limits.NAMED_PATHS :]
 
@@ -210,6 +216,17 @@ def _too_much(path: Path) -> bool:
     within = path.relative_to(home).parts if path.is_relative_to(home) else ()
     secret = guarded.why_not(path.parts[1:]) or guarded.why_not(within)
     return bool(secret) or home.is_relative_to(path)
+
+
+def _led(written: str, changed: Sequence[Path]) -> bool:
+    """Whether a link on the way of a path lies in a folder that tools may change."""
+    at = Path(os.path.normpath(Path(written).expanduser()))
+    for place in (at, *at.parents):
+        if place.is_symlink():
+            real = Path(os.path.realpath(place.parent))
+            if any(real.is_relative_to(folder) for folder in changed):
+                return True
+    return False
 
 
 def _paths(text: str) -> Iterable[str]:

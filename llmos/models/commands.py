@@ -261,8 +261,6 @@ def list_(as_json: bool) -> None:
     ]
     for line in _table(table):
         click.echo(line)
-    if any("speech" in row["purpose"] for row in rows):
-        click.echo("\nThose for speech are for voice, which no command of llmos uses yet.")
     if suggestion:
         click.echo(f"\n{suggestion.reason}")
 

@@ -6,6 +6,7 @@ there cannot be undone by llmos, which sees no single changes: that is why it is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -76,6 +77,14 @@ class Shell:
                     "The shell cannot keep them apart: grant one or the other.",
                 )
         self._check_own(granted)
+        for path in granted:
+            # what was granted was no link then: whoever put one there since wants to be elsewhere
+            if os.path.realpath(path) != str(path):
+                raise ToolError(
+                    f"{path} is not what was granted any more: a link stands in its way.",
+                    "Look at what was put there, then take the grant back with llmos grants "
+                    "revoke ID, and grant the folder anew.",
+                )
         try:
             task = Task(
                 argv=("/bin/sh", "-c", _SCRIPT, "sh", str(folders[0]), command),

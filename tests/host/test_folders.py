@@ -416,3 +416,19 @@ async def test_every_change_can_be_taken_back(folders, folder, log):
     assert file.read_text() == "one\n"
     with pytest.raises(HostError, match="nothing to undo"):
         maker_.undo()
+
+
+async def test_what_was_shown_of_one_file_is_not_done_to_another_of_the_same_text(
+    tmp_path_factory, log
+):
+    place = tmp_path_factory.mktemp("two").resolve()
+    for name in ("a", "b"):
+        (place / name).mkdir()
+        (place / name / "todo.txt").write_text("buy milk\n")
+    granted = [Grant.of(place / name, write=True) for name in ("a", "b")]
+    folders = Folders(lambda: granted, log)
+    _, seen = await folders.preview("delete", path="todo.txt")
+    (place / "a" / "todo.txt").rename(place / "a" / "other.txt")
+    assert "changed since" in await refused(folders.delete("todo.txt", seen))
+    assert (place / "b" / "todo.txt").exists()
+    await folders.close()

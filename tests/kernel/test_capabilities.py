@@ -103,3 +103,12 @@ def test_what_is_handed_to_a_child_is_never_more() -> None:
     assert held.find("t.a", {}, 0) is None  # what was bounded is the child's now
     assert child.find("t.b", {"to": "Ann"}, 0) is None
     assert child.find("u.b", {}, 0) is None
+
+
+@pytest.mark.parametrize(
+    "command", ["git status; touch pwned", "git log | sh", "git $(rm x)", "git a && b", "git `x`"]
+)
+def test_a_pattern_of_commands_allows_no_second_one(command: str):
+    given = Capability("shell.run", patterns={"command": "git **"})
+    assert not given.covers("shell.run", {"command": command}, 0)
+    assert given.covers("shell.run", {"command": "git status -s"}, 0)

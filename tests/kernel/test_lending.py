@@ -252,3 +252,28 @@ async def test_code_gets_the_bytes_of_a_granted_file_as_a_strangers_and_private(
     assert (row.effect, row.beside) == ("read", "files.read")
     with pytest.raises(CallFailed):
         await row.run(Invocation(process), {"path": "~/my notes.txt"})
+
+
+async def test_a_link_that_a_tool_may_have_put_there_is_not_what_the_person_named(desk, person):
+    (person / "work").mkdir()
+    (person / "work" / "data.csv").write_text("1,2")
+    (person / "diary.txt").write_text("dear diary")
+    process = await desk.process("Read ~/work/data.csv and ~/link.txt")
+    await desk.grants.give(Grant(folder=str(person / "work"), write=True))
+    assert str(person / "work" / "data.csv") in await desk.roots(process)
+    (person / "work" / "data.csv").unlink()
+    (person / "work" / "data.csv").symlink_to("../diary.txt")
+    assert str(person / "diary.txt") not in await desk.roots(process)
+    (person / "link.txt").symlink_to("diary.txt")  # the person's own link
+    assert str(person / "diary.txt") in await desk.roots(process)
+
+
+async def test_two_experts_of_one_chat_share_no_python_session(desk):
+    process = await desk.process("Hello")
+    await desk.lender.open()
+    try:
+        mine = desk.lender.lend(process, "python.run", role="snake")["interpreter"]
+        assert not (await mine.run("x = 1")).error
+        assert (await desk.lent(process)["interpreter"].run("x")).error
+    finally:
+        await desk.lender.close()

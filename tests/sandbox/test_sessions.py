@@ -123,3 +123,12 @@ async def test_without_a_jail_a_tool_is_told_the_remedy_and_the_subset_works(tmp
     assert "evaluate" in caught.value.remedy
     assert (await sessions.lend(1).evaluate("1 + 1")).output == "2"
     await sessions.aclose()
+
+
+async def test_what_one_expert_leaves_in_its_session_nobody_else_runs(sessions):
+    await sessions.lend(1, role="snake").run("import builtins; builtins.hook = 1; x = 1")
+    ran = await sessions.lend(1).run("import builtins; hasattr(builtins, 'hook'), 'x' in globals()")
+    assert (ran.output, ran.error) == ("(False, False)", "")
+    assert (await sessions.lend(1, role="snake").run("x")).output == "1"
+    await sessions.close(1)
+    assert sessions.count() == 0

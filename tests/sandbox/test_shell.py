@@ -79,3 +79,14 @@ async def test_a_folder_that_holds_llmos_itself_is_shown_to_no_command(home, wri
         granted.mkdir(exist_ok=True, parents=True)
         with pytest.raises(ToolError, match="belongs to llmos itself"):
             await Shell(lambda granted=granted: {granted: write}).run("ls")
+
+
+async def test_a_granted_folder_that_became_a_link_is_not_followed(tmp_path):
+    work = tmp_path / "person" / "work"
+    inner = work / "a" / "proj"
+    inner.mkdir(parents=True)
+    (tmp_path / "person" / "diary.txt").write_text("dear diary")
+    shell = Shell(lambda: {work: True, inner: True})
+    await shell.run("mv a b; mkdir a; ln -s ../.. a/proj")
+    with pytest.raises(ToolError, match="a link stands in its way"):
+        await shell.run("cat a/proj/diary.txt")
