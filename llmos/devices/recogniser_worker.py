@@ -10,6 +10,7 @@ thresholds of its authors (Radford et al. 2022, arXiv:2212.04356, section 4.5).
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -121,10 +122,10 @@ class WhisperCpp:
     """
 
     def __init__(self, path: str, device: str, threads: int) -> None:
-        from pywhispercpp.model import Model
+        model = importlib.import_module("pywhispercpp.model")  # on Macs alone
 
         self.device = device
-        self._model = Model(
+        self._model = model.Model(
             path,
             n_threads=threads,
             print_progress=False,

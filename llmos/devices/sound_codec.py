@@ -161,15 +161,16 @@ async def encoded(
             f"Speech cannot be written as {name} here. {error.sentence}",
             remedy=error.remedy or "Take wav.",
         ) from error
-    feeding = asyncio.create_task(_feed(jailed, sound))
+    broken: list[Exception] = []  # why there was no more to write
+    feeding = asyncio.create_task(_feed(jailed, sound, broken))
     try:
         await _chunk(jailed)
         while data := await _chunk(jailed):
             yield data
         await feeding
     except (_Said, EOFError, OSError, TimeoutError, ValueError) as error:
-        if feeding.done() and (failed := feeding.exception()) is not None:
-            raise failed from error
+        if broken:
+            raise broken[0] from error
         log.warning("the encoder of sound failed (%s): %r", jailed.ended, error)
         raise DeviceError(f"Speech cannot be written as {name}.", remedy="Take wav.") from error
     finally:
@@ -190,16 +191,17 @@ def wav_head(rate: int, samples: int | None) -> bytes:
     return riff + form + struct.pack("<4sI", b"data", size)
 
 
-async def _feed(jailed: Jailed, sound: AsyncIterator[Samples]) -> None:
+async def _feed(jailed: Jailed, sound: AsyncIterator[Samples], broken: list[Exception]) -> None:
     try:
         async for chunk in sound:
             data = encode_pcm16(chunk)
             if data:
                 jailed.stdin.write(_LENGTH.pack(len(data)) + data)
                 await jailed.stdin.drain()
-    except BaseException:
+    except Exception as error:
+        broken.append(error)
         await asyncio.shield(jailed.kill())  # what is missing must not look like the end
-        raise
+        return
     jailed.stdin.write(_LENGTH.pack(0))
     with contextlib.suppress(OSError):
         await jailed.stdin.drain()

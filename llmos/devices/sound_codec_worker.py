@@ -51,7 +51,7 @@ def decode(fd: int) -> Iterator[bytes]:
 
     av.logging.set_level(av.logging.PANIC)
     try:
-        container = av.open(os.fdopen(fd, "rb"), metadata_errors="ignore")
+        container: Any = av.open(os.fdopen(fd, "rb"), metadata_errors="ignore")
     except Exception as error:
         raise Refused("It is no sound or video file of a kind that llmos knows.") from error
     stream = next(iter(container.streams.audio), None)
@@ -100,7 +100,7 @@ def encode(name: str, rate: int, source: BinaryIO) -> Iterator[bytes]:
     out = Sink()
     yield json.dumps({"rate": wanted}).encode()
     with av.open(out, "w", format=muxer) as container:
-        stream = container.add_stream(codec, rate=wanted, layout="mono")
+        stream: Any = container.add_stream(codec, rate=wanted, layout="mono")
         stream.time_base = fractions.Fraction(1, wanted)
         resampler = av.AudioResampler(
             format=kind, layout="mono", rate=wanted, frame_size=stream.frame_size or 0

@@ -64,10 +64,15 @@ class FileMicrophone:
                     at_s = began + count * EAR_FRAME / EAR_RATE
                     due_s = at_s + EAR_FRAME / EAR_RATE
                     await asyncio.sleep(max(0.0, due_s - time.monotonic()) if self._realtime else 0)
-                    if self._closed:
+                    if self.closed:  # meanwhile
                         return
                     yield Heard(sound, at_s)
                     count += 1
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is heard of it."""
+        return self._closed
 
     async def reopen(self) -> None:
         """A file does not go."""

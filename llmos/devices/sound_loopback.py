@@ -128,7 +128,7 @@ class Loopback:
         self._mix(np.zeros(EAR_FRAME, dtype=np.float32), 0)
         frame, self._air = self._air[:EAR_FRAME], self._air[EAR_FRAME:]
         if self._noise:
-            frame = frame + self._random.normal(0, self._noise, EAR_FRAME)
+            frame = frame + self._random.normal(0, self._noise, EAR_FRAME).astype(np.float32)
         self._frames += 1
         return Heard(clean(frame), at_s)
 

@@ -512,6 +512,8 @@ class PortAudioLoudspeaker(_Stream, Playout):
     def __init__(self, system: PortAudio, wanted: str) -> None:
         _Stream.__init__(self, system, wanted, "output")
         Playout.__init__(self, wanted, stalled_s=STALLED_S)
+        self._to_device: Resampler | None = None
+        self._ready: Samples = np.zeros(0, dtype=np.float32)  # at the device's rate
 
     async def reopen(self) -> None:
         await self.system.bring_back(self)
@@ -540,4 +542,4 @@ class PortAudioLoudspeaker(_Stream, Playout):
     def _device(self, name: str, rate: int, latency_s: float) -> None:
         self._name = name
         self._to_device = None if rate == WIRE_RATE else Resampler(WIRE_RATE, rate)
-        self._ready: Samples = np.zeros(0, dtype=np.float32)  # at the device's rate
+        self._ready = np.zeros(0, dtype=np.float32)

@@ -157,7 +157,8 @@ def word_ends(sentences: Sequence[Sequence[str]], weights: Sequence[int] | int) 
     if len(gaps) == count:
         return [places[gap - 1] for gap in gaps]
     shares = [1] * count if isinstance(weights, int) else [max(1, weight) for weight in weights]
-    ends, passed = [], 0
+    ends: list[int] = []
+    passed = 0
     for number, share in enumerate(shares, 1):
         passed += share
         end = round(len(places) * passed / sum(shares))

@@ -58,8 +58,9 @@ class Speech:
         """
         if self._recogniser is None:
             wanted = self._settings.recogniser
-            model = find_whisper(wanted) if wanted else best_whisper()
-            self._recogniser = Recogniser(model, machine.probe(), threads=self._settings.threads)
+            hardware = machine.probe()
+            model = find_whisper(wanted) if wanted else best_whisper(hardware)
+            self._recogniser = Recogniser(model, hardware, threads=self._settings.threads)
         return self._recogniser
 
     def speaker(self) -> Speaker:

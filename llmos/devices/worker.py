@@ -108,6 +108,11 @@ class Worker:
         return self._process.pid if alive and self._process else 0
 
     @property
+    def closed(self) -> bool:
+        """Whether it was ended for good."""
+        return self._closed
+
+    @property
     def memory_bytes(self) -> int:
         """Of memory it takes now; 0 while there is none."""
         return _resident(self.pid)
@@ -254,7 +259,7 @@ class Worker:
         task = asyncio.create_task(_to_log(process.stderr, self._name))
         self._watches.add(task)
         task.add_done_callback(self._watches.discard)
-        if self._closed:  # meanwhile
+        if self.closed:  # meanwhile
             process.send(signal.SIGKILL)
 
     async def _stop(self, why: str) -> None:

@@ -329,8 +329,8 @@ class Guide:
         reading = _asked(message, calls)
         doubted, forbidden = frozenset[str](), False
         if reading is None:
-            reading, going_on = await asyncio.to_thread(_understood, chooser, message, history)
-            reading, doubted, forbidden = _ordered(message, reading, going_on)
+            found, going_on = await asyncio.to_thread(_understood, chooser, message, history)
+            reading, doubted, forbidden = _ordered(message, found, going_on)
         undone, owed = _undone(message, calls), ""
         if forbidden and not undone and not reading.choices:
             undone = _FORBIDDEN

@@ -146,7 +146,7 @@ def router(speech: Speech | None) -> APIRouter:
 
 def _devices(speech: Speech | None) -> Speech:
     if speech is None:
-        raise ApiError("This server neither hears nor speaks.", code="no_devices", status=503)
+        raise ApiError("This server neither hears nor speaks.", code="no_devices", status=404)
     return speech
 
 
@@ -274,10 +274,12 @@ def _event(told: dict[str, Any]) -> bytes:
 
 
 def _sound(errors: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
-    content = {media: {} for media in MEDIA.values()} | DESCRIPTION
+    content: dict[str, Any] = {media: {} for media in MEDIA.values()}
+    content |= DESCRIPTION
     return {**errors, 200: {"content": content, "description": f"Sound, {WIRE_RATE} Hz."}}
 
 
 def _text(errors: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
-    content = {"application/json": {}, "text/plain": {}, "text/vtt": {}} | DESCRIPTION
+    content: dict[str, Any] = {"application/json": {}, "text/plain": {}, "text/vtt": {}}
+    content |= DESCRIPTION
     return {**errors, 200: {"content": content, "description": "What is said."}}

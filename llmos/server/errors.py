@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -170,6 +171,8 @@ def _param(loc: Sequence[int | str], body: Any) -> str:
         if loc[0] != "body":
             return ".".join(str(part) for part in loc[1:2])
         loc = loc[1:]
+        if isinstance(body, FormData):  # whose fields are texts, and no unions
+            return str(loc[0]) if loc else ""
     for position, part in enumerate(loc):
         last = position == len(loc) - 1
         if isinstance(part, int):

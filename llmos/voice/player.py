@@ -37,7 +37,11 @@ class Player:
     def __init__(self) -> None:
         self._response: str | None = None
         self._paused = False
-        self._clear()
+        self._starts: list[int] = []  # of the chunks, in samples
+        self._chunks: list[tuple[str, Samples]] = []  # each with its item
+        self._end: int = 0
+        self._position: int = 0
+        self._heard: int = 0
 
     @property
     def playing(self) -> bool:
@@ -144,8 +148,5 @@ class Player:
         return samples * 1_000 // WIRE_RATE
 
     def _clear(self) -> None:
-        self._starts: list[int] = []
-        self._chunks: list[tuple[str, Samples]] = []
-        self._end: int = 0
-        self._position: int = 0
-        self._heard: int = 0
+        self._starts, self._chunks = [], []
+        self._end = self._position = self._heard = 0
