@@ -13,6 +13,7 @@ import click
 from llmos.bench.figures import FIGURES
 from llmos.bench.memory.command import memory
 from llmos.bench.tool_figures import TOOL_FIGURES
+from llmos.bench.voice.command import voice
 
 __all__ = ["bench"]
 
@@ -52,6 +53,7 @@ def engine(as_json: bool, only: tuple[str, ...], model: str, pairs: int, seed: i
 
 
 bench.add_command(memory)
+bench.add_command(voice)
 
 
 @bench.command()

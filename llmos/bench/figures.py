@@ -28,20 +28,24 @@ class Figure:
         key: Its name in the JSON object.
         group: The module of ``llmos.bench`` that measures it.
         test: ``>=``, ``<=`` or ``is``; empty where the figure only informs.
-        bar: What it is held against.
+        bar: What it is held against; for a figure with a spread, by percentile (``p50``, ``p95``).
         about: What it is, for a person.
     """
 
     key: str
     group: str
     test: str
-    bar: float | bool | None
+    bar: float | bool | Mapping[str, float] | None
     about: str
 
     def meets(self, value: Any) -> bool:
         """Whether ``value`` reaches the bar. A figure without one always does."""
         if not self.test:
             return True
+        if isinstance(self.bar, Mapping):
+            told = value if isinstance(value, Mapping) else {}
+            held = _TESTS[self.test]
+            return all(at in told and held(told[at], bar) for at, bar in self.bar.items())
         if value is None or (self.test != "is" and isinstance(value, bool)):
             return False
         return _TESTS[self.test](value, self.bar)
@@ -51,6 +55,8 @@ class Figure:
         """The bar as a person reads it."""
         if not self.test:
             return ""
+        if isinstance(self.bar, Mapping):
+            return ", ".join(f"{at} {self.test} {bar:g}" for at, bar in self.bar.items())
         return "yes" if self.test == "is" else f"{self.test} {self.bar:g}"
 
 

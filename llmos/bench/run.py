@@ -49,12 +49,20 @@ def table(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
     for key, figure in figures.items():
         if key in report:
             value = report[key]
-            shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}"
+            shown = _shown(value)
             mark = "missed" if key in report["missed"] else ""
             lines.append(f"{key:{width}} {shown:>9}  {figure.bar_text:9} {mark:7} {figure.about}")
         elif key in report["left_out"]:
             lines.append(f"{key:{width}} {'—':>9}  {report['left_out'][key]}")
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):  # a figure with a spread
+        return f"{value['p50']:g}/{value['p95']:g}"
+    return f"{value:g}"
 
 
 @contextlib.contextmanager

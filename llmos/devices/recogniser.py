@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from llmos import paths
 from llmos.devices.audio import EAR_RATE, Samples, clean
 from llmos.devices.listening import WINDOW_S, Transcript
 from llmos.devices.partials import HeardWord
@@ -83,8 +84,7 @@ def find_whisper(name: str) -> Whisper:
                 f"The speech recogniser {wanted.name} is not on this machine.",
                 remedy=f"Get it with: llmos models pull {wanted.name}",
             )
-        whole = len(model.files) > 1
-        return Whisper(wanted.name, model.path.parent if whole else model.path)
+        return Whisper(wanted.name, _together(model) if len(model.files) > 1 else model.path)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix in _GGML:
         return Whisper(path.stem, path)
@@ -95,6 +95,21 @@ def find_whisper(name: str) -> Whisper:
         f"There is no speech recogniser {name}.",
         remedy=f"Choose one of {', '.join(known)}, or a folder of CTranslate2's.",
     )
+
+
+def _together(model: catalog.Model) -> Path:
+    """The folder of a model's files; one of links to them where they lie in several."""
+    folders = {path.parent for path in model.files.values()}
+    if len(folders) == 1:
+        return folders.pop()
+    folder = paths.cache_dir() / "together" / model.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in model.files.items():
+        link = folder / name
+        if not link.is_symlink() or link.readlink() != path:
+            link.unlink(missing_ok=True)
+            link.symlink_to(path)
+    return folder
 
 
 def best_whisper(hardware: Hardware) -> Whisper:

@@ -1,0 +1,1 @@
+"""``llmos bench voice``: hearing, speaking, and being interrupted."""
