@@ -197,6 +197,16 @@ class Client:
         row = await self._call("POST", f"/kernel/v1/processes/{pid}/signal", json=body)
         return _info(row)
 
+    async def heard(self, pid: int, turn: int, text: str) -> ProcessInfo:
+        """Cut the last turn's reply to the beginning of it that was heard; it may be empty.
+
+        Raises:
+            KernelError: The reply does not begin so; or the turn is not the last one.
+        """
+        body = {"turn": turn, "text": text}
+        row = await self._call("POST", f"/kernel/v1/processes/{pid}/heard", json=body)
+        return _info(row)
+
     async def kill(self, pid: int) -> ProcessInfo:
         """End a process at once."""
         return _info(await self._call("DELETE", f"/kernel/v1/processes/{pid}"))

@@ -31,6 +31,7 @@ __all__ = [
     "Recalled",
     "ReplyDelta",
     "ReplyFinished",
+    "ReplyHeard",
     "Source",
     "StoredMessage",
     "ToolCall",
@@ -343,6 +344,16 @@ class ReplyFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyHeard(Event):
+    """An assistant message was cut to what was heard of it: ``text``, which may be empty."""
+
+    type: ClassVar[str] = "reply.heard"
+    turn: int
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
     """The turn is over.
 
@@ -413,6 +424,7 @@ EVENTS: dict[str, type[Event]] = {
         CallFinished,
         ArtifactsMade,
         ReplyFinished,
+        ReplyHeard,
         Cited,
         TurnFinished,
         TurnState,

@@ -168,7 +168,12 @@ class Agent:
     ) -> str:
         """Keep what a turn leaves behind, and tell of its end whatever becomes of that."""
         process = turn.process
+        live.ending = True
         try:
+            if live.heard is not None:
+                turn.reply.text = await self._transcript.cut(
+                    process, turn.number, live.heard, turn.reply.text
+                )
             if turn.reply.text:  # cut short: keep what the person saw
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
         except Exception as lost:
@@ -177,6 +182,7 @@ class Agent:
         if reason == TOO_LONG and process.window is not None:  # no later turn would fit either
             process.window.drop((process.pid, turn.number))
         process.seconds += live.seconds
+        live.over.set()
         process.live = process.generation = process.settled = None
         process.interrupted = process.out_of_time = False
         try:
@@ -227,6 +233,8 @@ class Agent:
                 self._own_up(turn, rows, done, steps.owed if steps is not None else "")
             text, reply.text = reply.text, ""  # from here on it is kept as a whole, or not at all
             await self._keep(turn, Message("assistant", text, reply.calls))
+            if process.live is not None:
+                process.live.written = ""
             if not reply.calls:
                 if reply.finish == "length":
                     raise TurnOver("length")
@@ -445,6 +453,7 @@ class Agent:
         turn.reply.text += text
         if turn.process.live is not None:
             turn.process.live.text += text
+            turn.process.live.written = turn.reply.text
         if text or tokens:
             self._publish(
                 ReplyDelta(pid=turn.process.pid, turn=turn.number, text=text, tokens=tokens)

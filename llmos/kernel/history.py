@@ -19,7 +19,7 @@ from llmos.memory.recall import places_of
 from llmos.memory.records import Record
 from llmos.memory.view import Change
 
-__all__ = ["TOO_LONG", "before", "in_turns", "note", "settled"]
+__all__ = ["TOO_LONG", "before", "heard_of", "in_turns", "note", "settled"]
 
 #: The reason of turns that did not fit the window: the model is not shown them again.
 TOO_LONG = "too_long"
@@ -44,6 +44,27 @@ def settled(records: Sequence[Record], pid: int, running: int | None) -> list[Re
         if not late:
             return in_turns([r for r in records if r.stored.seq < cut])
         first = min(late)
+
+
+def heard_of(texts: Sequence[str], heard: str) -> list[int] | None:
+    """How many characters of each of a turn's replies were heard.
+
+    Args:
+        texts: What the replies say, in their order; between two a person is shown a blank line.
+        heard: What was heard of all of them: a beginning of the texts, joined so or without it.
+
+    Returns:
+        One length for each; None where they do not begin so.
+    """
+    kept: list[int] = []
+    for text in texts:
+        if any(kept) and not text.startswith("\n"):
+            heard = heard.removeprefix("\n\n")
+        if not text.startswith(heard) and not heard.startswith(text):
+            return None
+        kept.append(min(len(text), len(heard)))
+        heard = heard[len(text) :]
+    return None if heard.strip() else kept
 
 
 def before(

@@ -40,7 +40,7 @@ from llmos.kernel.dream import Dream
 from llmos.kernel.evidence import Exhibits
 from llmos.kernel.gate import Gate
 from llmos.kernel.guide import Guide
-from llmos.kernel.history import note, settled
+from llmos.kernel.history import heard_of, note, settled
 from llmos.kernel.hub import Hub
 from llmos.kernel.idle import Idle
 from llmos.kernel.keeper import Keeper
@@ -48,7 +48,7 @@ from llmos.kernel.lending import Lender
 from llmos.kernel.memory import Memory
 from llmos.kernel.permissions import Permissions
 from llmos.kernel.policy import Policy
-from llmos.kernel.process import Budget, Process, State, priority_named, titled
+from llmos.kernel.process import Budget, LiveTurn, Process, State, priority_named, titled
 from llmos.kernel.questions import Questions
 from llmos.kernel.reader import Reader
 from llmos.kernel.replay import Replay
@@ -60,7 +60,7 @@ from llmos.kernel.standing import Standings
 from llmos.kernel.syscalls import SyscallTable
 from llmos.kernel.table import Table
 from llmos.kernel.tracer import Tracer
-from llmos.kernel.transcript import Transcript
+from llmos.kernel.transcript import Transcript, never_said
 from llmos.labels import Label, Origin
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation, spoken
@@ -69,7 +69,7 @@ from llmos.memory.facts import Facts
 from llmos.memory.grants import Grants
 from llmos.memory.journal import Journal
 from llmos.memory.pages import CONVERSATION, Kind
-from llmos.memory.records import piped
+from llmos.memory.records import piped, unheard
 from llmos.memory.whole import whole
 from llmos.services import Timer
 
@@ -349,6 +349,80 @@ class Kernel:
             self._wake(process)
         return self._info(process)
 
+    async def heard(self, pid: int, turn: int, text: str) -> ProcessInfo:
+        """Of the reply of a process's last turn, only the beginning ``text`` was heard.
+
+        One still being written is interrupted. From now on the conversation has only what was
+        heard of it; calls stay. Twice, the second time something shorter, is no mistake.
+
+        Args:
+            text: A beginning of what the reply says, letter by letter; empty where nothing was
+                heard. Where the turn said something before its calls, too: of all that, one after
+                the other, with a blank line between them or nothing.
+
+        Raises:
+            KernelError: It is no beginning of the reply; or it is not the last turn's.
+            ProcessEnded: The process has ended.
+        """
+        self._require_open()
+        while True:
+            process = self.table.living(pid)
+            waiting = any(message.turn == turn for message in process.mailbox)
+            if turn != process.turns or waiting:
+                raise KernelError(
+                    f"Turn {turn} of process {pid} is not the last one that was answered.",
+                    remedy="Only the last reply can be cut to what was heard.",
+                )
+            if process.live is not None:
+                if await self._heard_live(process, process.live, text):
+                    return self._info(process)
+            elif process.task is not None:
+                await asyncio.wait([process.task])
+            elif self.keeper.taking:
+                await self.keeper.at_rest()
+            else:
+                break
+        process.stop_ahead()
+        # In the place of a turn, so that none begins and nothing is forgotten meanwhile.
+        process.task = asyncio.create_task(self._heard(process, turn, text), name=f"heard {pid}")
+        await asyncio.shield(process.task)
+        return self._info(process)
+
+    async def _heard_live(self, process: Process, live: LiveTurn, text: str) -> bool:
+        """End a turn that is being answered, and have only what was heard of it kept.
+
+        Returns:
+            False where it was ending already, and is over now: it kept more.
+        """
+        said = await self._transcript.replies(process, live.number)
+        if live.ending:
+            await live.over.wait()
+            return False
+        texts = [*(record.stored.message.content for record in said), live.written]
+        longer = live.heard is not None and not live.heard.startswith(text)
+        if longer or heard_of(texts, text) is None:
+            raise never_said(live.number)
+        live.heard = text
+        for each in [process, *self.table.employed(process)]:
+            if each.task is not None:
+                each.interrupt()
+        await live.over.wait()
+        return True
+
+    async def _heard(self, process: Process, turn: int, text: str) -> None:
+        try:
+            if not await self._transcript.replies(process, turn):
+                raise KernelError(f"Turn {turn} of process {process.pid} has no reply.")
+            await self._transcript.open(process, turn + 1)
+            await self._transcript.cut(process, turn, text)
+            await self._transcript.recount(process)
+        finally:
+            process.task = None
+            self.keeper.forget_at_rest()
+            if self.memory is not None:
+                self.memory.feed.news()
+            self._wake(process)
+
     async def kill(self, pid: int) -> ProcessInfo:
         """End a process at once; what it wrote so far is kept, its children end too."""
         return await whole(self._end(self.table.living(pid), "killed"))
@@ -500,15 +574,20 @@ class Kernel:
 
     async def messages(self, pid: int, after: int = 0) -> list[StoredMessage]:
         """The conversation from the journal, oldest first."""
-        stored = await asyncio.to_thread(self.journal.messages, pid, after)
-        return [message for message in stored if message.message.role in CONVERSATION]
+        return [
+            entry for entry in await self.history(pid, after) if isinstance(entry, StoredMessage)
+        ]
 
     async def history(
         self, pid: int, after: int = 0
     ) -> list[StoredMessage | Recalled | WindowChanged | ArtifactsMade | Cited]:
         """As ``messages``, with what was brought back and what left the window between them."""
         records = await asyncio.to_thread(self.journal.records, pid, after)
-        told = (r.stored if r.stored.message.role in CONVERSATION else note(r) for r in records)
+        told = (
+            r.stored if r.stored.message.role in CONVERSATION else note(r)
+            for r in records
+            if not unheard(r)
+        )
         return [entry for entry in told if entry is not None]
 
     def subscribe(

@@ -122,12 +122,20 @@ class LiveTurn:
         number: The turn's number.
         text: The part of its reply that is not in the journal yet.
         calls: The calls that are being made.
+        heard: What alone was heard of its reply, where somebody said so; it is to be cut to that.
+        written: Its reply so far, until that is in the journal.
+        ending: What it leaves behind is being kept.
+        over: Set when all of that is.
         clock: Ends the turn when its time is up. Stands still while the process is stopped.
     """
 
     number: int
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    heard: str | None = None
+    written: str = ""
+    ending: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     clock: asyncio.Timeout | None = None
     _began: float = field(default_factory=time.monotonic)
     _holds: int = 0  # why it stands still: the process is stopped, a person is asked

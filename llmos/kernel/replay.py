@@ -374,10 +374,15 @@ def _compared(
     def texts(said: Sequence[StoredMessage]) -> list[str]:
         return [m.message.content for m in said]
 
+    def alike(was: StoredMessage, now: str) -> bool:
+        text = was.message.content
+        return now.startswith(text) if was.partial else now == text
+
     was, now = texts(recorded), texts(replayed)
     same = calls(recorded) == calls(replayed)
     if recorded and recorded[-1].partial and now:
-        same = same and was[:-1] == now[: len(was) - 1] and now[-1].startswith(was[-1])
+        kept = [*now[: len(was) - 1], now[-1]]
+        same = same and len(kept) == len(was) and all(map(alike, recorded, kept))
     else:
         same = same and was == now
     return Turned(

@@ -20,20 +20,20 @@ from llmos import limits
 from llmos.config import AgentConfig
 from llmos.engine.backend import Backend, Priority, Prompt, SamplingParams
 from llmos.errors import KernelError, LlmosError, NotStored
-from llmos.events import Event, Message, Recalled, StoredMessage, WindowChanged
-from llmos.kernel.history import TOO_LONG, before
+from llmos.events import Event, Message, Recalled, ReplyHeard, StoredMessage, WindowChanged
+from llmos.kernel.history import TOO_LONG, before, heard_of
 from llmos.kernel.memory import Memory
 from llmos.kernel.process import Process, State
 from llmos.labels import Label, Origin, join
 from llmos.memory.facts import Facts
 from llmos.memory.journal import Journal, new_id
-from llmos.memory.pages import Kind, pages_of
+from llmos.memory.pages import Kind, page_id, pages_of
 from llmos.memory.recall import Recalled as Brought
 from llmos.memory.records import Record
 from llmos.memory.whole import whole
 from llmos.memory.window import Change, Window, digest
 
-__all__ = ["SYSTEM", "Shape", "Shaped", "Transcript"]
+__all__ = ["SYSTEM", "Shape", "Shaped", "Transcript", "never_said"]
 
 log = logging.getLogger(__name__)
 
@@ -299,6 +299,67 @@ class Transcript:
         if change is not None:
             await self._change(process, held.turn[1], change, ())
 
+    async def cut(self, process: Process, turn: int, heard: str, writing: str = "") -> str:
+        """Of a turn's replies, keep only that their beginning was ``heard``; calls stay.
+
+        The journal keeps what was written, and a record of how much of it is the conversation's.
+
+        Args:
+            process: Whose turn it is, the last one.
+            turn: Its number.
+            heard: A beginning of the turn's replies, as ``heard_of`` has it; it may be empty.
+            writing: What is written of a reply that is not journalled yet.
+
+        Returns:
+            What was heard of ``writing``.
+
+        Raises:
+            KernelError: The replies do not begin so.
+        """
+        said = await self.replies(process, turn)
+        lengths = heard_of([*(r.stored.message.content for r in said), writing], heard)
+        if lengths is None:
+            raise never_said(turn)
+        shorter = [
+            (record, length)
+            for record, length in zip(said, lengths, strict=False)
+            if length < len(record.stored.message.content)
+        ]
+        for record, length in shorter:
+            stored = record.stored
+            note = Message(Kind.HEARD, str(length), name=page_id(stored.seq))
+            label = Label(Origin.USER, (stored.id,))
+            kept = await self._journal.append(
+                process.pid, note, turn=turn, label=label, id=new_id()
+            )
+            self._publish(
+                ReplyHeard(
+                    pid=process.pid,
+                    seq=kept.seq,
+                    turn=turn,
+                    message_id=stored.id,
+                    text=stored.message.content[:length],
+                )
+            )
+        if shorter:  # what the model is shown from now on ends there
+            process.window = None
+            await self.open(process, turn + 1)
+        return writing[: lengths[-1]]
+
+    async def replies(self, process: Process, turn: int) -> list[Record]:
+        """The records of a turn in which the model said something, as far as it was heard."""
+        records = await asyncio.to_thread(self._journal.records, process.pid, role=Kind.ASSISTANT)
+        return [
+            record
+            for record in records
+            if record.pid == process.pid and record.stored.turn == turn and not record.erased
+        ]
+
+    async def recount(self, process: Process) -> None:
+        """What is in view has changed between two turns: measure it, and have it computed."""
+        process.context_tokens = 0
+        await self._compute_front(process)
+
     async def pin(self, process: Process, written: str, pinned: bool = True) -> None:
         """Have a page stay in view when room is made, with its turn, or no longer.
 
@@ -526,6 +587,14 @@ class Transcript:
     def _window(self, process: Process) -> Window:
         assert process.window is not None, "the window is opened before it is used"
         return process.window
+
+
+def never_said(turn: int) -> KernelError:
+    """What a person is told who heard what was not said."""
+    return KernelError(
+        f"What was heard is not the beginning of the reply of turn {turn}.",
+        remedy="Give the reply's own text, letter by letter, up to where it was cut.",
+    )
 
 
 def _told(ahead: asyncio.Task[None]) -> None:

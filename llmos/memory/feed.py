@@ -16,7 +16,7 @@ from llmos import limits
 from llmos.errors import LlmosError
 from llmos.memory.index import Index
 from llmos.memory.journal import Journal
-from llmos.memory.pages import CONVERSATION, Page, pages_of
+from llmos.memory.pages import CONVERSATION, Kind, Page, page_id, pages_of, parse_id
 from llmos.memory.passages import Passage
 from llmos.memory.records import Record
 
@@ -74,6 +74,9 @@ class Feed:
                 found = [passage for record in records for passage in self._passages(record)]
                 for start in range(0, len(found), limits.FEED_PASSAGES):
                     await self._index.put(found[start : start + limits.FEED_PASSAGES])
+                for record in records:
+                    if record.stored.message.role == Kind.HEARD:
+                        await self._cut(record)
                 await self._index.move(_CURSOR, records[-1].stored.seq)
 
     async def without(self, gone: Iterable[int]) -> None:
@@ -83,6 +86,18 @@ class Feed:
             after = await asyncio.to_thread(self._journal.following, seq, CONVERSATION)
             if after is not None:
                 await self._index.put(passages_of(pages_of(after)))
+
+    async def _cut(self, heard: Record) -> None:
+        """Have of a reply only found what was heard of it."""
+        seq, _ = parse_id(heard.stored.message.name) or (0, 0)
+        reply = await asyncio.to_thread(self._journal.record, seq)
+        if reply is None:
+            return
+        most = 2 * limits.CALL_RESULT_CHARS // limits.PAGE_BYTES
+        names = [page_id(seq), *(page_id(seq, part, most) for part in range(1, most + 1))]
+        await self._index.forget(names)
+        await self._index.put(passages_of(pages_of(reply)))
+        await self.without([seq])
 
     def _passages(self, record: Record) -> Sequence[Passage]:
         if record.stored.message.role not in CONVERSATION:

@@ -210,6 +210,9 @@ class _Ours:
             call_id=row.text("call_id"),
             name=row.text("name"),
         )
+        kept, cut = message, kind is Kind.ASSISTANT and "heard" in value.data
+        if cut:  # what of a spoken reply was not heard is no part of the conversation
+            kept = dataclasses.replace(message, content=message.content[: row.integer("heard")])
         erased = None
         if "erased" in value.data:
             gone = row.inside("erased")
@@ -217,13 +220,13 @@ class _Ours:
         # Else it could say whose words they are.
         named = self._mine or kind in (Kind.TOOL, Kind.NESTED)
         draft = Draft(
-            message=message if named else dataclasses.replace(message, name=""),
+            message=kept if named else dataclasses.replace(kept, name=""),
             turn=row.integer("turn"),
             time=row.moment("time"),
             label=Label(origin, sources),
             error=row.text("error"),
             seconds=row.amount("seconds"),
-            partial=row.flag("partial"),
+            partial=row.flag("partial") or cut,
             id=row.text("id"),
             seq=row.integer("seq"),
             erased=erased,

@@ -64,7 +64,16 @@ EMPLOYERS = """WITH RECURSIVE above (pid, parent, employed) AS (
     WHERE p.pid < a.pid AND (a.employed OR EXISTS (
         SELECT 1 FROM processes f WHERE f.pid = a.pid AND f.fork_seq IS NOT NULL))
 ) SELECT DISTINCT parent AS pid FROM above WHERE employed ORDER BY pid DESC"""
-_MESSAGES = "SELECT m.*, c.body FROM messages m LEFT JOIN contents c USING (seq) "
+_MESSAGES = (
+    f"SELECT m.*, c.body, {rows.HEARD.format(upto='')}"
+    " FROM messages m LEFT JOIN contents c USING (seq) "
+)
+# What was cut after a fork was made is whole in the fork.
+_SHARED = (
+    f"SELECT m.*, c.body, {rows.HEARD.format(upto='AND h.seq <= l.upto')}"
+    " FROM messages m LEFT JOIN contents c USING (seq)"
+    " JOIN lineage l ON m.pid = l.pid AND m.seq <= l.upto"
+)
 # The number of the last turn is the highest, not the newest record's: a message may wait for its
 # turn while the one before is answered.
 _PROCESSES = """SELECT p.*, coalesce(
@@ -358,8 +367,7 @@ class Journal:
         tail = "m.seq > :after AND :role IN ('', m.role) ORDER BY m.seq LIMIT :limit"
         if pid == 0:
             return self._read(rows.record, f"{_MESSAGES} WHERE {tail}", values)
-        join = "JOIN lineage l ON m.pid = l.pid AND m.seq <= l.upto"
-        found = self._read(rows.record, f"{_LINEAGE} {_MESSAGES} {join} WHERE {tail}", values)
+        found = self._read(rows.record, f"{_LINEAGE} {_SHARED} WHERE {tail}", values)
         if not found:
             self.process(pid)  # raises where there is none
         return found

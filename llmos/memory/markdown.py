@@ -22,7 +22,7 @@ from llmos.labels import Label
 from llmos.memory.append import Draft
 from llmos.memory.bulk import Conversation, spoken
 from llmos.memory.fields import UNTOLD
-from llmos.memory.records import Record, unsaid
+from llmos.memory.records import Record, unheard, unsaid
 
 __all__ = ["Paper", "conversations"]
 
@@ -73,7 +73,7 @@ class Paper:
         if message.role == "tool":
             how = f"failed: {stored.error}" if stored.error else f"{stored.seconds:.1f} s"
             return _folded(f"Result of {message.name or 'a call'} ({how})", message.content)
-        if message.role not in _NAMES:
+        if message.role not in _NAMES or unheard(record):
             return ""
         beside = ""
         if other := unsaid(record):  # under You it would be read as the person's word

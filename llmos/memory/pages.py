@@ -49,6 +49,7 @@ class Kind(StrEnum):
     EXPERT = "expert"  # who speaks in a turn, what it is told and knows; shown with the message
     ARTIFACT = "artifact"  # which files a call made
     EVIDENCE = "evidence"  # a text that answers may cite; its number is the record's name
+    HEARD = "heard"  # how many characters of a spoken reply were heard; its page is the name
     VOUCHED = "vouched"  # of a result: values that are trusted whoever wrote it; how it is said
 
 
@@ -60,7 +61,7 @@ APART = frozenset(
     {
         *(Kind.MEMORY, Kind.SUMMARY, Kind.LINK, Kind.PIN),
         *(Kind.GRANT, Kind.VERDICT, Kind.VOUCHED, Kind.ARTIFACT, Kind.CITED, Kind.EVIDENCE),
-        *(Kind.ROLE, Kind.NESTED),
+        *(Kind.ROLE, Kind.NESTED, Kind.HEARD),
     }
 )
 

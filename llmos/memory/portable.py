@@ -43,7 +43,8 @@ _LINEAGE = """WITH RECURSIVE lineage (pid, upto) AS (
 ) """
 _RECORDS = (
     _LINEAGE
-    + """SELECT m.*, c.salt, c.body, e.time AS erased_at, e.reason AS erased_for,
+    + f"""SELECT m.*, c.salt, c.body, e.time AS erased_at, e.reason AS erased_for,
+    {rows.HEARD.format(upto="AND h.seq <= l.upto")},
     (SELECT hash FROM messages b WHERE b.seq = m.seq - 1) AS previous
     FROM lineage l JOIN messages m ON m.pid = l.pid AND m.seq <= l.upto
     LEFT JOIN contents c USING (seq) LEFT JOIN erasures e USING (seq) ORDER BY m.seq"""
@@ -267,6 +268,8 @@ def _record(row: sqlite3.Row) -> dict[str, Any]:
     else:
         body = json.loads(row["body"])
         data |= {"salt": row["salt"].hex(), "content": body["content"], "calls": body["calls"]}
+        if row["heard"] is not None:  # the content stays whole: its hash is verified
+            data["heard"] = row["heard"]
     return data
 
 

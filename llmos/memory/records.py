@@ -18,6 +18,7 @@ from llmos.events import BY_REMINDER, Message, StoredMessage, ToolCall
 from llmos.labels import Label, Origin
 
 __all__ = [
+    "HEARD",
     "IMPORTED",
     "Record",
     "StoredCall",
@@ -29,11 +30,19 @@ __all__ = [
     "piped",
     "process",
     "record",
+    "unheard",
     "unsaid",
 ]
 
 #: Stands before the id that an imported record had elsewhere, among its sources.
 IMPORTED = "import:"
+#: For a query over ``messages m``: how many characters of a reply were heard, NULL for all; the
+#: least of what its records of the role ``heard`` say. ``{upto}`` may bound these.
+HEARD = """CASE WHEN m.role = 'assistant' THEN (
+    SELECT min(CAST(json_extract(b.body, '$.content') AS INTEGER))
+    FROM messages h JOIN contents b ON b.seq = h.seq
+    WHERE h.pid = m.pid AND h.turn = m.turn AND h.role = 'heard' AND h.name = 'p' || m.seq {upto}
+) END AS heard"""
 _ID = re.compile("[0-9a-f]{32}")
 _PIPED = re.compile(r"piped:(0|[1-9]\d{0,9})")
 
@@ -150,6 +159,13 @@ def unsaid(record: Record) -> str:
     return message.content if by_model else ""
 
 
+def unheard(record: Record) -> bool:
+    """Whether it is a reply of which nothing was heard: no part of the conversation."""
+    stored, message = record.stored, record.stored.message
+    silent = message.role == "assistant" and not (message.content or message.calls)
+    return silent and stored.partial and not record.erased
+
+
 def new_id() -> str:
     """A fresh id, 32 hexadecimal digits: version 7 of RFC 9562 (time first, then random)."""
     milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
@@ -188,14 +204,17 @@ def process(row: sqlite3.Row) -> StoredProcess:
 
 
 def record(row: sqlite3.Row) -> Record:
-    """The message in a row of ``messages`` with its ``body``, NULL for an erased one."""
+    """The message in a row of ``messages`` with its ``body``, NULL for an erased one.
+
+    Of a reply that was cut to what was ``heard``, only that.
+    """
     erased = row["body"] is None
     body: dict[str, Any] = {"content": "", "calls": []}
     if not erased:
         body = json.loads(row["body"])
     message = Message(
         role=row["role"],
-        content=body["content"],
+        content=body["content"][: row["heard"]],
         calls=tuple(ToolCall(*values) for values in body["calls"]),
         call_id=row["call_id"],
         name=row["name"],
@@ -208,7 +227,7 @@ def record(row: sqlite3.Row) -> Record:
         message=message,
         error=row["error"],
         seconds=row["seconds"],
-        partial=bool(row["partial"]),
+        partial=bool(row["partial"]) or row["heard"] is not None,
     )
     try:
         origin = Origin(row["origin"])

@@ -33,7 +33,7 @@ from llmos.memory.pages import (
     pages_of,
     parse_id,
 )
-from llmos.memory.records import Record, own_words
+from llmos.memory.records import Record, own_words, unheard
 from llmos.memory.view import FORGOTTEN, Change, Held
 
 __all__ = ["FORGOTTEN", "Change", "Held", "Window", "closed", "digest"]
@@ -73,7 +73,7 @@ class Window:
             self.stale = record.erased
         elif kind == Kind.PIN:
             self.pin(name.split(), record.stored.message.content == "pin")
-        if kind == Kind.WINDOW or kind in APART:
+        if kind == Kind.WINDOW or kind in APART or unheard(record):
             return None
         pages = pages_of(record)
         held = Held(record, pages, {page.part for page in pages} or {1})

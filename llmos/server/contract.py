@@ -221,6 +221,14 @@ class ServedKernel(Protocol):
 
     async def signal(self, pid: int, signal: str) -> ProcessInfo: ...
 
+    async def heard(self, pid: int, turn: int, text: str) -> ProcessInfo:
+        """Of the last turn's reply only the beginning ``text`` was heard.
+
+        Raises:
+            KernelError: It is no beginning of the reply; or the turn is not the last one.
+        """
+        ...
+
     async def kill(self, pid: int) -> ProcessInfo: ...
 
     async def wait(self, pid: int, seconds: float | None = None) -> ProcessInfo:

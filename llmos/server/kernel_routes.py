@@ -72,6 +72,17 @@ class SignalBody(Body):
     signal: Literal["interrupt", "stop", "continue", "terminate"]
 
 
+class HeardBody(Body):
+    turn: Annotated[Integer, Field(ge=1, le=_PID_MAX, description="The last turn's number.")]
+    text: Annotated[
+        str,
+        Field(
+            max_length=limits.MESSAGE_CHARS,
+            description="The beginning of the reply that was heard; empty where nothing was.",
+        ),
+    ]
+
+
 class WaitBody(Body):
     seconds: Annotated[
         float | None, Field(ge=0, le=limits.WAIT_S, description="Without it, as long as it takes.")
@@ -204,6 +215,11 @@ def router(kernel: ServedKernel) -> APIRouter:
     async def signal(pid: Pid, body: SignalBody) -> ProcessInfo:
         """``interrupt`` (end this turn), ``stop``, ``continue`` or ``terminate``."""
         return await kernel.signal(pid, body.signal)
+
+    @routes.post("/processes/{pid}/heard", responses=with_body)
+    async def heard(pid: Pid, body: HeardBody) -> ProcessInfo:
+        """Cut the last reply to the beginning of it that was heard; end one being written."""
+        return await kernel.heard(pid, body.turn, body.text)
 
     @routes.post("/processes/{pid}/wait", responses=with_body)
     async def wait(pid: Pid, body: WaitBody, request: Request) -> ProcessInfo:
