@@ -31,6 +31,7 @@ from llmos.events import (
     Recalled,
     ReplyDelta,
     ReplyFinished,
+    ReplyHeard,
     StoredMessage,
     TurnFinished,
     TurnStarted,
@@ -244,6 +245,8 @@ class ChatScreen(ChatActions):
                 await show.call_finished(event)
             case ReplyFinished():
                 await show.reply_finished(event)
+            case ReplyHeard():
+                await show.reply_heard(event)
             case TurnFinished():
                 self.status.running = False
                 self._show_rate(0.0)

@@ -27,6 +27,7 @@ from llmos.events import (
     Recalled,
     ReplyDelta,
     ReplyFinished,
+    ReplyHeard,
     StoredMessage,
     ToolCall,
     TurnFinished,
@@ -332,6 +333,18 @@ class Conversation(VerticalScroll, can_focus=True):
         if self._reply is not None:
             await self._reply.finish(event.text, event.message_id)
             self._last, self._reply = self._reply, None
+
+    async def reply_heard(self, event: ReplyHeard) -> None:
+        """Of a reply that was read out, only what was heard stays."""
+        reply = next((b for b in self.answers if b.message_id == event.message_id), None)
+        if reply is None:
+            return
+        if event.text.strip():
+            await reply.finish(event.text)
+            reply.tell("Stopped before the end.", alert=True)
+            return
+        self._last = None if self._last is reply else self._last
+        await reply.remove()
 
     async def turn_finished(self, event: TurnFinished) -> None:
         await self._settle()
