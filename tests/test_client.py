@@ -15,7 +15,13 @@ import pytest
 
 from llmos import limits, paths
 from llmos.client import Client
-from llmos.errors import KernelStopped, KernelUnreachable, NoSuchProcess, ProcessEnded
+from llmos.errors import (
+    KernelError,
+    KernelStopped,
+    KernelUnreachable,
+    NoSuchProcess,
+    ProcessEnded,
+)
 from llmos.events import CallStarted, TurnFinished, TurnStarted
 from tests.served import command, prepare, stopped_afterwards
 
@@ -50,6 +56,10 @@ async def test_a_terminal_starts_the_kernel_and_everything_works_over_its_socket
         for seconds in (0, 5, None):
             assert (await client.wait(made.pid, seconds=seconds)).state == "ready"
         assert [m.message.content for m in await client.messages(made.pid)] == ["Hello", "Yes."]
+        assert (await client.heard(made.pid, 1, "Ye")).pid == made.pid
+        with pytest.raises(KernelError, match="not the beginning"):
+            await client.heard(made.pid, 1, "Yes.")
+        assert [m.message.content for m in await client.messages(made.pid)] == ["Hello", "Ye"]
         child = await client.fork(made.pid)
         assert (await client.rename(child.pid, "two")).title == "two"
         assert (await client.signal(child.pid, "stop")).state == "stopped"

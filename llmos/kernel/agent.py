@@ -178,7 +178,8 @@ class Agent:
                 await self._keep(turn, Message("assistant", turn.reply.text), partial=True)
         except Exception as lost:
             log.warning("turn %d of process %d is not kept: %s", turn.number, process.pid, lost)
-            reason, error = "error", error or _sentence(lost)
+            live.lost = _sentence(lost)
+            reason, error = "error", error or live.lost
         if reason == TOO_LONG and process.window is not None:  # no later turn would fit either
             process.window.drop((process.pid, turn.number))
         process.seconds += live.seconds

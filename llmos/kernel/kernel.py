@@ -407,12 +407,17 @@ class Kernel:
             if each.task is not None:
                 each.interrupt()
         await live.over.wait()
+        if live.lost is not None:
+            raise live.lost
         return True
 
     async def _heard(self, process: Process, turn: int, text: str) -> None:
         try:
             if not await self._transcript.replies(process, turn):
-                raise KernelError(f"Turn {turn} of process {process.pid} has no reply.")
+                raise KernelError(
+                    f"Nothing was said in turn {turn} of process {process.pid}.",
+                    remedy="What a fork shares with its parent is cut in the parent.",
+                )
             await self._transcript.open(process, turn + 1)
             await self._transcript.cut(process, turn, text)
             await self._transcript.recount(process)

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from llmos.engine.backend import Generation, Priority
-from llmos.errors import BudgetExceeded, KernelError
+from llmos.errors import BudgetExceeded, KernelError, LlmosError
 from llmos.events import ProcessInfo, StoredMessage, ToolCall
 from llmos.memory.journal import StoredProcess
 from llmos.memory.window import Window
@@ -125,7 +125,8 @@ class LiveTurn:
         heard: What alone was heard of its reply, where somebody said so; it is to be cut to that.
         written: Its reply so far, until that is in the journal.
         ending: What it leaves behind is being kept.
-        over: Set when all of that is.
+        lost: Why that failed.
+        over: Set when it is done.
         clock: Ends the turn when its time is up. Stands still while the process is stopped.
     """
 
@@ -135,6 +136,7 @@ class LiveTurn:
     heard: str | None = None
     written: str = ""
     ending: bool = False
+    lost: LlmosError | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
     clock: asyncio.Timeout | None = None
     _began: float = field(default_factory=time.monotonic)

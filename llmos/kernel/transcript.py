@@ -325,7 +325,7 @@ class Transcript:
             for record, length in zip(said, lengths, strict=False)
             if length < len(record.stored.message.content)
         ]
-        for record, length in shorter:
+        for record, length in reversed(shorter):  # a kill in between leaves a beginning, too
             stored = record.stored
             note = Message(Kind.HEARD, str(length), name=page_id(stored.seq))
             label = Label(Origin.USER, (stored.id,))
@@ -342,8 +342,7 @@ class Transcript:
                 )
             )
         if shorter:  # what the model is shown from now on ends there
-            process.window = None
-            await self.open(process, turn + 1)
+            process.window = await asyncio.to_thread(self._read, process, turn + 1)
         return writing[: lengths[-1]]
 
     async def replies(self, process: Process, turn: int) -> list[Record]:

@@ -42,6 +42,8 @@ def _contradictions(db: sqlite3.Connection, progress: Progress) -> Iterator[str]
             yield from _sources(db, row)
             if row["role"] == Kind.WINDOW and row["body"] is not None:
                 yield from _window(db, row)
+            if row["role"] == Kind.HEARD and row["body"] is not None:
+                yield from _heard(db, row)
             if row["role"] == Kind.TOOL and row["call_id"]:
                 yield from _result(db, row)
     yield from _processes(db, lossy)
@@ -83,6 +85,31 @@ def _window(db: sqlite3.Connection, row: sqlite3.Row) -> Iterator[str]:
             yield f"{where} names page {page}, which is not there."
         elif part > 1 and found["body"] is not None and part > _parts(found["body"]):
             yield f"{where} names page {page}, and the record has fewer."
+
+
+def _heard(db: sqlite3.Connection, row: sqlite3.Row) -> Iterator[str]:
+    """What was heard must be the beginning of a reply in the same turn."""
+    where = f"What was heard by message {row['seq']}"
+    try:
+        (page,), length = (
+            db.execute("SELECT name FROM messages WHERE seq = ?", (row["seq"],)).fetchone(),
+            int(json.loads(row["body"])["content"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        yield f"{where} cannot be read."
+        return
+    seq, _ = parse_id(page) or (0, 0)
+    reply = db.execute(
+        "SELECT c.body FROM messages m LEFT JOIN contents c USING (seq) WHERE m.seq = ?"
+        " AND m.seq < ? AND m.pid = ? AND m.turn = ? AND m.role = 'assistant'",
+        (seq, row["seq"], row["pid"], row["turn"]),
+    ).fetchone()
+    if reply is None:
+        yield f"{where} is of {page}, which is no reply of that turn."
+    elif reply["body"] is not None and not (
+        0 <= length <= len(json.loads(reply["body"])["content"])
+    ):
+        yield f"{where} is longer than the reply."
 
 
 def _parts(body: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmos.errors import KernelError
-from llmos.events import ReplyDelta, ReplyFinished, ReplyHeard, TurnFinished
+from llmos.events import Message, ReplyDelta, ReplyFinished, ReplyHeard, TurnFinished
 from llmos.kernel.history import heard_of
 from llmos.kernel.syscalls import Outcome
 from llmos.memory.check import check
@@ -152,15 +152,38 @@ async def test_calls_stay_and_what_was_said_before_them_can_be_cut_too(home):
     ):
         async with kernel_on(home / str(len(heard)), rules, calls=[row("test.do", run)]) as kernel:
             pid = await spoken(kernel, "Do it")
-            whole = [text for text, _ in await replies(kernel, pid)]
-            assert [text.strip() for text in whole] == ["Wait.", "It is four."]
-            if whole[0].endswith("\n"):
-                heard = heard.replace("Wait.\n\n", "Wait.\n").replace("Wait.It", "Wait.\nIt")
             await kernel.heard(pid, 1, heard)
             assert [text.strip() for text, _ in await replies(kernel, pid)] == expected
             made = [c for m in await kernel.messages(pid) for c in m.message.calls]
             assert [c.name for c in made] == ["test.do"] and sound(kernel)
             assert (await kernel.tracer.replay(pid)).same
+
+
+async def test_a_kernel_with_snapshots_goes_on_from_the_cut_reply_when_it_starts_again(home):
+    async with remembering(home, RULES) as kernel:
+        pid = await spoken(kernel, "Hello", "Count")
+        await kernel.heard(pid, 2, "One two")
+        before = await tokens(kernel, pid)
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        return "Fine."
+
+    async with remembering(home, answer) as kernel:
+        assert await tokens(kernel, pid) == before
+        await turn(kernel, pid, "And then?")
+    assert prompts and "One two" in prompts[-1] and "three" not in prompts[-1]
+
+
+async def test_a_check_tells_of_a_record_that_claims_more_than_was_said(home):
+    async with kernel_on(home, RULES) as kernel:
+        pid = await spoken(kernel, "Count")
+        [reply] = kernel.journal.records(pid, role=Kind.ASSISTANT)
+        for length, page in (("999", f"p{reply.stored.seq}"), ("1", "p1")):
+            await kernel.journal.append(pid, Message(Kind.HEARD, length, name=page), turn=1)
+        longer, of_none = consistent(kernel.journal.path)
+        assert "longer than the reply" in longer and "no reply of that turn" in of_none
 
 
 def test_what_was_heard_is_laid_out_over_the_replies_of_a_turn():

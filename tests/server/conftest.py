@@ -323,6 +323,10 @@ class Kernel:
         states = {"stop": "stopped", "terminate": "ended"}
         return self._change(pid, state=states.get(signal, "ready"))
 
+    async def heard(self, pid: int, turn: int, text: str) -> ProcessInfo:
+        self.heard_of = (pid, turn, text)
+        return self.process(pid)
+
     async def kill(self, pid: int) -> ProcessInfo:
         return self._change(pid, state="ended")
 

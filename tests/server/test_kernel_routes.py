@@ -70,6 +70,8 @@ async def test_the_kernel_s_errors_arrive_as_what_they_were(terminal):
         ("POST", "processes", {"titel": ""}, "titel"),
         ("PATCH", "processes/1", {}, "title"),
         ("POST", "processes/1/signal", {"signal": "hup"}, "signal"),
+        ("POST", "processes/1/heard", {"turn": 0, "text": ""}, "turn"),
+        ("POST", "processes/1/heard", {"turn": 1}, "text"),
         ("POST", "processes/1/wait", {"seconds": "long"}, "seconds"),
         ("POST", "processes/1/messages", {"content": ""}, "content"),
         ("GET", "processes/zero", None, "pid"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from fake_client import WINDOW, FakeKernel
 from textual import events as ui_events
 
 from llmos.errors import BudgetExceeded, KernelStopped
-from llmos.events import Message, Recalled, ToolCall, TurnState, WindowChanged
+from llmos.events import Message, Recalled, ReplyHeard, ToolCall, TurnState, WindowChanged
 from llmos.ui.blocks import (
     Notice,
     PipedBlock,
@@ -67,6 +68,21 @@ async def test_a_reply_streams_and_ends_with_exact_counts(kernel: FakeKernel, te
         assert not t.chat.status.running
         await t.sees(f"1,265 / {WINDOW:,}")
         assert len(t.chat.query(ReplyBlock)) == 1
+
+
+async def test_of_a_reply_that_was_read_out_only_what_was_heard_stays(kernel: FakeKernel, terminal):
+    async with terminal() as t:
+        pid = await t.say("hi")
+        kernel.reply(pid, "One two three.")
+        kernel.finish(pid)
+        await t.sees("One two three.")
+        [block] = t.chat.query(ReplyBlock)
+        heard = ReplyHeard(pid=pid, seq=9, turn=1, message_id=block.message_id, text="One two")
+        kernel.emit(heard)
+        await t.sees("Stopped before the end.")
+        assert block.text == "One two"
+        kernel.emit(dataclasses.replace(heard, seq=10, text=""))
+        await t.until(lambda: not t.chat.query(ReplyBlock))
 
 
 async def test_escape_interrupts_the_turn_and_says_so(kernel: FakeKernel, terminal):
