@@ -94,6 +94,11 @@ class Player:
         self._heard = max(self._heard, self._position)
         return out
 
+    def unread(self, count: int) -> None:
+        """The last ``count`` samples that were read have not sounded, and are read again."""
+        self._position = max(0, self._position - count)
+        self._heard = min(self._heard, self._position)
+
     def pause(self) -> None:
         """Rest: silence is read, and chunks are still taken."""
         self._paused = True
