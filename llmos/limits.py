@@ -128,7 +128,7 @@ EVENT_BACKLOG = 4096  # events kept for one slow terminal before it is dropped
 EVENT_SEND_S = 20.0  # a terminal that takes no event for this long is dropped
 WAIT_S = 86_400.0  # longest wait a client may ask for
 BODY_DROP_BYTES = 128 * 1024 * 1024  # of a body that is too large, read and dropped
-SOCKET_FRAME_BYTES = 64 * 1024  # one WebSocket message from a terminal; it has nothing to say
+SOCKET_FRAME_BYTES = 16 << 20  # one WebSocket message: the longest that holds sound
 CONNECTIONS_MAX = 1024  # open at once; each holds a file descriptor
 FILES_KEPT = 128  # descriptors that connections leave to the journal, the model and the workers
 HEAD_S = 20.0  # for a connection to send a request's head, from its opening or its first byte
@@ -137,6 +137,22 @@ KEEP_ALIVE_S = 60
 GOODBYE_S = 2  # seconds that running answers get when the kernel stops
 PROMPTS_MAX = 64  # prompts in one /v1/completions request
 TOOLS_MAX = 128  # functions offered in one request
+
+# --- realtime -------------------------------------------------------------------------------
+REALTIME_SESSIONS = 16  # open at once
+REALTIME_APPEND_CHARS = 15 << 20  # of the base64 of one append: 4 minutes of sound
+REALTIME_SLICE = 64  # frames of sound between two turns of the loop, about 10 ms
+REALTIME_ITEMS = 1000  # of a conversation that a client can name; older ones are in the journal
+REALTIME_WAITING = 64  # messages that nobody asked to have answered yet
+REALTIME_PARTS = 64  # of one message
+REALTIME_ID_CHARS = 64
+REALTIME_EVENT_ID_CHARS = 512
+REALTIME_INSTRUCTIONS_CHARS = 100_000
+REALTIME_DELTA_S = 0.5  # of sound in one event
+REALTIME_OUT_BYTES = 256 * 1024  # that wait to be sent before more sound is made
+REALTIME_OUT_EVENTS = 4096  # the same, before a client that reads nothing is dropped
+REALTIME_AHEAD_S = 60.0  # of sound sent before it can have been heard
+REALTIME_CUT_S = 20.0  # for a turn to end, before it is kept how much of it was heard
 
 # --- store ----------------------------------------------------------------------------------
 STORE_FREE_BYTES = 32 * 1024 * 1024  # below this the journal refuses new work, while it still can
