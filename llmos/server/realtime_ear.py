@@ -1,0 +1,104 @@
+"""What a Realtime client says, from chunks of any size at 24 kHz to a listener's frames.
+
+Between two chunks the loop has its turn, so that a flood of them holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from llmos import limits
+from llmos.devices.audio import EAR_RATE, WIRE_RATE, Frames, Samples
+from llmos.devices.listening import HeardEvent, Listener, Transcribe
+from llmos.devices.resample import Resampler
+from llmos.devices.vad import FRAME, SpeechDetector
+
+__all__ = ["Ear"]
+
+_LEAST_S: Final = 0.1  # of sound, for a commit
+
+
+class Ear:
+    """Hears one connection. Used from the asyncio loop only.
+
+    Args:
+        detector: Of speech, for this connection alone.
+        transcribe: The recogniser.
+        tell: Gets every event of the turns.
+        language: To listen for; empty takes it as it comes.
+        automatic: Whether silence ends a turn.
+    """
+
+    def __init__(
+        self,
+        detector: SpeechDetector,
+        transcribe: Transcribe,
+        tell: Callable[[HeardEvent], None],
+        *,
+        language: str,
+        automatic: bool,
+    ) -> None:
+        self.language = language
+        self._listener = Listener(
+            detector, transcribe, tell, language=language, automatic=automatic
+        )
+        self._begin()
+        self._since_s = 0.0  # of sound since the last commit
+
+    def _begin(self) -> None:
+        self._resampler = Resampler(WIRE_RATE, EAR_RATE)
+        self._frames = Frames(FRAME)
+
+    @property
+    def turn(self) -> int:
+        """The number of the turn under way; 0 where there is none."""
+        return self._listener.turn
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is too little to be committed."""
+        return self._since_s < _LEAST_S
+
+    def automatic(self, automatic: bool) -> None:
+        """Have silence end turns, or no longer."""
+        self._listener.automatic = automatic
+
+    async def hear(self, sound: Samples) -> None:
+        """Hear more, at 24 kHz; the loop has its turn now and then."""
+        self._since_s += len(sound) / WIRE_RATE
+        for start in range(0, len(sound), WIRE_RATE):
+            piece = self._resampler.feed(sound[start : start + WIRE_RATE])
+            await self._feed(self._frames.feed(piece))
+
+    async def over(self) -> None:
+        """The turn is over: a key was let go."""
+        piece = self._frames.feed(self._resampler.flush())
+        rest = self._frames.flush()
+        if len(rest):
+            piece.append(np.pad(rest, (0, FRAME - len(rest))).astype(np.float32))
+        await self._feed(piece)
+        self._begin()
+        self._since_s = 0.0
+        self._listener.over()
+
+    def drop(self) -> None:
+        """Forget what was said since the last turn."""
+        self._listener.drop()
+        self._begin()
+        self._since_s = 0.0
+
+    async def close(self) -> None:
+        """Hear nothing any more."""
+        await self._listener.close()
+
+    async def _feed(self, frames: list[Samples]) -> None:
+        for number, frame in enumerate(frames, 1):
+            self._listener.feed(frame)
+            if number % limits.REALTIME_SLICE == 0:
+                await asyncio.sleep(0)
+        if frames:
+            await asyncio.sleep(0)
