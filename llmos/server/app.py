@@ -25,6 +25,7 @@ from llmos.server import (
     mount_routes,
     page_routes,
     permission_routes,
+    realtime_routes,
     reminder_routes,
     trace_routes,
 )
@@ -41,7 +42,7 @@ _DESCRIPTION = (
     "OpenAI-compatible routes under /v1 and the kernel's own under /kernel/v1. On the Unix socket "
     "no token is needed; over TCP every request needs one. "
     "WebSocket /kernel/v1/events?pid=N (0: all processes) sends events as JSON text frames, "
-    'after a first frame {"type": "hello"}.'
+    'after a first frame {"type": "hello"}. WebSocket /v1/realtime speaks OpenAI\'s Realtime events.'
 )
 
 
@@ -117,6 +118,7 @@ def create_app(kernel: ServedKernel, speech: Speech | None = None) -> FastAPI:
     app.include_router(embeddings.router(kernel))
     app.include_router(chat.router(kernel))
     app.include_router(audio_routes.router(speech))
+    app.include_router(realtime_routes.router(kernel, speech))
     app.include_router(kernel_routes.router(kernel))
     app.include_router(permission_routes.router(kernel))
     app.include_router(reminder_routes.router(kernel))

@@ -74,20 +74,33 @@ class Ear:
             piece = self._resampler.feed(sound[start : start + WIRE_RATE])
             await self._feed(self._frames.feed(piece))
 
-    async def over(self) -> None:
-        """The turn is over: a key was let go."""
+    @property
+    def position(self) -> int:
+        """Samples heard so far, at 16 kHz."""
+        return self._listener.position
+
+    async def flush(self) -> None:
+        """Hear what is no whole frame yet: no more sound belongs to it."""
         piece = self._frames.feed(self._resampler.flush())
         rest = self._frames.flush()
         if len(rest):
             piece.append(np.pad(rest, (0, FRAME - len(rest))).astype(np.float32))
         await self._feed(piece)
         self._begin()
+
+    def over(self) -> None:
+        """The turn is over: a key was let go."""
         self._since_s = 0.0
         self._listener.over()
 
-    def drop(self) -> None:
-        """Forget what was said since the last turn."""
-        self._listener.drop()
+    def drop(self, *, turn: bool) -> None:
+        """Forget what was said since the last commit.
+
+        Args:
+            turn: The turn under way, too.
+        """
+        if turn:
+            self._listener.drop()
         self._begin()
         self._since_s = 0.0
 

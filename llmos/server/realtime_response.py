@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from llmos import limits
 from llmos.devices.audio import WIRE_RATE, Samples, encode_pcm16
 from llmos.devices.speaking import Utterance
-from llmos.errors import EngineError, LlmosError
+from llmos.errors import EngineError, KernelError, LlmosError
 from llmos.events import Event, ReplyDelta, ReplyFinished, TurnFinished, TurnStarted
 from llmos.server.realtime_events import error_event, event_of, new_id, usage_of
 from llmos.server.realtime_outbox import Outbox
@@ -70,10 +70,11 @@ class Response:
     ) -> None:
         self.id = new_id("resp")
         self.item_id = new_id("item")
-        self.inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self.inbox: asyncio.Queue[Event | None] = asyncio.Queue()
         self.turn = 0  # of the process; 0 until it began
         self.done = False  # for the client
-        self.over = asyncio.Event()  # for the process: it is kept
+        self.over = asyncio.Event()  # for the process, or it never will be
+        self.kept = False  # all that the process keeps of it is known
         self.sent_s = 0.0  # of sound
         self._outbox = outbox
         self._told = told
@@ -92,10 +93,8 @@ class Response:
 
     async def follow(self, message_id: str) -> None:
         """Tell of the turn that answers a message, until all of it is told."""
-        try:
-            finished = await self._turn(message_id)
-        finally:
-            self.over.set()
+        finished = await self._turn(message_id)
+        self.over.set()
         if self.done:
             return
         failed: LlmosError | None = None
@@ -137,7 +136,7 @@ class Response:
             await self._end_turn()
 
     async def close(self) -> None:
-        """Nobody listens any more: no more sound is made. The turn goes on."""
+        """No more of it is sent, and no more sound made. The turn, if it is not over, goes on."""
         self.done = True
         if self._utterance is not None:
             await self._utterance.stop()
@@ -161,6 +160,8 @@ class Response:
     async def _turn(self, message_id: str) -> TurnFinished:
         while True:
             event = await self.inbox.get()
+            if event is None:
+                raise KernelError("The conversation cannot be followed any more.")
             if isinstance(event, TurnStarted) and event.message_id == message_id:
                 self.turn = event.turn
                 if self.done:  # before it began
@@ -173,6 +174,7 @@ class Response:
                 self._kept.append(event.text)
                 self._gap = bool(self._text)
             elif isinstance(event, TurnFinished):
+                self.kept = True
                 return event
 
     async def _end_turn(self) -> None:

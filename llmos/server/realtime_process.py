@@ -1,0 +1,135 @@
+"""The process of the kernel that a Realtime session talks with: a new one, or one that is there.
+
+A new one is made when the first word is said, so that a session in which nobody speaks leaves
+nothing behind. What is being said is computed ahead as a draft, the newest state of it only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+from llmos.errors import LlmosError
+from llmos.events import Event
+from llmos.server.contract import ServedKernel
+
+__all__ = ["KeepsHeard", "TalkedTo"]
+
+_log = logging.getLogger(__name__)
+
+
+class KeepsHeard(Protocol):
+    """A kernel that keeps of an answer what was heard."""
+
+    async def heard(self, pid: int, turn: int, text: str) -> Any:
+        """Keep exactly ``text`` of a turn's reply, which begins with it."""
+        ...
+
+
+class TalkedTo:
+    """One process, as a session uses it. Used from the asyncio loop only.
+
+    Args:
+        pid: Of one that is there; 0 for a new one.
+        keeps: The same kernel.
+        tell: Gets the events of the process.
+        ended: Is told when no more events come, and why, where nobody stopped the kernel.
+        answers: Whether a person is there who can answer questions about calls.
+    """
+
+    def __init__(
+        self,
+        kernel: ServedKernel,
+        keeps: KeepsHeard,
+        pid: int,
+        *,
+        tell: Callable[[Event], None],
+        ended: Callable[[LlmosError | None], None],
+        answers: bool,
+    ) -> None:
+        self.pid = pid
+        self._kernel = kernel
+        self._keeps = keeps
+        self._tell = tell
+        self._ended = ended
+        self._answers = answers
+        self._listening = contextlib.ExitStack()
+        self._reading: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self._draft = ""
+        self._drafting: asyncio.Task[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a process."""
+        return bool(self.pid)
+
+    async def open(self, instructions: str) -> int:
+        """Listen to the process, which is made where there is none yet.
+
+        Args:
+            instructions: What a new one is told before all else.
+
+        Returns:
+            Its number.
+        """
+        async with self._opening:
+            if self._reading is None:
+                if not self.pid:
+                    made = await self._kernel.create(system=instructions, priority="realtime")
+                    self.pid = made.pid
+                listening = self._kernel.subscribe(self.pid, answers=self._answers)
+                events = self._listening.enter_context(listening)
+                self._reading = asyncio.create_task(self._read(events))
+        return self.pid
+
+    async def send(self, text: str) -> str:
+        """Say something to it; returns the message's id once it is on the disk."""
+        self._draft = ""
+        return await self._kernel.send(self.pid, text)
+
+    async def interrupt(self) -> None:
+        """End the turn under way within a step."""
+        await self._kernel.signal(self.pid, "interrupt")
+
+    async def heard(self, turn: int, text: str) -> None:
+        """Have exactly ``text`` kept of a turn's reply."""
+        await self._keeps.heard(self.pid, turn, text)
+
+    def draft(self, text: str, instructions: str) -> None:
+        """Have what is being said computed ahead."""
+        self._draft = text
+        if self._drafting is None or self._drafting.done():
+            self._drafting = asyncio.create_task(self._compute(instructions))
+
+    async def close(self) -> None:
+        """Hear of it no more. It lives on, and so does what it is doing."""
+        tasks = {task for task in (self._drafting, self._reading) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._listening.close()
+
+    async def _compute(self, instructions: str) -> None:
+        while text := self._draft:
+            self._draft = ""
+            try:
+                await self._kernel.draft(await self.open(instructions), text)
+            except LlmosError as error:  # it is only computed later
+                _log.info("a draft is not computed: %s", error)
+
+    async def _read(self, events: AsyncIterator[Event]) -> None:
+        try:
+            async for event in events:
+                self._tell(event)
+        except LlmosError as error:
+            self._ended(error)
+        except Exception as error:
+            _log.exception("events of a session cannot be read")
+            self._ended(LlmosError(f"The session broke: {type(error).__name__}."))
+        else:
+            self._ended(None)
