@@ -141,7 +141,7 @@ TOOLS_MAX = 128  # functions offered in one request
 # --- realtime -------------------------------------------------------------------------------
 REALTIME_SESSIONS = 16  # open at once
 REALTIME_APPEND_CHARS = 15 << 20  # of the base64 of one append: 4 minutes of sound
-REALTIME_SLICE = 64  # frames of sound between two turns of the loop, about 10 ms
+REALTIME_SLICE = 8  # frames of sound between two turns of the loop, a few milliseconds
 REALTIME_ITEMS = 1000  # of a conversation that a client can name; older ones are in the journal
 REALTIME_WAITING = 64  # messages that nobody asked to have answered yet
 REALTIME_PARTS = 64  # of one message

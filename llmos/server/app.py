@@ -42,7 +42,8 @@ _DESCRIPTION = (
     "OpenAI-compatible routes under /v1 and the kernel's own under /kernel/v1. On the Unix socket "
     "no token is needed; over TCP every request needs one. "
     "WebSocket /kernel/v1/events?pid=N (0: all processes) sends events as JSON text frames, "
-    'after a first frame {"type": "hello"}. WebSocket /v1/realtime speaks OpenAI\'s Realtime events.'
+    'after a first frame {"type": "hello"}. WebSocket /v1/realtime takes and sends the events of '
+    "OpenAI's Realtime API."
 )
 
 

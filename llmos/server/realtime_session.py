@@ -151,7 +151,11 @@ class RealtimeSession:
         if self._devices is not None:
             own = self._devices.settings
             self._settings = replace(self._settings, language=own.language, speed=own.speed)
-            voices = await anyio.to_thread.run_sync(self._devices.voices)
+            try:
+                voices = await anyio.to_thread.run_sync(self._devices.voices)
+            except LlmosError as error:  # then answers are written
+                _log.warning("nothing can be spoken: %s", error)
+                voices = ()
             self._voices = tuple(voice.name for voice in voices)
             self._settings = replace(self._settings, spoken=bool(self._voices))
         self._tell("session.created", session=self._shown())

@@ -1,9 +1,9 @@
 """What a Realtime session is set to, and how ``session.update`` changes it.
 
-Only fields that are given change. What llmos cannot do is refused, with the field's name; what only
-hints at when a turn ends (``threshold``, ``silence_duration_ms``, ``eagerness``) is checked and then
-left to the listener, which tells an end from silence, words and rhythm: ``session.updated`` does
-not list it.
+Only fields that are given change. What llmos cannot do is refused, with the field's name; what
+only hints at when a turn ends (``threshold``, ``silence_duration_ms``, ``eagerness``) is checked
+and then left to the listener, which tells an end from silence, words and rhythm:
+``session.updated`` does not list it.
 """
 
 from __future__ import annotations
