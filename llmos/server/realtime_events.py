@@ -209,8 +209,8 @@ _CLIENT: dict[str, type[ClientEvent]] = {
 }
 
 
-def parse(text: str) -> tuple[dict[str, Any], ClientEvent]:
-    """A client's event: as it came, and as it is understood.
+def parse(text: str) -> ClientEvent:
+    """A client's event.
 
     Raises:
         Refusal: It is no event, or one of its fields is not what it should be.
@@ -224,7 +224,7 @@ def parse(text: str) -> tuple[dict[str, Any], ClientEvent]:
         sentence = f"There is no event of the type '{kind[:100]}'."
         raise Refusal(sentence, param="type", code="unknown_event")
     try:
-        return said, model.model_validate(said)
+        return model.model_validate(said)
     except ValidationError as error:
         raise _refusal(error, said) from error
 

@@ -29,7 +29,7 @@ __all__ = ["Response", "kept_of"]
 _log = logging.getLogger(__name__)
 
 _CHUNK: Final = round(limits.REALTIME_DELTA_S * WIRE_RATE)  # samples of one event
-#: Between what was written before calls and after them.
+#: Between what was written before calls and after them, where that does not begin with a new line.
 GAP: Final = "\n\n"
 
 Cancelled = Literal["turn_detected", "client_cancelled"]
@@ -148,7 +148,10 @@ class Response:
             return ""
         heard = self._utterance.heard(seconds)
         self._shown = heard
-        return kept_of(GAP.join(filter(None, self._kept)), heard)
+        kept = ""
+        for text in filter(None, self._kept):
+            kept += GAP + text if kept and not text.startswith("\n") else text
+        return kept_of(kept, heard)
 
     @property
     def spoken(self) -> bool:
@@ -184,8 +187,9 @@ class Response:
             _log.info("a turn is not interrupted: %s", error)
 
     def _write(self, text: str) -> None:
-        if self._gap:
-            text, self._gap = GAP + text, False
+        if self._gap and not text.startswith("\n"):
+            text = GAP + text
+        self._gap = False
         self._text += text
         if self.done:
             return
@@ -213,14 +217,14 @@ class Response:
         """
         try:
             async for sound in utterance.sounds():
-                if self.done:
-                    return None
-                if sound.text:
-                    self._show(sound.text)
+                text = sound.text
                 for start in range(0, len(sound.sound), _CHUNK):
                     await self._paced()
                     if self.done:
                         return None
+                    if text:
+                        self._show(text)
+                    text = ""
                     self._sound(sound.sound[start : start + _CHUNK])
         except LlmosError as error:
             return error

@@ -46,6 +46,7 @@ __all__ = ["Devices", "RealtimeSession"]
 
 _log = logging.getLogger(__name__)
 
+_UNFORESEEN = "Something went wrong inside llmos; its log says what."
 _NOTHING = "There is nothing to answer: nothing was said since the last answer."
 
 
@@ -166,20 +167,17 @@ class RealtimeSession:
         """Do what a client's event says; whatever goes wrong is told and ends nothing."""
         id: str | None = None
         try:
-            _, event = said.parse(text)
+            event = said.parse(text)
             id = event.event_id
             await self._do(event)
         except Refusal as refusal:
             self._outbox.put(error_event(refusal, id or said.event_id_of(text)))
         except LlmosError as error:
             _log.info("a session's event fails: %s", error)
-            refusal = Refusal(str(error), code=error.code, kind="server_error")
-            self._outbox.put(error_event(refusal, id))
+            self._fail(error, id)
         except Exception:
             _log.exception("a session's event fails")
-            sentence = "Something went wrong inside llmos; its log says what."
-            refusal = Refusal(sentence, code="internal", kind="server_error")
-            self._outbox.put(error_event(refusal, id))
+            self._fail(KernelError(_UNFORESEEN), id)
 
     def refuse(self, sentence: str) -> None:
         """Refuse what is no event at all."""
@@ -533,7 +531,7 @@ class RealtimeSession:
             response.fail(error)
         except Exception:
             _log.exception("an answer fails")
-            response.fail(KernelError("Something went wrong inside llmos; its log says what."))
+            response.fail(KernelError(_UNFORESEEN))
         finally:
             response.over.set()
             self._responses.discard(response)
@@ -556,12 +554,10 @@ class RealtimeSession:
                 await self._process.heard(response.turn, kept)
         except TimeoutError:
             sentence = "The turn does not end, so all of the answer is kept."
-            refusal = Refusal(sentence, code="not_truncated", kind="server_error")
-            self._outbox.put(error_event(refusal, event.event_id))
+            self._fail(KernelError(sentence), event.event_id)
             return
         except LlmosError as error:
-            refusal = Refusal(str(error), code=error.code, kind="server_error")
-            self._outbox.put(error_event(refusal, event.event_id))
+            self._fail(error, event.event_id)
             return
         self._tell(
             "conversation.item.truncated",
@@ -628,6 +624,10 @@ class RealtimeSession:
     def _tell(self, type: str, **fields: Any) -> None:
         self._outbox.put(event_of(type, **fields))
 
+    def _fail(self, error: LlmosError, event_id: str | None = None) -> None:
+        refusal = Refusal(str(error), code=error.code, kind="server_error")
+        self._outbox.put(error_event(refusal, event_id))
+
     def _extra(self, type: str, **fields: Any) -> None:
         if self._extras:
             self._tell(type, **fields)
@@ -645,9 +645,7 @@ class RealtimeSession:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a session's work failed", exc_info=error)
-            if isinstance(error, LlmosError):
-                refusal = Refusal(str(error), code=error.code, kind="server_error")
-                self._outbox.put(error_event(refusal))
+            self._fail(error if isinstance(error, LlmosError) else KernelError(_UNFORESEEN))
 
 
 def _ms(samples: int) -> int:

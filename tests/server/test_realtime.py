@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.kernel.kernels import kernel_on
+from llmos.config import AgentConfig
+from llmos.kernel.syscalls import Outcome
+from tests.kernel.kernels import call, kernel_on, row
 from tests.server.talking import WORD_S, Devices, Server, Talk, server, silence, speech
 
 REPLY = "Well, that depends. One two three, four five six seven, and eight."
@@ -451,6 +454,83 @@ async def test_two_sessions_can_talk_with_one_process(start):
         assert not two.of("response.output_text.delta")
         async with asyncio.timeout(30):
             await rig.kernel.wait(info.pid)
+
+
+async def test_an_answer_that_comes_to_its_longest_is_incomplete(start):
+    rig = await start(agent=AgentConfig(reply_tokens=10))
+    async with rig.talk() as talk:
+        await talk.written("Tell me a story.")
+        done = await talk.until("response.done")
+        assert done["response"]["status"] == "incomplete"
+        assert done["response"]["status_details"]["reason"] == "max_output_tokens"
+
+
+# --- calls ------------------------------------------------------------------------------------
+
+
+async def sent(*_: Any) -> Outcome:
+    return Outcome("It is done.")
+
+
+CALLING = {
+    "rules": [("Send", "I try.\n" + call("mail.send", n=1)), ("done", "It went out.")],
+    "calls": [row("mail.send", sent, effect="egress")],
+}
+
+
+@pytest.mark.parametrize(("answer", "error"), [("once", ""), ("no", "denied")])
+async def test_a_question_about_a_call_is_asked_and_answered(start, answer, error):
+    rig = await start(Devices(), **CALLING)
+    async with rig.talk(llmos="1") as talk:
+        await talk.written("Send the mail.")
+        asked = await talk.until("llmos.question")
+        assert asked["title"]
+        [argument] = asked["arguments"]
+        assert (argument["name"], argument["value"]) == ("n", "1")
+        wrong = '{"type": "llmos.answer", "id": "other", "answer": "once"}'
+        assert (await talk.error(wrong))["code"] == "no_such_question"
+        await talk.raw(json.dumps({"type": "llmos.answer", "id": asked["id"], "answer": answer}))
+        answered = await talk.until("llmos.answered")
+        assert (answered["id"], answered["answer"]) == (asked["id"], answer)
+        ended = await talk.until("llmos.call", state="ended")
+        assert (ended["name"], ended["error"]) == ("mail.send", error)
+        await talk.until("response.done")
+        assert talk.of("llmos.process")[0]["pid"] == 1
+        again = json.dumps({"type": "llmos.answer", "id": asked["id"], "answer": answer})
+        assert (await talk.error(again))["code"] == "no_such_question"
+
+
+async def test_who_did_not_ask_for_them_gets_no_events_of_llmos(start):
+    rig = await start(Devices(), **CALLING)
+    async with rig.talk() as talk:
+        await talk.written("Send the mail.")
+        await talk.until("response.done")
+        assert not [kind for kind in talk.kinds() if kind.startswith("llmos.")]
+
+
+async def test_what_is_said_before_and_after_a_call_is_one_answer(start):
+    rig = await start(Devices(), rules=CALLING["rules"], calls=[row("mail.send", sent)])
+    async with rig.talk() as talk:
+        await talk.written("Send the mail.")
+        done = await talk.until("response.done")
+        [content] = done["response"]["output"][0]["content"]
+        assert content["transcript"].split("\n\n") == ["I try.", "It went out."]
+        item = done["response"]["output"][0]["id"]
+        cut = talk.connection.conversation.item
+        await cut.truncate(item_id=item, content_index=0, audio_end_ms=round(3000 * WORD_S))
+        await talk.until("conversation.item.truncated")
+        assert rig.heard[0][2].split() == ["I", "try.", "It"]
+
+
+async def test_what_is_heard_is_told_as_it_grows_to_who_wants_it(start):
+    rig = await start(Devices())
+    async with rig.talk(llmos="1") as talk:
+        await talk.said(speech("what is the weather today?"), silence(2))
+        await talk.until("response.done")
+        grown = talk.of("llmos.heard")
+        assert grown[-1]["text"] == "what is the weather today?"
+        assert all(0 <= event["settled"] <= len(event["text"]) for event in grown)
+        assert grown[0]["settled"] < len(grown[0]["text"])
 
 
 # --- what is wrong ----------------------------------------------------------------------------
