@@ -67,24 +67,28 @@ class TalkedTo:
         """Whether there is a process."""
         return bool(self.pid)
 
-    async def open(self, instructions: str) -> int:
-        """Listen to the process, which is made where there is none yet.
+    def listen(self) -> None:
+        """Listen, to nobody where there is no process yet: a kernel somebody listens to stays."""
+        pid, answers = self.pid, self._answers and bool(self.pid)
+        listening = contextlib.ExitStack()
+        events = listening.enter_context(self._kernel.subscribe(pid, answers=answers))
+        before, self._reading = self._reading, asyncio.create_task(self._read(pid, events))
+        if before is not None:
+            before.cancel()
+        self._listening.close()
+        self._listening = listening
+
+    async def open(self, instructions: str) -> None:
+        """Make a process, where there is none yet.
 
         Args:
             instructions: What a new one is told before all else.
-
-        Returns:
-            Its number.
         """
         async with self._opening:
-            if self._reading is None:
-                if not self.pid:
-                    made = await self._kernel.create(system=instructions, priority="realtime")
-                    self.pid = made.pid
-                listening = self._kernel.subscribe(self.pid, answers=self._answers)
-                events = self._listening.enter_context(listening)
-                self._reading = asyncio.create_task(self._read(events))
-        return self.pid
+            if not self.pid:
+                made = await self._kernel.create(system=instructions, priority="realtime")
+                self.pid = made.pid
+                self.listen()
 
     async def send(self, text: str) -> str:
         """Say something to it; returns the message's id once it is on the disk."""
@@ -118,14 +122,16 @@ class TalkedTo:
         while text := self._draft:
             self._draft = ""
             try:
-                await self._kernel.draft(await self.open(instructions), text)
+                await self.open(instructions)
+                await self._kernel.draft(self.pid, text)
             except LlmosError as error:  # it is only computed later
                 _log.info("a draft is not computed: %s", error)
 
-    async def _read(self, events: AsyncIterator[Event]) -> None:
+    async def _read(self, pid: int, events: AsyncIterator[Event]) -> None:
         try:
             async for event in events:
-                self._tell(event)
+                if pid:
+                    self._tell(event)
         except LlmosError as error:
             self._ended(error)
         except Exception as error:

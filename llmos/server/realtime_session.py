@@ -160,8 +160,9 @@ class RealtimeSession:
             self._voices = tuple(voice.name for voice in voices)
             self._settings = replace(self._settings, spoken=bool(self._voices))
         self._tell("session.created", session=self._shown())
+        self._process.listen()
         if self._process.begun:
-            await self._opened()
+            self._tell_pid()
 
     async def receive(self, text: str) -> None:
         """Do what a client's event says; whatever goes wrong is told and ends nothing."""

@@ -684,6 +684,20 @@ async def test_a_flood_of_sound_holds_up_nobody(start):
             pouring.cancel()
 
 
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_a_kernel_that_is_stopped_says_so_to_its_sessions(start, speaks):
+    rig = await start()
+    async with rig.talk() as talk:
+        if speaks:
+            await talk.written("What is the weather?")
+            await talk.until("response.done")
+        await talk.set()
+        assert rig.kernel.busy  # somebody is there, even if nothing was said
+        rig.kernel.hub.close()
+        with pytest.raises(ConnectionClosed, match="1001"):
+            await talk.next()
+
+
 # --- what is not there ------------------------------------------------------------------------
 
 
