@@ -57,6 +57,7 @@ class Response:
         previous: Id of the item before; None where there is none.
         utterance: What speaks it; None where it is written.
         interrupt: Ends the turn, within a step.
+        inbox: The events of the process; None when no more come.
     """
 
     def __init__(
@@ -67,15 +68,16 @@ class Response:
         previous: str | None,
         utterance: Utterance | None,
         interrupt: Callable[[], Awaitable[Any]],
+        inbox: asyncio.Queue[Event | None],
     ) -> None:
         self.id = new_id("resp")
         self.item_id = new_id("item")
-        self.inbox: asyncio.Queue[Event | None] = asyncio.Queue()
         self.turn = 0  # of the process; 0 until it began
         self.done = False  # for the client
         self.over = asyncio.Event()  # for the process, or it never will be
         self.kept = False  # all that the process keeps of it is known
         self.sent_s = 0.0  # of sound
+        self._inbox = inbox
         self._outbox = outbox
         self._told = told
         self._previous = previous
@@ -162,7 +164,7 @@ class Response:
 
     async def _turn(self, message_id: str) -> TurnFinished:
         while True:
-            event = await self.inbox.get()
+            event = await self._inbox.get()
             if event is None:
                 raise KernelError("The conversation cannot be followed any more.")
             if isinstance(event, TurnStarted) and event.message_id == message_id:

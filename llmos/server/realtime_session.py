@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -31,7 +32,15 @@ from llmos.devices.listening import (
 from llmos.devices.speaking import Synthesise, Utterance
 from llmos.devices.vad import SpeechDetector
 from llmos.errors import DeviceError, KernelError, LlmosError
-from llmos.events import CallAnswered, CallAsked, CallFinished, CallStarted, Event
+from llmos.events import (
+    BY_REMINDER,
+    CallAnswered,
+    CallAsked,
+    CallFinished,
+    CallStarted,
+    Event,
+    TurnStarted,
+)
 from llmos.server import realtime_events as said
 from llmos.server.contract import ServedKernel
 from llmos.server.realtime_ear import Ear
@@ -65,6 +74,9 @@ class _Turn:
     onset: int = 0
     sent: int = 0
     committed: bool = False
+
+
+_Inbox = asyncio.Queue[Event | None]
 
 
 class Named(Protocol):
@@ -141,7 +153,9 @@ class RealtimeSession:
         self._written.set()
         self._active: Response | None = None
         self._again = False  # a turn ended while an answer was under way
-        self._responses: set[Response] = set()  # whose turns are not over
+        self._inboxes: set[_Inbox] = set()  # of answers whose turns are not over
+        self._unasked: deque[tuple[str, _Inbox]] = deque()  # reminders, with what came of them
+        self._closed = False
         self._cuts: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[str, CallAsked] = {}
@@ -186,6 +200,7 @@ class RealtimeSession:
 
     async def close(self) -> None:
         """The client is gone. What it said is kept, and what is under way goes on."""
+        self._closed = True
         if self._ear is not None:
             await self._ear.close()
         if self._active is not None:
@@ -276,6 +291,9 @@ class RealtimeSession:
         )
 
     async def _commit(self) -> None:
+        if self._ear is None and self._deaf:  # it may be there by now
+            self._deaf = False
+            self._ear = await self._listening()
         ear = self._ear
         if ear is None or ear.empty:
             sentence = "The buffer is empty, or holds less than a tenth of a second."
@@ -481,53 +499,67 @@ class RealtimeSession:
     # --- answers ----------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Answer what waits, once no answer is under way."""
-        if self._again and (self._active is None or self._active.done):
+        """Once no answer is under way, tell of a reminder, or answer what waits."""
+        if self._closed or (self._active is not None and not self._active.done):
+            return
+        if self._unasked:
+            self._spawn(self._respond(self._settings, unasked=self._unasked.popleft()))
+        elif self._again and self._items.text():
             self._again = False
-            if self._items.text():
-                self._spawn(self._respond(self._settings, None))
+            self._spawn(self._respond(self._settings))
 
-    async def _respond(self, settings: Settings, metadata: dict[str, str] | None) -> None:
-        """Begin an answer."""
-        utterance: Utterance | None = None
-        number = len(self._responses) + 1
-        if settings.spoken:
-            assert self._devices is not None
-            speaker = await anyio.to_thread.run_sync(self._devices.speaker)
-            voice = speaker.speaking(settings.voice_name, settings.speed)
-            if self._active is not None and not self._active.done:  # begun meanwhile
+    async def _respond(
+        self,
+        settings: Settings,
+        metadata: dict[str, str] | None = None,
+        *,
+        unasked: tuple[str, _Inbox] | None = None,
+    ) -> None:
+        """Begin an answer.
+
+        Args:
+            metadata: The client's own.
+            unasked: The message that is answered already, and the events since.
+        """
+        try:
+            voice, languages = await self._voice(settings) if settings.spoken else (None, ())
+        except LlmosError:
+            if unasked is not None:
+                self._inboxes.discard(unasked[1])
+            raise
+        if self._active is not None and not self._active.done:  # begun meanwhile
+            if unasked is None:
                 self._again = True
-                return
-            languages = speaker.languages
+            else:
+                self._unasked.appendleft(unasked)
+            return
+        utterance: Utterance | None = None
+        if voice is not None:
             own = settings.language if settings.language in languages else languages[0]
-            utterance = Utterance(number, voice, languages, own)
-        told = Told(self._items.conversation, settings.voice, metadata)
+            utterance = Utterance(1, voice, languages, own)
+        id, inbox = unasked or ("", asyncio.Queue())
+        self._inboxes.add(inbox)
         response = Response(
             self._outbox,
-            told,
+            Told(self._items.conversation, settings.voice, metadata),
             previous=self._items.last,
             utterance=utterance,
             interrupt=self._process.interrupt,
+            inbox=inbox,
         )
         self._items.add(response.item_id, response)
         self._active = response
-        self._responses.add(response)
-        self._spawn(self._answer(response))
+        self._spawn(self._answer(response, id, inbox))
 
-    async def _answer(self, response: Response) -> None:
+    async def _voice(self, settings: Settings) -> tuple[Synthesise, tuple[str, ...]]:
+        assert self._devices is not None
+        speaker = await anyio.to_thread.run_sync(self._devices.speaker)
+        return speaker.speaking(settings.voice_name, settings.speed), speaker.languages
+
+    async def _answer(self, response: Response, id: str, inbox: _Inbox) -> None:
         try:
-            await self._written.wait()
-            if self._cuts:
-                await asyncio.wait(self._cuts)
-            if response.done:
-                return
-            waiting = self._items.waiting
-            if not (text := self._items.text(waiting)):
-                raise KernelError(_NOTHING)
-            await self._opened()
-            id = await self._process.send(text)
-            self._items.answered(waiting)
-            await response.follow(id)
+            if id := id or await self._asked_for(response):
+                await response.follow(id)
         except LlmosError as error:
             response.fail(error)
         except Exception:
@@ -535,9 +567,28 @@ class RealtimeSession:
             response.fail(KernelError(_UNFORESEEN))
         finally:
             response.over.set()
-            self._responses.discard(response)
+            self._inboxes.discard(inbox)
             await response.close()
             self._go_on()
+
+    async def _asked_for(self, response: Response) -> str:
+        """Have answered what waits, once all of it is known.
+
+        Returns:
+            The message's id; empty where the answer was cancelled before.
+        """
+        await self._written.wait()
+        if self._cuts:
+            await asyncio.wait(self._cuts)
+        if response.done:
+            return ""
+        waiting = self._items.waiting
+        if not (text := self._items.text(waiting)):
+            raise KernelError(_NOTHING)
+        await self._opened()
+        id = await self._process.send(text)
+        self._items.answered(waiting)
+        return id
 
     def _break_off(self, response: Response, reason: Cancelled) -> None:
         response.cancel(reason)
@@ -580,8 +631,10 @@ class RealtimeSession:
 
     def _happened(self, event: Event) -> None:
         """Something happened in the process."""
-        for response in self._responses:
-            response.inbox.put_nowait(event)
+        if isinstance(event, TurnStarted) and event.by == BY_REMINDER:
+            self._reminded(event)
+        for inbox in self._inboxes:
+            inbox.put_nowait(event)
         self._tell_pid()
         match event:
             case CallStarted():
@@ -614,11 +667,20 @@ class RealtimeSession:
                 self._asked.pop(event.call_id, None)
                 self._extra("llmos.answered", id=event.call_id, answer=event.answer)
 
+    def _reminded(self, event: TurnStarted) -> None:
+        """A reminder is answered in the process: the answer is told, although nobody asked."""
+        inbox: _Inbox = asyncio.Queue()
+        self._inboxes.add(inbox)
+        self._unasked.append((event.message_id, inbox))
+        if len(self._unasked) > limits.REALTIME_REMINDERS:
+            self._inboxes.discard(self._unasked.popleft()[1])  # they stand in the conversation
+        asyncio.get_running_loop().call_soon(self._go_on)
+
     def _end(self, why: LlmosError | None) -> None:
         self.why = why
         self.ended.set()
-        for response in self._responses:
-            response.inbox.put_nowait(None)
+        for inbox in self._inboxes:
+            inbox.put_nowait(None)
 
     # --- telling ----------------------------------------------------------------------------
 

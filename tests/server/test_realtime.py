@@ -13,7 +13,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from llmos.config import AgentConfig
+from llmos.errors import ModelMissing
+from llmos.events import BY_REMINDER, REMINDER
 from llmos.kernel.syscalls import Outcome
+from llmos.labels import Origin
 from tests.kernel.kernels import call, kernel_on, row
 from tests.server.talking import WORD_S, Devices, Server, Talk, server, silence, speech
 
@@ -338,6 +341,21 @@ async def test_a_voice_that_fails_leaves_the_answer_in_writing(start):
         done = await talk.until("response.done")
         assert done["response"]["status"] == "failed"
         assert done["response"]["output"][0]["content"][0]["transcript"] == "It will rain."
+
+
+async def test_a_reminder_is_spoken_although_nobody_asks_for_it_then(start):
+    async with spoken(start) as (rig, talk):
+        await talk.written("It depends.")
+        created = await talk.until("response.created")
+        text = f"{REMINDER} The weather!"
+        await rig.kernel.send(1, text, origin=Origin.MODEL, by=BY_REMINDER)
+        first = await talk.until("response.done")
+        assert first["response"]["id"] == created["response"]["id"]
+        second = await talk.until("response.done")
+        [content] = second["response"]["output"][0]["content"]
+        assert content["transcript"] == "It will rain."
+        kinds = [kind for kind in talk.kinds() if kind in ("response.created", "response.done")]
+        assert kinds == ["response.created", "response.done"] * 2
 
 
 # --- broken off -------------------------------------------------------------------------------
@@ -715,6 +733,27 @@ async def test_where_nothing_hears_sound_is_refused_once_with_the_remedy(start):
         error = await talk.error(update)
         assert "llmos models pull" in error["message"]
         assert error["param"] == "session.output_modalities"
+
+
+async def test_a_recogniser_that_is_got_meanwhile_is_used(start):
+    async with spoken(start) as (rig, talk):
+        await talk.set(audio={"input": {"turn_detection": None}})
+        rig.devices.error = ModelMissing("There is no recogniser.", remedy="Get one.")
+        await talk.said(silence(1))
+        error = (await talk.until("error"))["error"]
+        assert (error["message"], error["code"]) == (
+            "There is no recogniser. Get one.",
+            "model_missing",
+        )
+        error = await talk.error('{"type": "input_audio_buffer.commit"}')
+        assert error["code"] == "model_missing"
+        rig.devices.error = None
+        error = await talk.error('{"type": "input_audio_buffer.commit"}')
+        assert error["code"] == "input_audio_buffer_commit_empty"
+        await talk.said(speech("what is the weather"))
+        await talk.connection.input_audio_buffer.commit()
+        await talk.connection.response.create()
+        await talk.until("response.done")
 
 
 async def test_too_many_sessions_are_turned_away(start, monkeypatch):
