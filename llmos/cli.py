@@ -46,6 +46,7 @@ _ELSEWHERE = {  # command → module:object, imported when it is called or its h
     "replay": "llmos.tracing:replay",
     "speak": "llmos.devices.commands:speak",
     "transcribe": "llmos.devices.commands:transcribe_",
+    "voice": "llmos.voice.commands:voice",
 }
 _SHORT_HELP = {
     "models": "List, pull, choose and remove models.",
@@ -66,6 +67,7 @@ _SHORT_HELP = {
     "replay": "Run a conversation again, and show what differs.",
     "speak": "Read a text out, or into a sound file.",
     "transcribe": "Write down what is said in a file; subtitles, too.",
+    "voice": "Talk with it, and interrupt it by speaking.",
 }
 
 

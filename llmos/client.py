@@ -500,6 +500,21 @@ class Client:
         finally:
             await socket.close()
 
+    async def speech(self, text: str) -> bytes:
+        """A text read out by the kernel's voice: 16-bit little-endian samples, mono, 24 kHz.
+
+        Raises:
+            LlmosError: There is no voice.
+        """
+        body = {"model": "tts-1", "input": text, "response_format": "pcm"}
+        try:
+            answer = await self._http.request("POST", "/v1/audio/speech", json=body)
+        except httpx.HTTPError as error:
+            raise KernelUnreachable("The kernel does not answer.") from error
+        if answer.is_success:
+            return bytes(answer.content)
+        raise _error(answer)
+
     async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         try:
             answer = await self._http.request(method, path, **kwargs)

@@ -6,26 +6,21 @@ kernel in which nobody speaks pays nothing. What is missing is said with what to
 
 from __future__ import annotations
 
-import importlib.util
+import asyncio
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
 from llmos.config import VoiceConfig, entries
 from llmos.devices.recogniser import Recogniser, best_whisper, find_whisper
 from llmos.devices.speaker import Speaker
-from llmos.devices.vad import SpeechDetector, open_detector
+from llmos.devices.vad import SpeechDetector, open_detector, silero_file
 from llmos.devices.voices import Voice, installed_voices
-from llmos.errors import DeviceError
+from llmos.errors import DeviceError, LlmosError
 from llmos.models import machine
 
 __all__ = ["Speech"]
 
 log = logging.getLogger(__name__)
-
-_SILERO: Final = ("assets", "silero_vad_v6.onnx")
 
 
 class Speech:
@@ -91,23 +86,30 @@ class Speech:
 
     def detector(self) -> SpeechDetector:
         """A detector of speech for one stream."""
-        detector, note = open_detector(_silero())
+        detector, note = open_detector(silero_file())
         if note:
             log.warning("%s", note)
             if self._notify is not None:
                 self._notify(note)
         return detector
 
+    async def warm(self) -> None:
+        """Have both ready before the first word; what cannot be loaded is said when it is used."""
+        for load in (self._load_recogniser, self._load_voice):
+            try:
+                await load()
+            except LlmosError as error:
+                log.info("not ready for speech: %s", error)
+
+    async def _load_recogniser(self) -> None:
+        await (await asyncio.to_thread(self.recogniser)).load()
+
+    async def _load_voice(self) -> None:
+        speaker = await asyncio.to_thread(self.speaker)
+        await speaker.load(self._settings.language or speaker.languages[0])
+
     async def aclose(self) -> None:
         """End the workers. Safe to call twice."""
         for device in (self._recogniser, self._speaker):
             if device is not None:
                 await device.close()
-
-
-def _silero() -> Path | None:
-    """Silero's file, which comes within faster-whisper; its code is not imported."""
-    spec = importlib.util.find_spec("faster_whisper")
-    if spec is None or spec.origin is None:
-        return None
-    return Path(os.path.dirname(spec.origin)).joinpath(*_SILERO)

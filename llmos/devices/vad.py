@@ -8,6 +8,7 @@ is a turn, and when it began, is ``segmenter.py``'s.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import deque
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "SileroDetector",
     "SpeechDetector",
     "open_detector",
+    "silero_file",
 ]
 
 #: Samples of a frame: what Silero was trained on at 16 kHz, and takes nothing else.
@@ -146,6 +148,14 @@ class EnergyDetector:
         # a room of digital silence would make a whisper of the microphone's noise a shout
         over = level - max(quiet, FAINTEST_DBFS) - ABOVE_ROOM_DB
         return float(1 / (1 + np.exp(-np.clip(over / PER_NAT_DB, -30, 30))))
+
+
+def silero_file() -> Path | None:
+    """Silero's file, which comes within faster-whisper, whose code is not imported; or None."""
+    spec = importlib.util.find_spec("faster_whisper")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "assets" / "silero_vad_v6.onnx"
 
 
 def open_detector(model: Path | None) -> tuple[SpeechDetector, str]:

@@ -109,6 +109,8 @@ class Devices(Protocol):
 
     def voices(self) -> Sequence[Named]: ...
 
+    async def warm(self) -> None: ...
+
 
 class RealtimeSession:
     """One connection. Used from the asyncio loop only.
@@ -173,6 +175,8 @@ class RealtimeSession:
                 voices = ()
             self._voices = tuple(voice.name for voice in voices)
             self._settings = replace(self._settings, spoken=bool(self._voices))
+            if self._voices:
+                self._spawn(self._devices.warm())  # who opens a session means to speak
         self._tell("session.created", session=self._shown())
         self._process.listen()
         if self._process.begun:

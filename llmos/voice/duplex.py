@@ -33,11 +33,13 @@ from llmos.devices.resample import Resampler
 from llmos.devices.turn_words import Command
 from llmos.devices.vad import FRAME, SpeechDetector
 from llmos.voice.player import Player
+from llmos.voice.questions import answer_of
 
 __all__ = ["Duplex", "Line", "State"]
 
 Event = dict[str, Any]
 
+_ANNOUNCED: Final = "announcement"
 #: Seconds before a suspect that the server is given, so that its first word is whole.
 KEPT_S: Final = 0.6
 #: Seconds after the last sound of llmos in which what is heard may still be its echo.
@@ -265,6 +267,16 @@ class Duplex:
         if self._question is not None:
             self._send({"type": "llmos.answer", "id": self._question["id"], "answer": answer})
 
+    def announce(self, sound: Samples) -> None:
+        """Have something said besides the answer: a question, a failure.
+
+        Args:
+            sound: Shape (n,), 24 kHz.
+        """
+        if not self.player.add(self._response or _ANNOUNCED, _ANNOUNCED, sound):
+            self.player.begin(self._response or _ANNOUNCED)
+            self.player.add(self._response or _ANNOUNCED, _ANNOUNCED, sound)
+
     def read(self, count: int) -> Samples:
         """The next ``count`` samples for the loudspeaker, 24 kHz."""
         return np.clip(self.player.read(count) * np.float32(self.gain), -1.0, 1.0)
@@ -333,12 +345,22 @@ class Duplex:
         self._forwarding = False
         echoing = interrupted or self._quiet * FRAME < 2 * AFTER_S * EAR_RATE
         heard = judge(text, self._spoken if echoing else "", self._language)
-        if heard.heard is Heard.COMMAND and heard.command is not None:
+        if heard.heard is Heard.COMMAND and heard.command is not None and self._question is None:
             self._send({"type": "conversation.item.delete", "item_id": item})
             self._command(heard.command)
             return
         if heard.heard in (Heard.NOTHING, Heard.ECHO):
             self._send({"type": "conversation.item.delete", "item_id": item})
+            return
+        if self._question is not None:
+            self._send({"type": "conversation.item.delete", "item_id": item})
+            answer = None if echoing else answer_of(text)  # nothing that llmos itself may have said
+            self._show(Line("person", item, text, len(text), whole=True))
+            if answer is None:
+                waits = "A question waits: say yes or no."
+                self._show(Line("note", "", waits, len(waits), whole=True))
+            else:
+                self.answer(answer)
             return
         own = heard.own or text
         if heard.heard is Heard.SPEECH and own != text:  # without what was llmos's own voice in it

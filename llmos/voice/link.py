@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from llmos.client import Client
 from llmos.errors import KernelUnreachable
+from llmos.events import StoredMessage
 
 __all__ = ["Link"]
 
@@ -45,7 +46,15 @@ class Link:
             self._out.get_nowait()
         self._out.put_nowait(event)
 
-    async def events(self, session: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def messages(self) -> list[StoredMessage]:
+        """The conversation as the kernel keeps it; none before it began."""
+        return await self._client.messages(self.pid) if self.pid else []
+
+    async def speech(self, text: str) -> bytes:
+        """A text read out; see ``Client.speech``."""
+        return await self._client.speech(text)
+
+    async def events(self, session: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Connect, set the session up, and give the kernel's events until it goes.
 
         Args:

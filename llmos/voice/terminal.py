@@ -9,18 +9,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from llmos.devices.audio import WIRE_RATE
+from llmos.devices.audio import WIRE_RATE, decode_pcm16
 from llmos.devices.delay import DelayEstimator
 from llmos.devices.echo import CANCELLER_FRAME, EchoCanceller
 from llmos.devices.sound import DeviceGone, Heard, Loudspeaker, Microphone, back_again
 from llmos.devices.vad import SpeechDetector
-from llmos.errors import KernelUnreachable
+from llmos.errors import KernelUnreachable, LlmosError
 from llmos.voice.duplex import Duplex, Line
 from llmos.voice.link import Link
+from llmos.voice.questions import read_out
 
 __all__ = ["Terminal", "session_of"]
 
@@ -31,6 +33,8 @@ _STEP: Final = WIRE_RATE // 50
 #: Seconds between two looks whether there is anything to play, or a kernel again.
 _IDLE_S: Final = 0.01
 _AGAIN_S: Final = 1.0
+#: Seconds that a call takes before a person is told of it.
+LONG_S: Final = 3.0
 
 
 def session_of(*, language: str = "", speed: float = 1.0) -> dict[str, Any]:
@@ -84,6 +88,8 @@ class Terminal:
         self._session = session
         self.duplex = Duplex(detector, link.send, show, self._hush, language=language)
         self.ready = asyncio.Event()  #: the kernel listens
+        self._to_say: asyncio.Queue[str] = asyncio.Queue()
+        self._long: dict[str, asyncio.TimerHandle] = {}  # calls under way
 
     async def run(self) -> None:
         """Talk until cancelled."""
@@ -91,6 +97,7 @@ class Terminal:
             group.create_task(self._listen())
             group.create_task(self._speak())
             group.create_task(self._connect())
+            group.create_task(self._announce())
 
     def _hush(self) -> int:
         waiting = self._loudspeaker.waiting
@@ -136,15 +143,44 @@ class Terminal:
     async def _connect(self) -> None:
         while True:
             try:
-                async with contextlib.aclosing(self._link.events(self._session)) as events:  # type: ignore[type-var]
+                async with contextlib.aclosing(self._link.events(self._session)) as events:
                     async for event in events:
                         if event.get("type") == "session.updated":
                             self.ready.set()
                         self.duplex.take(event)
+                        self._look(event)
             except KernelUnreachable as error:
                 self.ready.clear()
                 self._note(f"{error} Trying again …")
                 await asyncio.sleep(_AGAIN_S)
+
+    def _look(self, event: dict[str, Any]) -> None:
+        """Have said aloud what is no part of an answer."""
+        match event.get("type"):
+            case "llmos.question":
+                self._say(read_out(event))
+            case "llmos.call" if event.get("state") == "began":
+                loop = asyncio.get_running_loop()
+                name = str(event.get("name", "")).replace(".", " ").replace("_", " ")
+                say = partial(self._say, f"One moment, I am using {name}.")
+                self._long[event["id"]] = loop.call_later(LONG_S, say)
+            case "llmos.call":
+                if (waiting := self._long.pop(event["id"], None)) is not None:
+                    waiting.cancel()
+            case "response.done" if event["response"].get("status") == "failed":
+                details = (event["response"].get("status_details") or {}).get("error") or {}
+                self._say(str(details.get("message") or "Something went wrong."))
+
+    def _say(self, text: str) -> None:
+        self._to_say.put_nowait(text)
+
+    async def _announce(self) -> None:
+        while True:
+            text = await self._to_say.get()
+            try:
+                self.duplex.announce(decode_pcm16(await self._link.speech(text)))
+            except LlmosError as error:
+                self._note(f"{text} ({error})")
 
     async def _wait_for(self, device: Microphone | Loudspeaker, gone: DeviceGone) -> None:
         self._note(str(gone))

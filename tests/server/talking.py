@@ -176,6 +176,9 @@ class Devices:
     def speaker(self) -> Voice:
         return self.speaks
 
+    async def warm(self) -> None:
+        pass
+
     def voices(self) -> tuple[Name, ...]:
         return tuple(map(Name, self.names))
 

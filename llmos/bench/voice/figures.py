@@ -28,6 +28,28 @@ _ROWS = (
     Figure(
         "endpoint_ms", "turns", "<=", {"p50": 700.0}, "end of speech to the end of the turn, ms"
     ),
+    Figure(
+        "barge_in_stop_ms", "echo", "<=", {"p95": 200.0}, "a person's first sound to silence, ms"
+    ),
+    Figure(
+        "self_interruptions",
+        "echo",
+        "<=",
+        0.0,
+        "times it broke off for its own echo, in 20 minutes of its speech",
+    ),
+    Figure("self_rests", "echo", "", None, "times it fell silent for its own echo, and went on"),
+    Figure("missed_interruptions", "echo", "<=", 2.0, "of 50 while it speaks, not noticed"),
+    Figure(
+        "voice_to_voice_ms",
+        "talk",
+        "<=",
+        {"p50": 1200.0, "p95": 2200.0},
+        "end of a person's speech to the first sound, ms",
+    ),
+    Figure(
+        "heard_exact", "talk", ">=", 0.95, "interrupted answers kept as they were heard, ± 1 word"
+    ),
     Figure("cut_off_rate", "turns", "<=", 0.10, "turns ended in a pause of 0.3 to 1.2 s"),
 )
 
