@@ -54,7 +54,7 @@ ONLY = {
     "sdk": set(LAYERS[0]),
     "client": set(LAYERS[0]),
     "ui": {"client", "events", "errors", "visible"},
-    "voice": {"client", "clocks", "devices", "errors", "events", "limits", "visible"},
+    "voice": {"client", "clocks", "config", "devices", "errors", "events", "limits", "visible"},
     "ask": {"client", "consent", "events", "errors", "visible"},
     "consent": {"client", "events", "errors", "visible"},
     "grants": {"client", "events", "errors", "visible"},

@@ -1,0 +1,212 @@
+"""Who has the word: sound and a server's events in, events and silence out; nothing is played."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from llmos.devices.audio import EAR_RATE, WIRE_RATE, decode_pcm16, encode_pcm16
+from llmos.devices.vad import FRAME
+from llmos.voice.duplex import AFTER_S, Duplex, State
+from tests.devices.voices import voice
+
+LOUD = voice(0.032)[:FRAME]
+QUIET = np.zeros(FRAME, np.float32)
+
+
+class Loud:
+    """A detector: whatever is loud is speech."""
+
+    def probability(self, frame):
+        return 1.0 if np.abs(frame).mean() > 0.005 else 0.0
+
+    def reset(self):
+        pass
+
+
+class Rig:
+    """A duplex loop, what it sent, and a loudspeaker that is one number."""
+
+    def __init__(self):
+        self.sent, self.lines, self.hushed = [], [], 0
+        self.duplex = Duplex(Loud(), self.sent.append, self.lines.append, self._hush, language="en")
+
+    def _hush(self):
+        self.hushed += 1
+        return 0
+
+    def hear(self, frame, seconds, played=QUIET):
+        for _ in range(round(seconds * EAR_RATE / FRAME)):
+            self.duplex.hear(frame, played)
+
+    def take(self, type, **fields):
+        self.duplex.take({"type": type, **fields})
+
+    def kinds(self):
+        return [event["type"] for event in self.sent if "append" not in event["type"]]
+
+    def sound(self):
+        """What the server was sent, 24 kHz."""
+        sent = [e["audio"] for e in self.sent if e["type"] == "input_audio_buffer.append"]
+        return np.concatenate([decode_pcm16(base64.b64decode(audio)) for audio in sent])
+
+    def answer(self, seconds=10.0, text="The mountains are high, and the valley is wide."):
+        """An answer is being spoken."""
+        self.take("response.created", response={"id": "r1"})
+        self.take("response.output_audio_transcript.delta", item_id="i1", delta=text)
+        sound = encode_pcm16(np.full(round(seconds * WIRE_RATE), 0.1, np.float32))
+        self.take(
+            "response.output_audio.delta",
+            response_id="r1",
+            item_id="i1",
+            delta=base64.b64encode(sound).decode(),
+        )
+        self.duplex.read(WIRE_RATE)  # a second of it is heard
+
+    def said(self, text, item="p1"):
+        self.take(
+            "conversation.item.input_audio_transcription.completed", item_id=item, transcript=text
+        )
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_what_is_heard_goes_to_the_server_and_is_answered_once_it_is_said(rig):
+    rig.hear(QUIET, AFTER_S + 0.2)
+    rig.take("input_audio_buffer.speech_started")
+    assert rig.duplex.state is State.HEARING
+    rig.hear(LOUD, 1.0)
+    assert np.abs(rig.sound()).max() > 0.05
+    rig.said("What is DNS?")
+    assert rig.kinds() == ["response.create"]
+    assert rig.lines[-1].text == "What is DNS?" and rig.lines[-1].whole
+    assert rig.duplex.state is State.THINKING
+
+
+def test_while_it_speaks_the_server_hears_silence(rig):
+    rig.answer()
+    rig.hear(0.03 * LOUD, 0.5, played=LOUD)  # what is left of its own echo
+    assert rig.duplex.state is State.SPEAKING
+    assert np.abs(rig.sound()).max() == 0.0
+
+
+def test_somebody_who_speaks_silences_it_at_once_and_is_heard_from_the_first_word(rig):
+    rig.answer()
+    rig.hear(LOUD, 0.16)
+    assert rig.duplex.state is State.RESTING
+    assert rig.hushed == 1
+    assert np.abs(rig.sound()).max() > 0.05
+    assert rig.kinds() == []  # nothing is decided yet
+
+
+def test_a_reason_to_stop_cuts_the_answer_to_what_was_heard(rig):
+    rig.answer()
+    rig.hear(LOUD, 0.16)
+    rig.take("llmos.heard", item_id="p1", text="No, the other one", settled=0, language="en")
+    assert rig.kinds() == ["response.cancel", "conversation.item.truncate"]
+    cut = rig.sent[-1]
+    assert (cut["item_id"], cut["audio_end_ms"]) == ("i1", 1000)
+    rig.said("No, the other one.")
+    assert rig.kinds()[-1] == "response.create"
+    assert not rig.duplex.player.playing
+
+
+@pytest.mark.parametrize("heard", ["Mhm.", "The mountains are high", "Haha haha"])
+def test_a_false_alarm_takes_the_sentence_up_again(rig, heard):
+    rig.answer()
+    rig.hear(LOUD, 0.16)
+    rig.said(heard)
+    assert "response.cancel" not in rig.kinds()
+    assert "input_audio_buffer.clear" in rig.kinds()
+    assert "response.create" not in rig.kinds()
+    assert rig.duplex.state is State.SPEAKING
+
+
+def test_a_cough_is_over_before_any_word_comes(rig):
+    rig.answer()
+    rig.hear(LOUD, 0.16)
+    rig.hear(QUIET, 1.5)
+    assert rig.duplex.state is State.SPEAKING
+    assert rig.kinds() == ["input_audio_buffer.clear"]
+
+
+def test_what_comes_late_of_a_cancelled_answer_is_never_heard(rig):
+    rig.answer()
+    rig.duplex.stop()
+    sound = base64.b64encode(encode_pcm16(np.full(1_000, 0.5, np.float32))).decode()
+    rig.take("response.output_audio.delta", response_id="r1", item_id="i1", delta=sound)
+    assert not rig.duplex.player.playing
+    assert np.abs(rig.duplex.read(1_000)).max() == 0.0
+
+
+@pytest.mark.parametrize(("said", "playing"), [("Stop.", False), ("Repeat that, please.", True)])
+def test_a_command_is_done_here_and_is_no_message(rig, said, playing):
+    rig.answer(seconds=1.0)
+    rig.take("response.done", response={"id": "r1", "status": "completed"})
+    rig.hear(QUIET, 2.0)
+    rig.said(said)
+    assert rig.kinds()[0] == "conversation.item.delete"
+    assert "response.create" not in rig.kinds()
+    assert rig.duplex.player.playing is playing
+
+
+def test_muted_it_sends_silence(rig):
+    rig.duplex.muted = True
+    rig.hear(LOUD, 2.0)
+    assert np.abs(rig.sound()).max() == 0.0
+
+
+def test_a_key_opens_and_ends_a_turn_and_stops_what_is_spoken(rig):
+    rig.duplex.push_to_talk = True
+    rig.hear(LOUD, 1.0)
+    assert np.abs(rig.sound()).max() == 0.0
+    rig.answer()
+    rig.duplex.press(True)
+    assert rig.kinds() == ["response.cancel", "conversation.item.truncate"]
+    rig.hear(LOUD, 0.5)
+    assert np.abs(rig.sound()).max() > 0.05
+    rig.duplex.press(False)
+    assert rig.kinds()[-1] == "input_audio_buffer.commit"
+
+
+QUESTION = {"id": "c1", "title": "files.delete wants to change something.", "arguments": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"), [("Yes, please.", "once"), ("No!", "no"), ("Maybe later", None)]
+)
+def test_a_question_is_answered_by_plain_words(rig, said, answer):
+    rig.take("llmos.question", **QUESTION)
+    rig.hear(QUIET, 3.0)
+    rig.said(said)
+    answers = [event["answer"] for event in rig.sent if event["type"] == "llmos.answer"]
+    assert answers == ([answer] if answer else [])
+    assert "response.create" not in rig.kinds()
+    rig.take("llmos.answered", id="c1", answer="once")
+    assert rig.duplex.question is None
+
+
+def test_while_it_speaks_nothing_answers_a_question(rig):
+    rig.take("llmos.question", **QUESTION)
+    rig.duplex.announce(np.full(10 * WIRE_RATE, 0.1, np.float32))
+    rig.duplex.read(WIRE_RATE)
+    rig.hear(LOUD, 0.16)
+    rig.said("Yes")
+    assert not [event for event in rig.sent if event["type"] == "llmos.answer"]
+
+
+def test_a_failure_is_told_and_what_two_speakers_cause_is_not(rig):
+    rig.take("error", error={"code": "response_cancel_not_active", "message": "x"})
+    assert rig.lines == []
+    rig.take("error", error={"code": "device", "message": "The voice is gone."})
+    assert rig.lines[-1].text == "The voice is gone."
+
+
+def test_slower_is_told_to_the_server(rig):
+    rig.duplex.slower()
+    assert rig.sent[-1]["session"]["audio"]["output"]["speed"] == 0.85
