@@ -10,9 +10,9 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llmos.client import Client
 from llmos.consent import Consent, terminal
@@ -37,7 +37,7 @@ from llmos.events import (
 )
 from llmos.visible import visible
 
-__all__ = ["ask"]
+__all__ = ["Aloud", "ask"]
 
 #: What is said of an answer that is not whole, where nothing failed.
 _CUT = {
@@ -53,6 +53,20 @@ _TOO_LONG = (
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
+class Aloud(Protocol):
+    """What reads an answer out while it comes. Made on the loop; begins at once."""
+
+    def feed(self, piece: str) -> None:
+        """More of the answer."""
+
+    async def end(self) -> None:
+        """There is no more of it; return when all of it was heard.
+
+        Raises:
+            LlmosError: It could not be spoken.
+        """
+
+
 async def ask(
     text: str,
     *,
@@ -63,6 +77,7 @@ async def ask(
     keep: bool = False,
     save: Path | None = None,
     expert: str = "",
+    aloud: Callable[[], Aloud] | None = None,
 ) -> int:
     """Ask ``text`` and print the answer as it comes.
 
@@ -74,6 +89,7 @@ async def ask(
         system: What a new process is told it is.
         expert: Who answers, in a new process.
         save: A folder for the files that calls make; without one they stay with the kernel.
+        aloud: Makes what reads the answer out, too.
 
     Returns:
         The exit code: 0, or 1 where there is no whole answer.
@@ -85,6 +101,7 @@ async def ask(
     printer = _Printer(as_json)
     printer.wait()
     _end_cleanly_on_signals()
+    voice = aloud() if aloud is not None else None
     async with await Client.connect() as client:
         asked = pid or (await client.create(system=system, expert=expert)).pid
         heard = _Heard()
@@ -103,6 +120,8 @@ async def ask(
                         continue
                     heard.take(event)
                     printer.show(event)
+                    if voice is not None and isinstance(event, ReplyDelta):
+                        voice.feed(event.text)
                     if consent is not None and isinstance(event, CallAsked | CallAnswered):
                         consent.take(event)
                     if isinstance(event, TurnFinished):
@@ -118,6 +137,8 @@ async def ask(
                     await client.kill(asked)
     assert isinstance(event, TurnFinished)
     printer.end(heard, event)
+    if voice is not None:
+        await voice.end()
     if stays:
         print(f"llmos: The chat stays, as process {asked}, for its reminder.", file=sys.stderr)
     return 0 if event.reason == "stop" and heard.answered else 1

@@ -269,6 +269,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     help="Write the files that are made, such as charts, to this folder.",
 )
 @click.option("--expert", default="", help="The expert that answers; llmos plugin list has them.")
+@click.option("--speak", is_flag=True, help="Read the answer out, too, while it is written.")
 def ask(
     question: tuple[str, ...],
     as_json: bool,
@@ -277,6 +278,7 @@ def ask(
     keep: bool,
     save: Path | None,
     expert: str,
+    speak: bool,
 ) -> None:
     """Ask one question; the answer streams to standard output.
 
@@ -318,8 +320,18 @@ def ask(
         keep=keep,
         save=save,
         expert=expert.removeprefix("@").lower(),
+        aloud=_aloud if speak else None,
     )
     sys.exit(_run(asked))
+
+
+def _aloud() -> Any:
+    """What reads an answer out through the loudspeaker of the settings."""
+    from llmos import config
+    from llmos.devices.reading import Aloud
+    from llmos.devices.speech import Speech
+
+    return Aloud(Speech(config.load().voice))
 
 
 # --- permissions ----------------------------------------------------------------------------------
