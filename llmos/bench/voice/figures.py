@@ -50,6 +50,20 @@ _ROWS = (
     Figure(
         "heard_exact", "talk", ">=", 0.95, "interrupted answers kept as they were heard, ± 1 word"
     ),
+    Figure(
+        "text_latency_under_voice",
+        "talk",
+        "<=",
+        1.5,
+        "a chat's first token while somebody is being heard ÷ alone",
+    ),
+    Figure(
+        "first_audio_after_first_clause_ms",
+        "speaking",
+        "<=",
+        {"p50": 300.0},
+        "the first clause written to its first sound, ms",
+    ),
     Figure("cut_off_rate", "turns", "<=", 0.10, "turns ended in a pause of 0.3 to 1.2 s"),
 )
 

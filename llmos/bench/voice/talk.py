@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 
-from llmos.bench.harness import say
+from llmos.bench.harness import interleaved, median_ratio, say
 from llmos.bench.voice.hearing import normaliser
 from llmos.bench.voice.scope import VoiceBench, spread
 from llmos.bench.voice.users import Said
+from llmos.client import Client
 from llmos.devices.audio import EAR_RATE, WIRE_RATE, Samples
 from llmos.devices.echo import open_canceller
 from llmos.devices.listening import WINDOW_S
 from llmos.devices.resample import Resampler
 from llmos.devices.sound_loopback import Loopback, room_response
+from llmos.events import ReplyDelta, TurnFinished
 from llmos.voice.duplex import Line, State
 from llmos.voice.link import Link
 from llmos.voice.terminal import Terminal, session_of
@@ -89,6 +91,8 @@ async def measure(bench: VoiceBench) -> None:
             await _voice_to_voice(bench, talk)
         if bench.wants("heard_exact"):
             await _heard_exact(bench, talk)
+        if bench.wants("text_latency_under_voice"):
+            await _text_latency(bench, talk)
 
 
 async def _voice_to_voice(bench: VoiceBench, talk: _Talk) -> None:
@@ -143,6 +147,44 @@ async def _heard_exact(bench: VoiceBench, talk: _Talk) -> None:
         await talk.rest()
     if count:
         bench.found("heard_exact", exact / count, n=count)
+
+
+async def _text_latency(bench: VoiceBench, talk: _Talk) -> None:
+    """A chat's first token, while a person is being heard and while nobody speaks, in turn."""
+    users, kernel = await bench.users(), await bench.kernel()
+    story = await users.say(_LONG)
+    questions = iter(users.sentences["en"] * 4)
+
+    async def alone(_round: int) -> float:
+        await talk.rest()
+        return await _first_token(kernel.client, next(questions))
+
+    async def under_voice(_round: int) -> float:
+        talk.ask(story)
+        await talk.until(lambda: talk.terminal.duplex.state is State.HEARING)
+        await asyncio.sleep(0.6)  # the recogniser is at work
+        took = await _first_token(kernel.client, next(questions))
+        await talk.rest()
+        return took
+
+    rounds = await interleaved(bench.samples_of(10), alone, under_voice)
+    bench.samples["text_latency_s"] = [[round(one, 4) for one in each] for each in rounds]
+    bench.found("text_latency_under_voice", median_ratio(rounds, above=1, below=0), n=len(rounds))
+
+
+async def _first_token(client: Client, text: str) -> float:
+    """Seconds to the first token of an answer in a new process."""
+    pid = (await client.create()).pid
+    try:
+        async with client.subscribe(pid) as events:
+            began = time.perf_counter()
+            await client.send(pid, text)
+            async for event in events:
+                if isinstance(event, ReplyDelta | TurnFinished):
+                    return time.perf_counter() - began
+    finally:
+        await client.kill(pid)
+    raise AssertionError("the iterator of events never ends by itself")
 
 
 async def _last_reply(talk: _Talk) -> str:
