@@ -198,7 +198,10 @@ class Call:
         shown = await self._called(self._preview, arguments, context)
         if not isinstance(shown, sdk.Preview):
             raise self._broke(TypeError("a preview must be a Preview"))
-        return replace(shown, text=encodable(shown.text[: limits.PREVIEW_CHARS]))
+        text, most = shown.text, limits.PREVIEW_CHARS
+        if len(text) > most:
+            text = f"{text[:most]}\n… (and {len(text) - most:,} more characters)"
+        return replace(shown, text=encodable(text))
 
     async def _called(
         self,

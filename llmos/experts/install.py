@@ -37,6 +37,9 @@ _DOES = {
     "egress": "goes to the web",
 }
 
+#: What the names of the kernel's own calls begin with.
+_KERNELS = frozenset(("calls", "memory", "process", "reader"))
+
 
 def told(manifest: Manifest, folder: Path) -> tuple[str, ...]:
     """What an expert may do, in plain words: a line each, from its declarations alone."""
@@ -135,6 +138,8 @@ def stage(source: Path) -> Staged:
         if (paths.bundled("plugins") / manifest.name / FILE).exists():
             raise ExpertError(f"An expert named {manifest.name} comes with llmos already.")
         for tool in manifest.tools:
+            if tool.about.name in _KERNELS:
+                raise ExpertError(f"Its tool {tool.about.name} has the name of the kernel's calls.")
             for builtin in (paths.bundled("tools"), paths.tools_dir()):
                 if (builtin / tool.about.name).is_dir():
                     raise ExpertError(

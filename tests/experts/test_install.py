@@ -218,14 +218,18 @@ def test_nobody_can_take_the_name_of_an_expert_that_comes_with_llmos(write, inst
     assert left(installed) == []
 
 
-def test_nobody_can_take_the_name_of_a_tool_that_is_there(write, installed):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("clock", "of a tool that is there"), ("reader", "of the kernel's"), ("memory", "of the kernel's")],
+)
+def test_nobody_can_take_the_name_of_a_tool_that_is_there(write, installed, name, says):
     folder = write()
-    (folder / "tools" / "bird").rename(folder / "tools" / "clock")
-    toml = folder / "tools" / "clock" / "tool.toml"
-    toml.write_text(toml.read_text().replace('"bird"', '"clock"'))
+    (folder / "tools" / "bird").rename(folder / "tools" / name)
+    toml = folder / "tools" / name / "tool.toml"
+    toml.write_text(toml.read_text().replace('"bird"', f'"{name}"'))
     plugin = folder / "plugin.toml"
-    plugin.write_text(plugin.read_text().replace("tools/bird", "tools/clock"))
-    with pytest.raises(ExpertError, match="tool clock has the name of a tool"):
+    plugin.write_text(plugin.read_text().replace("tools/bird", f"tools/{name}"))
+    with pytest.raises(ExpertError, match=f"tool {name} has the name {says}"):
         install.stage(folder)
     assert left(installed) == []
 
