@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from llmos.errors import LlmosError
 from llmos.events import Event
 from llmos.server.contract import ServedKernel
+from llmos.server.realtime_outbox import Outbox
 
 __all__ = ["KeepsHeard", "TalkedTo"]
 
@@ -35,6 +36,8 @@ class TalkedTo:
     Args:
         pid: Of one that is there; 0 for a new one.
         keeps: The same kernel.
+        outbox: Is told which process it is.
+        instructions: What a new one is told before all else.
         tell: Gets the events of the process.
         ended: Is told when no more events come, and why, where nobody stopped the kernel.
         answers: Whether a person is there who can answer questions about calls.
@@ -45,7 +48,9 @@ class TalkedTo:
         kernel: ServedKernel,
         keeps: KeepsHeard,
         pid: int,
+        outbox: Outbox,
         *,
+        instructions: Callable[[], str],
         tell: Callable[[Event], None],
         ended: Callable[[LlmosError | None], None],
         answers: bool,
@@ -53,6 +58,8 @@ class TalkedTo:
         self.pid = pid
         self._kernel = kernel
         self._keeps = keeps
+        self._outbox = outbox
+        self._instructions = instructions
         self._tell = tell
         self._ended = ended
         self._answers = answers
@@ -77,16 +84,15 @@ class TalkedTo:
             before.cancel()
         self._listening.close()
         self._listening = listening
+        if pid:
+            self._outbox.extra("llmos.process", pid=pid)
 
-    async def open(self, instructions: str) -> None:
-        """Make a process, where there is none yet.
-
-        Args:
-            instructions: What a new one is told before all else.
-        """
+    async def open(self) -> None:
+        """Make a process, where there is none yet."""
         async with self._opening:
             if not self.pid:
-                made = await self._kernel.create(system=instructions, priority="realtime")
+                system = self._instructions()
+                made = await self._kernel.create(system=system, priority="realtime")
                 self.pid = made.pid
                 self.listen()
 
@@ -103,11 +109,11 @@ class TalkedTo:
         """Have exactly ``text`` kept of a turn's reply."""
         await self._keeps.heard(self.pid, turn, text)
 
-    def draft(self, text: str, instructions: str) -> None:
+    def draft(self, text: str) -> None:
         """Have what is being said computed ahead."""
         self._draft = text
         if self._drafting is None or self._drafting.done():
-            self._drafting = asyncio.create_task(self._compute(instructions))
+            self._drafting = asyncio.create_task(self._compute())
 
     async def close(self) -> None:
         """Hear of it no more. It lives on, and so does what it is doing."""
@@ -118,11 +124,11 @@ class TalkedTo:
             await asyncio.wait(tasks)
         self._listening.close()
 
-    async def _compute(self, instructions: str) -> None:
+    async def _compute(self) -> None:
         while text := self._draft:
             self._draft = ""
             try:
-                await self.open(instructions)
+                await self.open()
                 await self._kernel.draft(self.pid, text)
             except LlmosError as error:  # it is only computed later
                 _log.info("a draft is not computed: %s", error)

@@ -20,9 +20,8 @@ from llmos.devices.audio import WIRE_RATE, Samples, encode_pcm16
 from llmos.devices.speaking import Utterance
 from llmos.errors import EngineError, KernelError, LlmosError
 from llmos.events import Event, ReplyDelta, ReplyFinished, TurnFinished, TurnStarted
-from llmos.server.realtime_events import error_event, event_of, new_id, usage_of
+from llmos.server.realtime_events import new_id, usage_of
 from llmos.server.realtime_outbox import Outbox
-from llmos.server.realtime_settings import Refusal
 
 __all__ = ["Response", "kept_of"]
 
@@ -120,8 +119,7 @@ class Response:
         """Tell that there is no answer, or no more of it, and why."""
         if self.done:
             return
-        refusal = Refusal(str(error), code=error.code, kind="server_error")
-        self._outbox.put(error_event(refusal))
+        self._outbox.fail(error)
         self._end("failed", error=(error.code, str(error)), usage=usage)
 
     def cancel(self, reason: Cancelled) -> None:
@@ -203,10 +201,10 @@ class Response:
     # --- what is sent -----------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._put("response.created", response=self._shape("in_progress"))
-        item = self.item
-        self._put("response.output_item.added", response_id=self.id, output_index=0, item=item)
-        self._put("conversation.item.added", previous_item_id=self._previous, item=item)
+        tell, item = self._outbox.tell, self.item
+        tell("response.created", response=self._shape("in_progress"))
+        tell("response.output_item.added", response_id=self.id, output_index=0, item=item)
+        tell("conversation.item.added", previous_item_id=self._previous, item=item)
         self._part("response.content_part.added", part=self._content())
         if self._utterance is not None:
             self._spoken = asyncio.create_task(self._speak(self._utterance))
@@ -271,23 +269,20 @@ class Response:
             self._part("response.output_text.done", text=self._shown)
         self._part("response.content_part.done", part=self._content())
         self._status = "completed" if status == "completed" else "incomplete"
-        item = self.item
-        self._put("conversation.item.done", previous_item_id=self._previous, item=item)
-        self._put("response.output_item.done", response_id=self.id, output_index=0, item=item)
+        tell, item = self._outbox.tell, self.item
+        tell("conversation.item.done", previous_item_id=self._previous, item=item)
+        tell("response.output_item.done", response_id=self.id, output_index=0, item=item)
         details: dict[str, Any] = {"type": status}
         if reason:
             details["reason"] = reason
         if error is not None:
             details["error"] = {"type": "server_error", "code": error[0], "message": error[1]}
         shape = self._shape(status, details=details, output=[item], usage=usage)
-        self._put("response.done", response=shape)
-
-    def _put(self, type: str, **fields: Any) -> None:
-        self._outbox.put(event_of(type, **fields))
+        tell("response.done", response=shape)
 
     def _part(self, type: str, **fields: Any) -> None:
         place = {"response_id": self.id, "item_id": self.item_id}
-        self._put(type, **place, output_index=0, content_index=0, **fields)
+        self._outbox.tell(type, **place, output_index=0, content_index=0, **fields)
 
     def _content(self) -> dict[str, Any]:
         if self._utterance is not None:

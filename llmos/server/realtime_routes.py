@@ -18,13 +18,16 @@ from llmos.errors import LlmosError
 from llmos.server.contract import ServedKernel
 from llmos.server.errors import error_of, error_response
 from llmos.server.kernel_routes import DROPPED, STOPPED
+from llmos.server.realtime_hearing import Devices
 from llmos.server.realtime_outbox import Outbox
 from llmos.server.realtime_process import KeepsHeard
-from llmos.server.realtime_session import Devices, RealtimeSession
+from llmos.server.realtime_session import RealtimeSession
+from llmos.server.realtime_settings import Refusal, is_any_model
 
 __all__ = ["router"]
 
 _PROTOCOL = "realtime"
+_BINARY = "Events are text; sound goes as base64 within one."
 _PID_MAX = 2**31 - 1
 
 
@@ -46,14 +49,15 @@ def router(kernel: ServedKernel, devices: Devices | None) -> APIRouter:
             await socket.send_denial_response(refused)
             return
         offered = socket.scope.get("subprotocols", [])
-        outbox = Outbox()
+        extras = socket.query_params.get("llmos") == "1"
+        outbox = Outbox(extras=extras)
         session = RealtimeSession(
             kernel,
             keeps,
             devices,
             outbox,
             pid=int(socket.query_params.get("process", "0")),
-            extras=socket.query_params.get("llmos") == "1",
+            answers=extras,
         )
         open_now.add(session)
         try:
@@ -75,6 +79,10 @@ def _refused(socket: WebSocket, kernel: ServedKernel, open_now: int) -> JSONResp
         if name in socket.query_params:
             sentence = f"Sessions with '{name}' are not offered here."
             return error_response(sentence, 400, param=name, code="invalid_value")
+    model, serves = socket.query_params.get("model", ""), kernel.backend.info.name
+    if model not in ("", serves) and not is_any_model(model):
+        sentence = f"The model '{model[:100]}' is not loaded; this kernel serves '{serves}'."
+        return error_response(sentence, 404, param="model", code="model_not_found")
     text = socket.query_params.get("process")
     if text is None:
         return None
@@ -99,7 +107,7 @@ async def _talk(socket: WebSocket, session: RealtimeSession, outbox: Outbox) -> 
             if (text := message.get("text")) is not None:
                 await session.receive(text)
             else:
-                session.refuse("Events are text; sound goes as base64 within one.")
+                outbox.refuse(Refusal(_BINARY, code="invalid_frame"))
 
     async def send() -> None:
         async for line in outbox.lines():

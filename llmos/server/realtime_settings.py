@@ -19,12 +19,22 @@ from llmos.devices.audio import WIRE_RATE
 from llmos.devices.speaker import FASTEST, SLOWEST
 from llmos.server.body import Integer
 
-__all__ = ["ANY_VOICE", "OutputFormat", "Refusal", "SessionUpdate", "Settings", "VoiceId"]
+__all__ = [
+    "_ANY_VOICE",
+    "OutputFormat",
+    "Refusal",
+    "SessionUpdate",
+    "Settings",
+    "VoiceId",
+    "is_any_model",
+]
 
 #: OpenAI's own voices, which any program may ask for; each stands for the one there is.
-ANY_VOICE = frozenset(
+_ANY_VOICE = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
+#: How OpenAI's own models are called, which any program may ask for; each stands for ours.
+_ANY_MODEL = ("gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime", "gpt-audio")
 _NO_VOICE = "There is no voice on this machine. Get one with: llmos models pull piper-joe"
 
 
@@ -164,7 +174,7 @@ class Settings:
     @property
     def voice_name(self) -> str:
         """The voice on this machine that was asked for; empty for the usual one."""
-        return "" if self.voice in ANY_VOICE else self.voice
+        return "" if self.voice in _ANY_VOICE else self.voice
 
     @property
     def modality(self) -> Literal["audio", "text"]:
@@ -222,7 +232,7 @@ class Settings:
         Raises:
             Refusal: It is not on this machine.
         """
-        if asked not in ANY_VOICE and asked not in voices:
+        if asked not in _ANY_VOICE and asked not in voices:
             there = " and ".join(f"'{name}'" for name in voices) or "none"
             sentence = f"The voice '{asked[:100]}' is not on this machine; there is {there}."
             raise Refusal(sentence, param=param, code="voice_not_found")
@@ -291,3 +301,8 @@ class Settings:
                 "output": output | ({"voice": self.voice} if self.voice else {}),
             },
         }
+
+
+def is_any_model(name: str) -> bool:
+    """Whether a program that asks for this model takes the one there is."""
+    return name.startswith(_ANY_MODEL)

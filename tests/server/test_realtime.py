@@ -264,6 +264,20 @@ async def test_an_answer_waits_until_what_was_said_is_written_down(start):
     assert (await rig.conversation())[0] == ("user", "what is the weather")
 
 
+async def test_who_speaks_on_while_the_last_turn_is_written_down_is_heard_whole(start):
+    async with spoken(start) as (rig, talk):
+        await talk.set(audio={"input": {"turn_detection": None}})
+        rig.devices.hears.may.clear()
+        for words in ("what is the weather", "depends on you"):
+            await talk.said(speech(words))
+            await talk.connection.input_audio_buffer.commit()
+        await talk.until("input_audio_buffer.committed")
+        rig.devices.hears.may.set()
+        kind = "conversation.item.input_audio_transcription.completed"
+        assert (await talk.until(kind))["transcript"] == "what is the weather"
+        assert (await talk.until(kind))["transcript"] == "depends on you"
+
+
 async def test_silence_that_is_committed_is_a_turn_without_words(start):
     async with spoken(start) as (_, talk):
         await talk.set(audio={"input": {"turn_detection": None}})
@@ -778,6 +792,7 @@ async def test_too_many_sessions_are_turned_away(start, monkeypatch):
         ({"process": "7"}, "404"),
         ({"process": "zero"}, "400"),
         ({"process": "0"}, "400"),
+        ({"model": "llama-9"}, "404"),
         ({"intent": "transcription"}, "400"),
         ({"call_id": "c"}, "400"),
     ],

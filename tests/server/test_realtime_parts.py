@@ -8,16 +8,14 @@ import json
 import pytest
 
 from llmos import limits
-from llmos.server.realtime_events import event_of
 from llmos.server.realtime_items import Items, written_item
 from llmos.server.realtime_outbox import Outbox
 from llmos.server.realtime_response import kept_of
 from llmos.server.realtime_settings import Refusal
 
 
-def delta(response: str, size: int = 10) -> dict[str, object]:
-    kind = "response.output_audio.delta"
-    return event_of(kind, response_id=response, delta="x" * size)
+def tell_delta(outbox: Outbox, response: str, size: int = 10) -> None:
+    outbox.tell("response.output_audio.delta", response_id=response, delta="x" * size)
 
 
 async def test_events_are_sent_in_their_order():
@@ -25,17 +23,17 @@ async def test_events_are_sent_in_their_order():
     lines = outbox.lines()
     first = asyncio.ensure_future(anext(lines))
     await asyncio.sleep(0)
-    outbox.put(event_of("one"))
-    outbox.put(event_of("two"))
+    outbox.tell("one")
+    outbox.tell("two")
     assert json.loads(await first)["type"] == "one"
     assert json.loads(await anext(lines))["type"] == "two"
 
 
 async def test_of_an_answer_that_is_broken_off_only_its_end_is_sent():
     outbox = Outbox()
-    outbox.put(delta("a"))
-    outbox.put(delta("b"))
-    outbox.put(event_of("response.output_audio.done", response_id="a"))
+    tell_delta(outbox, "a")
+    tell_delta(outbox, "b")
+    outbox.tell("response.output_audio.done", response_id="a")
     outbox.drop("a")
     lines = outbox.lines()
     sent = [json.loads(await anext(lines)) for _ in range(2)]
@@ -48,13 +46,13 @@ async def test_of_an_answer_that_is_broken_off_only_its_end_is_sent():
 async def test_no_more_sound_is_made_than_a_client_takes():
     outbox = Outbox()
     await outbox.room()
-    outbox.put(delta("a", limits.REALTIME_OUT_BYTES))
+    tell_delta(outbox, "a", limits.REALTIME_OUT_BYTES)
     waits = asyncio.ensure_future(outbox.room())
     await asyncio.sleep(0)
     assert not waits.done()
     await anext(outbox.lines())
     await waits
-    outbox.put(delta("a", limits.REALTIME_OUT_BYTES))
+    tell_delta(outbox, "a", limits.REALTIME_OUT_BYTES)
     outbox.drop("a")
     await outbox.room()
 
@@ -63,7 +61,7 @@ async def test_a_client_that_reads_nothing_is_dropped(monkeypatch):
     monkeypatch.setattr(limits, "REALTIME_OUT_EVENTS", 3)
     outbox = Outbox()
     for _ in range(5):
-        outbox.put(event_of("one"))
+        outbox.tell("one")
     assert outbox.full
     assert [line async for line in outbox.lines()] == []
 
