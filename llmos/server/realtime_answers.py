@@ -7,10 +7,11 @@ answered by the process itself, and its answer is told as soon as no other is un
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 UNFORESEEN = "Something went wrong inside llmos; its log says what."
 _NOTHING = "There is nothing to answer: nothing was said since the last answer."
 
+_T = TypeVar("_T")
 _Inbox = asyncio.Queue[Event | None]
 
 
@@ -64,6 +66,7 @@ class Answers:
         self._inboxes: set[_Inbox] = set()  # of answers whose turns are not over
         self._unasked: deque[tuple[str, _Inbox]] = deque()  # reminders, with what came of them
         self._cuts: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[Any]] = set()  # until what waits is in the journal
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -145,6 +148,13 @@ class Answers:
         for inbox in self._inboxes:
             inbox.put_nowait(None)
 
+    async def settle(self) -> None:
+        """The client is gone: what it asked to have answered is still said to the process."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.REALTIME_CUT_S):
+                while self._sending:
+                    await asyncio.wait(self._sending)
+
     async def close(self) -> None:
         """The client is gone. Turns go on; what was heard of an answer is kept all the same."""
         self._closed = True
@@ -175,7 +185,7 @@ class Answers:
             self._spawn(self._respond(self._settings(), unasked=self._unasked.popleft()))
         elif self._again and self._items.text():
             self._again = False
-            self._spawn(self._respond(self._settings()))
+            self._awaited(self._spawn(self._respond(self._settings())))
 
     async def _respond(
         self,
@@ -227,7 +237,9 @@ class Answers:
 
     async def _answer(self, response: Response, id: str, inbox: _Inbox) -> None:
         try:
-            if id := id or await self._asked_for(response):
+            if not id:
+                id = await self._awaited(asyncio.create_task(self._asked_for(response)))
+            if id:
                 await response.follow(id)
         except LlmosError as error:
             response.fail(error)
@@ -286,6 +298,12 @@ class Answers:
                 content_index=0,
                 audio_end_ms=event.audio_end_ms,
             )
+
+    def _awaited(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
+        """Have it waited for, should the client go."""
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return task
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

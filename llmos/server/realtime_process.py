@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
+from llmos import limits
 from llmos.errors import LlmosError
 from llmos.events import Event
 from llmos.server.contract import ServedKernel
@@ -117,11 +118,12 @@ class TalkedTo:
 
     async def close(self) -> None:
         """Hear of it no more. It lives on, and so does what it is doing."""
-        tasks = {task for task in (self._drafting, self._reading) if task is not None}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self._draft = ""
+        if self._drafting is not None:  # it ends by itself: what it waits for may be others' too
+            await asyncio.wait({self._drafting}, timeout=limits.GOODBYE_S)
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
         self._listening.close()
 
     async def _compute(self) -> None:

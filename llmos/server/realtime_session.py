@@ -125,6 +125,7 @@ class RealtimeSession:
 
     async def close(self) -> None:
         """The client is gone. What it said is kept, and what is under way goes on."""
+        await self._answers.settle()
         await self._hearing.close()
         await self._answers.close()
         await self._process.close()

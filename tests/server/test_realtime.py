@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from llmos.config import AgentConfig
 from llmos.errors import ModelMissing
-from llmos.events import BY_REMINDER, REMINDER
+from llmos.events import BY_REMINDER, REMINDER, TurnFinished
 from llmos.kernel.syscalls import Outcome
 from llmos.labels import Origin
 from tests.kernel.kernels import call, kernel_on, row
@@ -466,6 +466,27 @@ async def test_a_client_that_goes_leaves_the_conversation_whole(start):
         await rig.kernel.wait(1)
     [_, answer] = await rig.kernel.messages(1)
     assert answer.message.content.split() == ["word"] * 200 and not answer.partial
+
+
+async def test_what_a_client_asked_is_said_although_it_goes_before(start):
+    rig = await start(Devices())
+    with rig.kernel.subscribe() as events:
+        async with rig.talk() as talk:
+            await talk.set(audio={"input": {"turn_detection": None}})
+            rig.devices.hears.may.clear()
+            await talk.said(speech("what is the weather"))
+            await talk.connection.input_audio_buffer.commit()
+            await talk.connection.response.create()
+            await talk.until("response.created")
+        rig.devices.hears.may.set()
+        async with asyncio.timeout(20):
+            async for event in events:
+                if isinstance(event, TurnFinished):
+                    break
+    assert await rig.conversation() == [
+        ("user", "what is the weather"),
+        ("assistant", "It will rain."),
+    ]
 
 
 async def test_two_sessions_can_talk_with_one_process(start):
