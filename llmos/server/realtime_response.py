@@ -72,7 +72,7 @@ class Response:
         self.id = new_id("resp")
         self.item_id = new_id("item")
         self.turn = 0  # of the process; 0 until it began
-        self.done = False  # for the client
+        self.done = False  # for the client: its end was told, or nobody is there
         self.over = asyncio.Event()  # for the process, or it never will be
         self.kept = False  # all that the process keeps of it is known
         self.sent_s = 0.0  # of sound
@@ -96,12 +96,14 @@ class Response:
         """Tell of the turn that answers a message, until all of it is told."""
         finished = await self._turn(message_id)
         self.over.set()
-        if self.done:
+        if self._is_done():
             return
         failed: LlmosError | None = None
         if self._utterance is not None:
             self._utterance.end()
             failed = await self._spoken
+        if self._is_done():
+            return
         usage = usage_of(finished.usage)
         if failed is not None:
             self.fail(failed, usage)
@@ -157,6 +159,9 @@ class Response:
     def spoken(self) -> bool:
         """Whether it has sound."""
         return self._utterance is not None
+
+    def _is_done(self) -> bool:  # a call: it changes while something is waited for
+        return self.done
 
     # --- the turn ---------------------------------------------------------------------------
 

@@ -395,6 +395,27 @@ async def test_cancelling_ends_the_turn_and_nothing_more_of_it_is_sent(start):
         assert error["code"] == "response_cancel_not_active"
 
 
+async def test_an_answer_that_is_only_being_spoken_any_more_ends_once(start):
+    async with spoken(start) as (rig, talk):
+        rig.devices.speaks.may.clear()
+        with rig.kernel.subscribe() as events:
+            await talk.written("It depends.")
+            async with asyncio.timeout(20):
+                async for event in events:
+                    if isinstance(event, TurnFinished):
+                        break
+        await talk.connection.response.cancel()
+        done = await talk.until("response.done")
+        assert done["response"]["status"] == "cancelled"
+        at = len(talk.events)
+        rig.devices.speaks.may.set()
+        await talk.written("What is the weather?")
+        assert (await talk.until("response.done"))["response"]["id"] != done["response"]["id"]
+        deltas = [e for e in talk.events[at:] if e["type"].endswith("audio.delta")]
+        assert all(e["response_id"] != done["response"]["id"] for e in deltas)
+        assert (await rig.conversation())[1] == ("assistant", REPLY)
+
+
 async def test_exactly_what_was_heard_is_kept(start):
     async with spoken(start) as (rig, talk):
         await talk.written("It depends.")
