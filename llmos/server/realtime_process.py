@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
 
 from llmos import limits
 from llmos.errors import LlmosError
@@ -18,17 +17,9 @@ from llmos.events import Event
 from llmos.server.contract import ServedKernel
 from llmos.server.realtime_outbox import Outbox
 
-__all__ = ["KeepsHeard", "TalkedTo"]
+__all__ = ["TalkedTo"]
 
 _log = logging.getLogger(__name__)
-
-
-class KeepsHeard(Protocol):
-    """A kernel that keeps of an answer what was heard."""
-
-    async def heard(self, pid: int, turn: int, text: str) -> Any:
-        """Keep exactly ``text`` of a turn's reply, which begins with it."""
-        ...
 
 
 class TalkedTo:
@@ -36,7 +27,6 @@ class TalkedTo:
 
     Args:
         pid: Of one that is there; 0 for a new one.
-        keeps: The same kernel.
         outbox: Is told which process it is.
         instructions: What a new one is told before all else.
         tell: Gets the events of the process.
@@ -47,7 +37,6 @@ class TalkedTo:
     def __init__(
         self,
         kernel: ServedKernel,
-        keeps: KeepsHeard,
         pid: int,
         outbox: Outbox,
         *,
@@ -58,7 +47,6 @@ class TalkedTo:
     ) -> None:
         self.pid = pid
         self._kernel = kernel
-        self._keeps = keeps
         self._outbox = outbox
         self._instructions = instructions
         self._tell = tell
@@ -108,7 +96,7 @@ class TalkedTo:
 
     async def heard(self, turn: int, text: str) -> None:
         """Have exactly ``text`` kept of a turn's reply."""
-        await self._keeps.heard(self.pid, turn, text)
+        await self._kernel.heard(self.pid, turn, text)
 
     def draft(self, text: str) -> None:
         """Have what is being said computed ahead."""

@@ -7,7 +7,6 @@ the connection: who is let in, what is read and sent, and how it ends.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from fastapi import APIRouter, WebSocket
 from starlette.responses import JSONResponse
@@ -20,7 +19,6 @@ from llmos.server.errors import error_of, error_response
 from llmos.server.kernel_routes import DROPPED, STOPPED
 from llmos.server.realtime_hearing import Devices
 from llmos.server.realtime_outbox import Outbox
-from llmos.server.realtime_process import KeepsHeard
 from llmos.server.realtime_session import RealtimeSession
 from llmos.server.realtime_settings import Refusal, is_any_model
 
@@ -38,7 +36,6 @@ def router(kernel: ServedKernel, devices: Devices | None) -> APIRouter:
         devices: What hears and speaks; None where nothing does.
     """
     routes = APIRouter(prefix="/v1", tags=["openai"])
-    keeps = cast(KeepsHeard, kernel)
     open_now: set[RealtimeSession] = set()
 
     @routes.websocket("/realtime")
@@ -53,7 +50,6 @@ def router(kernel: ServedKernel, devices: Devices | None) -> APIRouter:
         outbox = Outbox(extras=extras)
         session = RealtimeSession(
             kernel,
-            keeps,
             devices,
             outbox,
             pid=int(socket.query_params.get("process", "0")),

@@ -23,7 +23,7 @@ from llmos.server.realtime_events import new_id
 from llmos.server.realtime_hearing import Devices, Hearing
 from llmos.server.realtime_items import Items, written_item
 from llmos.server.realtime_outbox import Outbox
-from llmos.server.realtime_process import KeepsHeard, TalkedTo
+from llmos.server.realtime_process import TalkedTo
 from llmos.server.realtime_settings import Refusal, Settings, is_any_model
 
 __all__ = ["RealtimeSession"]
@@ -35,7 +35,6 @@ class RealtimeSession:
     """One connection. Used from the asyncio loop only.
 
     Args:
-        keeps: The kernel, too.
         devices: None where nothing hears or speaks.
         outbox: What it tells the client.
         pid: The process to talk with; 0 for a new one.
@@ -45,7 +44,6 @@ class RealtimeSession:
     def __init__(
         self,
         kernel: ServedKernel,
-        keeps: KeepsHeard,
         devices: Devices | None,
         outbox: Outbox,
         *,
@@ -65,7 +63,6 @@ class RealtimeSession:
         self._items = Items()
         self._process = TalkedTo(
             kernel,
-            keeps,
             pid,
             outbox,
             instructions=lambda: self._settings.instructions,

@@ -34,10 +34,11 @@ class Rig:
         self.heard: list[tuple[int, int, str]] = []
         self.drafts: asyncio.Queue[str] = asyncio.Queue()
 
+        keep, draft = kernel.heard, kernel.draft
+
         async def heard(pid: int, turn: int, text: str) -> None:
             self.heard.append((pid, turn, text))
-
-        draft = kernel.draft
+            await keep(pid, turn, text)
 
         async def drafted(pid: int, text: str) -> None:
             self.drafts.put_nowait(text)
@@ -426,6 +427,7 @@ async def test_exactly_what_was_heard_is_kept(start):
         await cut.truncate(item_id=item, content_index=0, audio_end_ms=heard_ms)
         await talk.until("conversation.item.truncated", item_id=item, audio_end_ms=heard_ms)
         assert rig.heard == [(1, 1, "Well, that depends. One two")]
+        assert (await rig.conversation())[1] == ("assistant", "Well, that depends. One two")
         await talk.connection.conversation.item.retrieve(item_id=item)
         [content] = (await talk.until("conversation.item.retrieved"))["item"]["content"]
         assert content["transcript"] == "Well, that depends. One two"
@@ -445,6 +447,7 @@ async def test_cutting_an_answer_under_way_breaks_it_off(start):
         await talk.until("conversation.item.truncated")
         at = len(talk.events)
         assert rig.heard == [(1, 1, "word")]
+        assert (await rig.conversation())[1] == ("assistant", "word")
         await talk.written("What is the weather?")
         await talk.until("response.done")
         deltas = [e for e in talk.events[at:] if e["type"] == "response.output_audio.delta"]
@@ -594,6 +597,7 @@ async def test_what_is_said_before_and_after_a_call_is_one_answer(start):
         await cut.truncate(item_id=item, content_index=0, audio_end_ms=round(3000 * WORD_S))
         await talk.until("conversation.item.truncated")
         assert rig.heard[0][2].split() == ["I", "try.", "It"]
+        assert (await rig.conversation())[-1] == ("assistant", "It")
 
 
 async def test_what_is_heard_is_told_as_it_grows_to_who_wants_it(start):
