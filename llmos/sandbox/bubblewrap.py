@@ -17,6 +17,7 @@ become fuller than the jail may make it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -84,15 +85,22 @@ async def _let_run(child: Program, task: Task, told: int, go: int) -> Jailed:
     handle, group = -1, None
     try:
         before = await size_before(task)
-        async with asyncio.timeout(limits.JAIL_START_SECONDS):
-            first = json.loads(await _read_all(told))["child-pid"]
+        first = await _first(told)
         handle = os.pidfd_open(first)
         if os.geteuid() == 0:
             group = await asyncio.to_thread(Group.make, task.bounds, first)
         _limit(first, task.bounds)
         os.write(go, b"x")
     except BaseException as error:
-        child.send(signal.SIGKILL)  # before the pipe is closed, which would let it go on
+        if isinstance(error, asyncio.CancelledError) and handle < 0:
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it began nothing
+                handle = os.pidfd_open(await _first(told))
+        # Before the pipe is closed, which would let them go on; process 1 would wait on it for
+        # ever, and keep open what the last words are read from.
+        child.send(signal.SIGKILL)
+        if handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
         said = await _last_words(child)
         if handle >= 0:
             os.close(handle)
@@ -123,6 +131,12 @@ async def _let_run(child: Program, task: Task, told: int, go: int) -> Jailed:
         return group.exceeded() if group is not None else ""
 
     return Child(child, task, before=before, end=end, release=release, exceeded=exceeded)
+
+
+async def _first(told: int) -> int:
+    """Process 1 of the jail, as bubblewrap tells it."""
+    async with asyncio.timeout(limits.JAIL_START_SECONDS):
+        return int(json.loads(await _read_all(told))["child-pid"])
 
 
 async def _last_words(child: Program) -> str:

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from llmos.errors import CallFailed
+from llmos.sandbox import bubblewrap
 from llmos.sandbox.bubblewrap import Bubblewrap
 from llmos.sandbox.jail import Bounds, Finished, Jail, Task, run
 from llmos.sandbox.landlock import Landlock
@@ -366,3 +368,38 @@ def test_a_task_that_makes_no_sense_is_refused(wrong: dict):
 def test_a_bound_of_nothing_is_refused():
     with pytest.raises(ValueError, match="processes"):
         Bounds(processes=0)
+
+
+@pytest.mark.parametrize("when", ["size_before", "_read_all"])
+async def test_a_start_that_nobody_waits_for_any_more_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, when: str
+):
+    real = getattr(bubblewrap, when)
+    starts: list[asyncio.Task[Any]] = []
+
+    def broken_off(*given: Any) -> Any:
+        monkeypatch.setattr(bubblewrap, when, real)
+        starts[0].cancel()
+        return real(*given)
+
+    monkeypatch.setattr(bubblewrap, when, broken_off)
+    before = set(psutil.Process().children(recursive=True))
+    starts.append(asyncio.create_task(TIERS["bubblewrap"].start(Task(argv=program("input()")))))
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(asyncio.CancelledError):
+            await starts[0]
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+async def test_a_jail_whose_limits_cannot_be_set_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def refused(*_: Any) -> None:
+        raise OSError("no limits here")
+
+    monkeypatch.setattr(bubblewrap, "_limit", refused)
+    before = set(psutil.Process().children(recursive=True))
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(CallFailed, match="could not be set up"):
+            await TIERS["bubblewrap"].start(Task(argv=program("input()")))
+    assert set(psutil.Process().children(recursive=True)) <= before
