@@ -220,7 +220,11 @@ def test_nobody_can_take_the_name_of_an_expert_that_comes_with_llmos(write, inst
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("clock", "of a tool that is there"), ("reader", "of the kernel's"), ("memory", "of the kernel's")],
+    [
+        ("clock", "of a tool that is there"),
+        ("reader", "of the kernel's"),
+        ("memory", "of the kernel's"),
+    ],
 )
 def test_nobody_can_take_the_name_of_a_tool_that_is_there(write, installed, name, says):
     folder = write()
