@@ -61,6 +61,7 @@ class LocalBackend:
         self.info: ModelInfo
         self._known: OrderedDict[str, array[int]] = OrderedDict()
         self._known_tokens = 0
+        self._forgets = 0
         self._aside = ThreadPoolExecutor(thread_name_prefix="tokenize")  # for long texts
         self._closed = False
         self._template: TemplateWorker
@@ -116,6 +117,7 @@ class LocalBackend:
     ) -> list[Generation]:
         loop = asyncio.get_running_loop()
         streams: dict[EngineSequence, _Stream] = {}
+        begun = self._forgets
 
         def deliver(sequence: EngineSequence, chunk: Chunk) -> None:
             loop.call_soon_threadsafe(arrive, sequence, chunk)
@@ -123,7 +125,8 @@ class LocalBackend:
         def arrive(sequence: EngineSequence, chunk: Chunk) -> None:
             stream = streams[sequence]
             stream.arrive(chunk)
-            if chunk.finish and not self._closed and prompt.read and not sequence.transient:
+            kept = prompt.read and not sequence.transient and begun == self._forgets
+            if chunk.finish and not self._closed and kept:
                 self._learn(prompt.text, stream.text, sequence)
 
         tokens = list(prompt.tokens)
@@ -157,6 +160,7 @@ class LocalBackend:
         return [end - start for start, end in zip(starts, ends, strict=True)]
 
     async def forget(self) -> None:
+        self._forgets += 1  # what is under way teaches nothing, however soon it ends
         self._known.clear()
         self._known_tokens = 0
         await asyncio.to_thread(self.engine.forget)

@@ -156,8 +156,10 @@ class Caller:
     def _begun(self, turn: Turn, calls: Sequence[ToolCall]) -> list[asyncio.Task[Answer]]:
         """A task a call. Each waits for the results before it that it may need."""
         tasks = list[asyncio.Task[Answer]]()
-        missed = set(turn.missing)
         ranks = [_RANKS.get(self._effect(turn, call.name), _CHANGES) for call in calls]
+        if any(0 < rank < _CHANGES for rank in ranks):
+            turn.missing.clear()  # this is the model's new way to what it did not get before
+        missed = set(turn.missing)
         for call, rank in zip(calls, ranks, strict=True):
             before = [task for task, its in zip(tasks, ranks, strict=False) if its < rank]
             work = self._after(before, turn, call, missed if rank < _CHANGES else None)

@@ -164,8 +164,8 @@ def test_models_are_found_by_name_and_by_path(folder, ggml, whisper_weights):
     with pytest.raises(ModelMissing, match="There is no speech recogniser nonsense"):
         find_whisper("nonsense")
     with pytest.raises(ModelMissing, match="not on this machine") as caught:
-        find_whisper("whisper-base")
-    assert "llmos models pull whisper-base" in caught.value.remedy
+        find_whisper("whisper-small")
+    assert "llmos models pull whisper-small" in caught.value.remedy
 
 
 def test_nonsense_from_a_worker_is_no_word():
