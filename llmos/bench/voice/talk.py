@@ -121,16 +121,22 @@ async def _heard_exact(bench: VoiceBench, talk: _Talk) -> None:
     users, speech = await bench.users(), await bench.speech()
     story, no = await users.say(_LONG), await users.say(_NO)
     tidy = normaliser("en")
-    exact = count = 0
+    exact = count = unnoticed = 0
     for number in range(bench.samples_of(_INTERRUPTED)):
         talk.ask(story)
         if not await talk.until(lambda: talk.first_s > 0):
+            unnoticed += 1
             await talk.rest()
             continue
         await asyncio.sleep(2.0 + 0.37 * (number % 7))
         talk.room.say(no.sound)
-        await talk.until(lambda: talk.terminal.duplex.state is State.RESTING, 3.0)
-        played = np.concatenate([part for part in talk.heard if len(part)])
+        rested = await talk.until(lambda: talk.terminal.duplex.state is State.RESTING, 3.0)
+        parts = [part for part in talk.heard if len(part)]
+        if not rested or not parts:
+            unnoticed += 1
+            await talk.rest()
+            continue
+        played = np.concatenate(parts)
         await talk.until(lambda: talk.terminal.duplex.state is State.HEARING, 3.0)
         await asyncio.sleep(0.5)  # the cut is kept
         kept = await _last_reply(talk)
@@ -146,7 +152,7 @@ async def _heard_exact(bench: VoiceBench, talk: _Talk) -> None:
         say(f"  {off} words off: {kept[-40:]!r} | {heard[-40:]!r}")
         await talk.rest()
     if count:
-        bench.found("heard_exact", exact / count, n=count)
+        bench.found("heard_exact", exact / count, n=count, without_an_interruption=unnoticed)
 
 
 async def _text_latency(bench: VoiceBench, talk: _Talk) -> None:

@@ -38,7 +38,8 @@ async def measure(bench: VoiceBench) -> None:
     for number in range(bench.samples_of(_TURNS)):
         first, second = sentences[number % len(sentences)]
         voice = voices[number % len(voices)]
-        pause_s = _PAUSES_S[number % len(_PAUSES_S)]
+        # each sentence comes with each pause
+        pause_s = _PAUSES_S[(number + number // len(sentences)) % len(_PAUSES_S)]
         a, b = await users.say(first, *voice), await users.say(second, *voice)
         begun = a.sound[: a.end]
         rest = b.sound[len(b.sound) - b.end :]  # without the silence before it
