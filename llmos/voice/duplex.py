@@ -120,6 +120,7 @@ class Duplex:
         self._kept: deque[Samples] = deque(maxlen=round(KEPT_S * EAR_RATE / FRAME))
         self._to_wire = Resampler(EAR_RATE, WIRE_RATE)
         self._forwarding = False  # what is heard goes to the server although llmos had the word
+        self._over_sound = False  # what is being said began while llmos was heard
         self._quiet = 0  # frames since llmos last sounded
         self._response = ""  # the answer under way; empty where none is
         self._texts: dict[str, str] = {}  # of the answer's items, as they are shown
@@ -203,11 +204,11 @@ class Duplex:
         """Fall silent; the sentence may be taken up again."""
         self.player.unread(self._hush())
         self.player.pause()
-        self._forwarding = True
+        self._forwarding = self._over_sound = True
 
     def _go_on(self) -> None:
         """It was nothing: the server forgets it, the sentence goes on."""
-        self._forwarding = False
+        self._forwarding = self._over_sound = False
         self._send({"type": "input_audio_buffer.clear"})
         self.player.resume()
 
@@ -237,7 +238,7 @@ class Duplex:
         """Be quiet."""
         if self.player.playing or self.player.paused or self._response:
             self._stop()
-        self._forwarding = False
+        self._forwarding = self._over_sound = False
         self._send({"type": "input_audio_buffer.clear"})
 
     def press(self, down: bool) -> None:
@@ -342,8 +343,9 @@ class Duplex:
         if interrupted and not self._decide(text, final=True):
             self._send({"type": "conversation.item.delete", "item_id": item})
             return
-        self._forwarding = False
-        echoing = interrupted or self._quiet * FRAME < 2 * AFTER_S * EAR_RATE
+        # an answer may have been stopped long before its transcript comes
+        echoing = self._over_sound or self._quiet * FRAME < 2 * AFTER_S * EAR_RATE
+        self._forwarding = self._over_sound = False
         heard = judge(text, self._spoken if echoing else "", self._language)
         if heard.heard is Heard.COMMAND and heard.command is not None and self._question is None:
             self._send({"type": "conversation.item.delete", "item_id": item})

@@ -200,6 +200,21 @@ def test_while_it_speaks_nothing_answers_a_question(rig):
     assert not [event for event in rig.sent if event["type"] == "llmos.answer"]
 
 
+@pytest.mark.parametrize("seconds", [0.4, 1.8])  # stopped by its words, by its length
+def test_a_yes_into_a_question_is_no_answer_however_late_its_words_come(rig, seconds):
+    rig.take("llmos.question", **QUESTION)
+    rig.duplex.announce(np.full(10 * WIRE_RATE, 0.1, np.float32))
+    rig.duplex.read(WIRE_RATE)
+    rig.hear(LOUD, seconds)
+    rig.take("llmos.heard", item_id="p1", text="Yes, do it", settled=0, language="en")
+    rig.hear(QUIET, 3.0)
+    rig.said("Yes, do it.")
+    assert not [event for event in rig.sent if event["type"] == "llmos.answer"]
+    rig.hear(QUIET, 1.0)
+    rig.said("Yes.", item="p2")  # into silence
+    assert [e["answer"] for e in rig.sent if e["type"] == "llmos.answer"] == ["once"]
+
+
 def test_a_failure_is_told_and_what_two_speakers_cause_is_not(rig):
     rig.take("error", error={"code": "response_cancel_not_active", "message": "x"})
     assert rig.lines == []
