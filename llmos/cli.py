@@ -203,8 +203,8 @@ def cli(ctx: click.Context, pid: int) -> None:
         LlmosApp(pid=pid or None).run()
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` to its end.
+def _run(work: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run ``work`` to its end; where it is what makes it, it is made once nothing can break it off.
 
     Ctrl-C cancels it, and only it: what is opened and closed around it is never broken off half
     way, which Python would tell with tracebacks. A second Ctrl-C breaks off anything.
@@ -213,7 +213,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         KeyboardInterrupt: It was cancelled by Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
-        return asyncio.run(work)
+        return asyncio.run(work() if callable(work) else work)
     interrupted = False
     cancel: Callable[[], object] = bool  # nothing runs yet
 
@@ -232,7 +232,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         if interrupted:
             task.cancel()
         try:
-            return await work
+            return await (work() if callable(work) else work)
         finally:
             cancel = bool
 
@@ -244,7 +244,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
             raise KeyboardInterrupt from None
         raise
     finally:
-        work.close()
+        if not callable(work):
+            work.close()
         signal.signal(signal.SIGINT, before)
 
 
@@ -311,7 +312,8 @@ def ask(
         raise click.UsageError(
             "An expert answers in a process of its own: leave --pid and --system."
         )
-    asked = ask_kernel(
+    asked = partial(
+        ask_kernel,
         text,
         given=given,
         as_json=as_json,

@@ -287,6 +287,9 @@ class Duplex:
     def take(self, event: Mapping[str, Any]) -> None:
         """An event of the server's."""
         match event.get("type"):
+            case "session.created":  # perhaps another kernel: what waited there is gone
+                self._question = None
+                self._response, self._thinking, self._hearing = "", False, False
             case "input_audio_buffer.speech_started":
                 self._hearing = True
             case "input_audio_buffer.speech_stopped" | "input_audio_buffer.cleared":

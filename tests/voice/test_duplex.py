@@ -225,3 +225,14 @@ def test_a_failure_is_told_and_what_two_speakers_cause_is_not(rig):
 def test_slower_is_told_to_the_server(rig):
     rig.duplex.slower()
     assert rig.sent[-1]["session"]["audio"]["output"]["speed"] == 0.85
+
+
+def test_a_kernel_that_came_back_knows_nothing_of_what_waited(rig):
+    rig.take("llmos.question", **QUESTION)
+    rig.take("response.created", response={"id": "r1"})
+    rig.take("session.created", session={})
+    assert rig.duplex.question is None
+    assert rig.duplex.state is State.LISTENING
+    rig.hear(QUIET, 3.0)
+    rig.said("What is DNS?")
+    assert rig.kinds() == ["response.create"]
