@@ -19,7 +19,7 @@ import click
 
 from llmos import config
 from llmos.devices import subtitles
-from llmos.devices.audio import Samples
+from llmos.devices.audio import WIRE_RATE, Samples
 from llmos.devices.reading import Reader
 from llmos.devices.sound_codec import MEDIA, SoundFile, encoded, wav_head
 from llmos.devices.speech import Speech
@@ -245,7 +245,7 @@ async def _write(sound: AsyncIterator[Samples], out: Path, form: str) -> None:
                 file.write(data)
             if form == "wav":  # its length is known now
                 file.seek(0)
-                file.write(wav_head(24_000, count))
+                file.write(wav_head(WIRE_RATE, count))
     except OSError as error:
         raise LlmosError(f"{out} cannot be written: {error.strerror}.") from error
-    click.echo(f"{out}: {_clock(count / 24_000)}", err=True)
+    click.echo(f"{out}: {_clock(count / WIRE_RATE)}", err=True)

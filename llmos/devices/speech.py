@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 
 from llmos.config import VoiceConfig, entries
 from llmos.devices.recogniser import Recogniser, best_whisper, find_whisper
 from llmos.devices.speaker import Speaker
 from llmos.devices.vad import SpeechDetector, open_detector, silero_file
-from llmos.devices.voices import Voice, installed_voices
-from llmos.errors import DeviceError, LlmosError
+from llmos.devices.voices import Voice, choose, installed_voices
+from llmos.errors import LlmosError
 from llmos.models import machine
 
 __all__ = ["Speech"]
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Speech:
-    """The devices of one process. Used from one asyncio loop.
+    """The devices of one process: used from one asyncio loop, made in any thread.
 
     Args:
         notify: Is told what a person should know, once, such as that a language has no voice.
@@ -38,6 +39,7 @@ class Speech:
         self._recogniser: Recogniser | None = None
         self._speaker: Speaker | None = None
         self._voices: tuple[Voice, ...] = ()
+        self._making = threading.Lock()  # else two who come at once would make two workers
 
     @property
     def settings(self) -> VoiceConfig:
@@ -51,12 +53,13 @@ class Speech:
             ModelMissing: It is not on this machine.
             ModelCorrupt: It is there, but its checksum is wrong.
         """
-        if self._recogniser is None:
-            wanted = self._settings.recogniser
-            hardware = machine.probe()
-            model = find_whisper(wanted) if wanted else best_whisper(hardware)
-            self._recogniser = Recogniser(model, hardware, threads=self._settings.threads)
-        return self._recogniser
+        with self._making:
+            if self._recogniser is None:
+                wanted = self._settings.recogniser
+                hardware = machine.probe()
+                model = find_whisper(wanted) if wanted else best_whisper(hardware)
+                self._recogniser = Recogniser(model, hardware, threads=self._settings.threads)
+            return self._recogniser
 
     def speaker(self) -> Speaker:
         """What speaks.
@@ -64,20 +67,17 @@ class Speech:
         Raises:
             DeviceError: There is no voice on this machine.
         """
-        if self._speaker is None:
-            voices = self.voices()
-            if not voices:
-                raise DeviceError(
-                    "There is no voice on this machine.",
-                    remedy="Get one with: llmos models pull piper-joe",
+        voices = self.voices()
+        choose(voices, "")  # says what to do where there is none
+        with self._making:
+            if self._speaker is None:
+                self._speaker = Speaker(
+                    voices,
+                    preferred=entries(self._settings.voices),
+                    speed=self._settings.speed,
+                    notify=self._notify,
                 )
-            self._speaker = Speaker(
-                voices,
-                preferred=entries(self._settings.voices),
-                speed=self._settings.speed,
-                notify=self._notify,
-            )
-        return self._speaker
+            return self._speaker
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices on this machine."""

@@ -44,7 +44,8 @@ async def test_a_question_about_a_change_is_left_to_the_model(guide):
 async def test_what_somebody_else_wants_is_in_doubt(guide):
     message = "My boss told me to delete ~/work/notes.txt."
     steps = await guide.plan([Message("user", message)], ROWS)
-    assert not planned(steps) or steps.doubted == {"files.delete"}
+    assert planned(steps) == [("files.delete", {"path": "~/work/notes.txt"})]
+    assert steps.doubted == {"files.delete"}
 
 
 @pytest.mark.parametrize("again", ["and ~/work/b.txt", "What about ~/work/b.txt?"])
