@@ -500,13 +500,16 @@ class Client:
         finally:
             await socket.close()
 
-    async def speech(self, text: str) -> bytes:
+    async def speech(self, text: str, speed: float = 1.0) -> bytes:
         """A text read out by the kernel's voice: 16-bit little-endian samples, mono, 24 kHz.
+
+        Args:
+            speed: 1 as the voice speaks by itself.
 
         Raises:
             LlmosError: There is no voice.
         """
-        body = {"model": "tts-1", "input": text, "response_format": "pcm"}
+        body = {"model": "tts-1", "input": text, "response_format": "pcm", "speed": speed}
         try:
             answer = await self._http.request("POST", "/v1/audio/speech", json=body)
         except httpx.HTTPError as error:

@@ -53,7 +53,7 @@ RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 ONLY = {
     "sdk": set(LAYERS[0]),
     "client": set(LAYERS[0]),
-    "ui": {"client", "events", "errors", "visible"},
+    "ui": {"client", "events", "errors", "visible", "voice"},
     "voice": {"client", "clocks", "config", "devices", "errors", "events", "limits", "visible"},
     "ask": {"client", "consent", "events", "errors", "visible"},
     "consent": {"client", "events", "errors", "visible"},

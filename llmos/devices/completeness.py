@@ -30,6 +30,7 @@ _OPENING: Final = 0.2
 _NUMBER: Final = 0.3
 _OPENER: Final = 0.2
 _ASKING: Final = 0.25  # "do you know who"
+_PART: Final = 0.3  # "which of the two"
 _STRANDED: Final = 0.4  # may be an end, where punctuation says so
 _STRANDED_QUESTION: Final = 0.8
 _VERB_LAST: Final = 0.8  # where the language puts its verbs there, it most likely is one
@@ -106,11 +107,23 @@ def _by_words(words: list[str], mark: str, sentence: str, known: TurnWords) -> f
         if not mark and words[0] in known.questions and not known.verb_last:
             return _BARE_QUESTION
         return _STRANDED if mark in (".", "!") else _HANGING
+    if _part(words, known):
+        return _PART
     if words[0] in known.opening and "," not in sentence.rstrip(" ,") and mark != "?":
         return _OPENING
     if _counting(words, known):
         return _NUMBER
     return None
+
+
+def _part(words: list[str], known: TurnWords) -> bool:
+    """A question about a part of something that asks nothing yet: it has no auxiliary."""
+    return (
+        len(words) > 2
+        and words[0] in known.questions
+        and words[1] in known.part_of
+        and not (known.questions - known.asking).intersection(words[1:])
+    )
 
 
 def _counting(words: list[str], known: TurnWords) -> bool:

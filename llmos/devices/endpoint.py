@@ -29,7 +29,7 @@ SURE_S: Final = (
     (0.3, 1.5),
     (0.5, 1.15),
     (0.65, 0.9),
-    (0.85, 0.65),
+    (0.85, 0.62),
     (1.0, 0.55),
 )
 #: Share of that silence after which an end is likely, and the least, in seconds: a guess costs

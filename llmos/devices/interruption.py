@@ -52,8 +52,10 @@ ENOUGH: Final = 1.4
 STAYS: Final = 0.5
 #: Seconds of speech after which somebody is interrupting, whatever the words: no cough is so long.
 CERTAIN_S: Final = 1.5
-#: Seconds without speech after which no transcript will come any more: a false alarm.
+#: Seconds without speech after which no transcript will come any more: a false alarm. Where speech
+#: was heard and is being written down, it is waited for longer: "no" is short.
 NOTHING_S: Final = 1.2
+LATE_S: Final = 4.0
 
 
 class Outcome(StrEnum):
@@ -142,13 +144,16 @@ class Interruptions:
         """The sample, counted from the first frame fed, at which the last suspect began."""
         return self._onset
 
-    def feed(self, probability: float, left: Samples, played: Samples) -> Outcome | None:
+    def feed(
+        self, probability: float, left: Samples, played: Samples, *, awaited: bool = False
+    ) -> Outcome | None:
         """Take a frame; what is decided with it, or None.
 
         Args:
             probability: Of speech in ``left``, from the detector.
             left: What the canceller gives, shape (512,).
             played: What sounded in the meantime, its delay taken off; zeros where nothing did.
+            awaited: Whether words of the suspect are on their way.
         """
         start = self._at
         self._at += FRAME
@@ -163,7 +168,7 @@ class Interruptions:
         else:
             self._quiet += 1
         if self._suspected:
-            return self._await()
+            return self._await(LATE_S if awaited else NOTHING_S)
         if person and self._evidence < SPEECH:
             self._onset, self._spoken = start, 1
         self._evidence = self._evidence + probability if person else STAYS * self._evidence
@@ -188,10 +193,10 @@ class Interruptions:
             return self._decide(Outcome.FALSE_ALARM)
         return None
 
-    def _await(self) -> Outcome | None:
+    def _await(self, longest_s: float) -> Outcome | None:
         if self._spoken * FRAME_S >= CERTAIN_S:
             return self._decide(Outcome.CONFIRMED)
-        if self._quiet * FRAME_S >= NOTHING_S:
+        if self._quiet * FRAME_S >= longest_s:
             return self._decide(Outcome.FALSE_ALARM)
         return None
 

@@ -66,8 +66,9 @@ class Overheard:
 
     @property
     def interrupts(self) -> bool:
-        """Whether it was a reason to stop speaking."""
-        return self.heard in (Heard.COMMAND, Heard.SPEECH)
+        """Whether it was a reason to stop speaking: "louder" is none."""
+        stops = self.command in (Command.STOP, Command.WAIT)
+        return self.heard is Heard.SPEECH or (self.heard is Heard.COMMAND and stops)
 
 
 def judge(text: str, spoken: str, language: str = "") -> Overheard:

@@ -35,6 +35,7 @@ __all__ = [
     "Microphone",
     "Playout",
     "SampleClock",
+    "SoundSystem",
     "back_again",
 ]
 
@@ -110,6 +111,11 @@ class Microphone(Protocol):
     @property
     def name(self) -> str:
         """What it is called, for a person."""
+        ...
+
+    @property
+    def deaf(self) -> str:
+        """What to tell a person while it gives nothing at all, as one that may not be used."""
         ...
 
     def frames(self) -> AsyncIterator[Heard]:
@@ -206,13 +212,47 @@ class Loudspeaker(Protocol):
         ...
 
 
-async def back_again(device: Microphone | Loudspeaker, look_s: float = LOOK_S) -> None:
-    """Wait until a device that went is back and open."""
-    while True:
+async def back_again(
+    device: Microphone | Loudspeaker,
+    wanted: Callable[[], bool] = lambda: True,
+    look_s: float = LOOK_S,
+) -> bool:
+    """Wait until a device that went is back and open; whether it is, and still ``wanted``."""
+    while wanted():
         try:
-            return await device.reopen()
+            await device.reopen()
         except DeviceGone:
             await asyncio.sleep(look_s)
+        else:
+            return True
+    return False
+
+
+class SoundSystem(Protocol):
+    """What devices are chosen from."""
+
+    async def devices(self) -> Devices:
+        """What there is now, whatever was there before."""
+        ...
+
+    async def microphone(self, name: str = "") -> Microphone:
+        """Open one.
+
+        Args:
+            name: As ``devices`` has it, or a part of that; empty for the system's own choice.
+
+        Raises:
+            DeviceError: There is none of that name, or it does not open.
+        """
+        ...
+
+    async def loudspeaker(self, name: str = "") -> Loudspeaker:
+        """Open one; as ``microphone``."""
+        ...
+
+    async def close(self) -> None:
+        """Close all that is open."""
+        ...
 
 
 class SampleClock:

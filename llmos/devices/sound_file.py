@@ -50,6 +50,10 @@ class FileMicrophone:
     def name(self) -> str:
         return self._path.name
 
+    @property
+    def deaf(self) -> str:
+        return ""
+
     async def frames(self) -> AsyncIterator[Heard]:
         """See ``Microphone.frames``.
 

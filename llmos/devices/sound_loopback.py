@@ -166,6 +166,10 @@ class _Microphone:
     def name(self) -> str:
         return "loopback"
 
+    @property
+    def deaf(self) -> str:
+        return ""
+
     async def frames(self) -> AsyncIterator[Heard]:
         while not self._closed:
             yield await self._room._step()

@@ -24,7 +24,9 @@ class Command(StrEnum):
     WAIT = "wait"
     REPEAT = "repeat"
     SLOWER = "slower"
+    FASTER = "faster"
     LOUDER = "louder"
+    QUIETER = "quieter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class TurnWords:
             "Do you know who".
         verb_last: Words after which the verb stands last: "dass ich es gesehen habe".
         openers: Beginnings that ask for or announce something, and are nothing alone.
+        part_of: What stands after a question word where only a part is asked about: "which of
+            the two", of which something must be said.
         attributes: Words that after an article belong to a noun: "the last".
         articles: Words before them.
         numbers: Words of numbers, after which another digit may come.
@@ -59,6 +63,7 @@ class TurnWords:
     asking: frozenset[str]
     verb_last: frozenset[str]
     openers: frozenset[str]
+    part_of: frozenset[str]
     attributes: frozenset[str]
     articles: frozenset[str]
     numbers: frozenset[str]
@@ -105,10 +110,13 @@ _EN: Final = TurnWords(
         "do you know, do you think, do you remember, do you want, can you, could you, would you, "
         "will you, can you tell me, could you tell me, can you give me, can you show me, tell me, "
         "show me, give me, remind me, please remind me, please tell me, i think, i guess, "
-        "i believe, i mean, i wonder, i was wondering, i wanted to ask, i would like, i'd like, "
+        "i believe, i mean, i wonder, i was wondering, i wanted to ask, i want to ask, "
+        "i would like, i'd like, i would like to know, i'd like to know, i want to know, "
+        "i need to know, i want you to, explain to me, please explain to me, explain, let me know, "
         "what about, how about, is there, are there, have you, did you, the thing is, you know, "
         "the question is, i have a question, one more thing, by the way, first of all, for example"
     ),
+    part_of=_set("of"),
     attributes=_set(
         "last next first second third same other new old best worst most whole only big small "
         "little long short good bad great entire few main following previous"
@@ -153,6 +161,14 @@ _EN: Final = TurnWords(
             "louder, speak louder, speak up, a bit louder, turn it up, volume up, too quiet, "
             "can you speak louder, i can't hear you"
         ),
+        Command.FASTER: _phrases(
+            "faster, speak faster, talk faster, speed up, a bit faster, not so slow, too slow, "
+            "can you speak faster"
+        ),
+        Command.QUIETER: _phrases(
+            "quieter, speak quieter, softer, speak softly, a bit quieter, turn it down, "
+            "volume down, not so loud, too loud, can you speak quieter"
+        ),
     },
     polite=_set("please hey okay ok now just llmos"),
 )
@@ -192,8 +208,11 @@ _DE: Final = TurnWords(
         "gib mir, erinnere mich, bitte erinnere mich, ich glaube, ich denke, ich meine, "
         "ich finde, ich wollte fragen, ich würde gern, ich würde gerne, ich hätte gern, "
         "ich hätte gerne, gibt es, hast du, die frage ist, das problem ist, ich habe eine frage, "
-        "noch etwas, übrigens, zum beispiel, und zwar, wie wäre es"
+        "noch etwas, übrigens, zum beispiel, und zwar, wie wäre es, ich möchte wissen, "
+        "ich würde gern wissen, ich würde gerne wissen, ich will wissen, erkläre mir, erklär mir, "
+        "erkläre mir bitte, ich möchte, dass du, ich möchte fragen"
     ),
+    part_of=_set("von der davon"),
     attributes=_set(
         "letzte letzten letzter letztes nächste nächsten nächster nächstes erste ersten erster "
         "erstes zweite zweiten gleiche gleichen andere anderen anderer anderes neue neuen neuer "
@@ -241,6 +260,14 @@ _DE: Final = TurnWords(
         Command.LOUDER: _phrases(
             "lauter, sprich lauter, rede lauter, etwas lauter, ein bisschen lauter, mach lauter, "
             "zu leise, ich höre dich nicht, ich hör dich nicht, kannst du lauter sprechen"
+        ),
+        Command.FASTER: _phrases(
+            "schneller, sprich schneller, rede schneller, etwas schneller, "
+            "ein bisschen schneller, nicht so langsam, zu langsam, kannst du schneller sprechen"
+        ),
+        Command.QUIETER: _phrases(
+            "leiser, sprich leiser, rede leiser, etwas leiser, ein bisschen leiser, mach leiser, "
+            "nicht so laut, zu laut, kannst du leiser sprechen"
         ),
     },
     polite=_set("bitte hey okay ok mal jetzt doch llmos"),

@@ -7,6 +7,7 @@ The kernel is spoken to in workers; a refusal becomes a notification.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -43,6 +44,7 @@ class ChatActions(FileActions):
         Binding("ctrl+r,f3", "memory", "Memory", priority=True),
         Binding("f5", "grants", "What is allowed", priority=True),
         Binding("f4", "rename", "Rename", priority=True),
+        Binding("f6", "voice", "Talk", priority=True),
         Binding("ctrl+y", "copy_answer", "Copy the answer", priority=True),
         Binding("ctrl+g", "copy_code", "Copy code", priority=True),
         Binding("escape", "stop", "Stop"),
@@ -71,6 +73,7 @@ class ChatActions(FileActions):
         yield SystemCommand("Chats", "Show or hide the list (Ctrl+O)", self.action_toggle_panel)
         yield SystemCommand("Memory", "What is remembered (Ctrl+R)", self.action_memory)
         yield SystemCommand("What is allowed", "Grants, and folders (F5)", self.action_grants)
+        yield SystemCommand("Talk", "This chat by voice (F6)", self.action_voice)
         yield SystemCommand("Continue the last chat", "", self.action_resume)
         yield SystemCommand("Stop the reply", "Esc", self.action_stop)
         yield SystemCommand("Fork this chat", "Ctrl+T", self.action_fork)
@@ -246,6 +249,26 @@ class ChatActions(FileActions):
 
     def action_grants(self) -> None:
         self.app.push_screen(GrantsScreen(self.link))
+
+    @work(exclusive=True, group="dialog")
+    async def action_voice(self) -> None:
+        """Go on with this chat by voice; what was said stands in it afterwards."""
+        from llmos.voice.opening import open_terminal  # late: numpy, and what sound needs
+        from llmos.voice.screen import VoiceScreen
+
+        pid = self.pid
+        try:
+            screen = VoiceScreen(partial(open_terminal, pid=pid, client=self.link.client))
+            failed = await self.app.push_screen_wait(screen)
+        except LlmosError as error:  # there is no kernel
+            failed = error
+        if failed is not None:
+            self.notify(visible(str(failed)), severity="error", markup=False)
+            return
+        if screen.pid and screen.pid != pid:
+            self.open(screen.pid)
+        elif self.pid:
+            self.reload()  # an answer may have been cut to what was heard of it
 
     # --- memory -----------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ KEYS: dict[str, list[tuple[str, str]]] = {
         ("y, c, a, n", "a question: once, in this chat, always, deny"),
         ("arrows, PgUp, PgDn", "read all of the question"),
         ("F5", "what is allowed: x takes back, n allows a folder"),
+        ("F6", "talk: this chat by voice"),
     ],
     "Copy": [
         ("Ctrl+Y", "the last answer"),

@@ -1,44 +1,17 @@
-"""The screen of ``llmos voice``: captions, who has the word, how loud it is, and the keys.
-
-Everything that is said stands here, too; whoever cannot hear loses nothing.
-"""
+"""The application of ``llmos voice``: the voice screen alone."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
-
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.app import App
 
 from llmos.errors import LlmosError
-from llmos.visible import visible
-from llmos.voice.duplex import Line, State
-from llmos.voice.terminal import Terminal
+from llmos.voice.screen import Open, VoiceScreen
 
 __all__ = ["VoiceApp"]
 
-_STATES: Final = {
-    State.LISTENING: "● Listening",
-    State.HEARING: "● I hear you",
-    State.THINKING: "… Thinking",
-    State.SPEAKING: "▶ Speaking",
-    State.RESTING: "‖ Yes?",
-}
-_NAMES: Final = {"person": "You", "llmos": "llmos", "note": "·"}
-_METER: Final = 24  # cells
-_QUIETEST_DB: Final = -60.0
-_REDRAWN_S: Final = 0.1
-
-#: Opens the devices and the kernel; called once the screen is there.
-Open = Callable[[Callable[[Line], None]], Awaitable[Terminal]]
-
 
 class VoiceApp(App[None]):
-    """The screen.
+    """See ``VoiceScreen``.
 
     Args:
         opened: See ``Open``.
@@ -46,143 +19,15 @@ class VoiceApp(App[None]):
 
     TITLE = "llmos"
     ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    #captions { height: 1fr; padding: 1 2; }
-    .caption { margin-bottom: 1; }
-    .person { color: $text-accent; }
-    .note { color: $text-muted; }
-    #question { height: auto; padding: 0 2; color: $text-warning; }
-    #state { height: 1; padding: 0 2; background: $panel; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "talk", "Talk / done"),
-        Binding("o", "open_microphone", "Open microphone"),
-        Binding("m", "mute", "Mute"),
-        Binding("escape", "be_quiet", "Stop"),
-        Binding("r", "repeat", "Repeat"),
-        Binding("s", "slower", "Slower"),
-        Binding("y", "allow", "Yes", show=False),
-        Binding("n", "deny", "No", show=False),
-        Binding("q", "quit", "Quit"),
-    ]
 
     def __init__(self, opened: Open) -> None:
         super().__init__()
         self._opened = opened
-        self._terminal: Terminal | None = None
-        self._lines: dict[str, Static] = {}
-        self.failed: LlmosError | None = None
-
-    def compose(self) -> ComposeResult:
-        yield VerticalScroll(id="captions")
-        yield Static("", id="question")
-        yield Static("Opening the microphone …", id="state")
-        yield Footer()
+        self.failed: LlmosError | None = None  #: why it could not go on
 
     def on_mount(self) -> None:
-        self.run_worker(self._talk(), name="talk")
-        self.set_interval(_REDRAWN_S, self._redraw)
+        self.push_screen(VoiceScreen(self._opened), self._left)
 
-    async def _talk(self) -> None:
-        try:
-            self._terminal = await self._opened(self.show)
-            await self._terminal.run()
-        except LlmosError as error:
-            self.failed = error
-            self.exit()
-        except ExceptionGroup as group:
-            known = next((e for e in group.exceptions if isinstance(e, LlmosError)), None)
-            if known is None:
-                raise
-            self.failed = known
-            self.exit()
-
-    def show(self, line: Line) -> None:
-        """Show a caption; one of the same id takes its place."""
-        settled = visible(line.text[: line.settled])
-        guess = visible(line.text[line.settled :])
-        content = Content.assemble(
-            (f"{_NAMES[line.who]}  ", "bold"), settled, (guess, "dim italic")
-        )
-        widget = self._lines.get(line.id) if line.id else None
-        if widget is not None:
-            widget.update(content)
-        else:
-            widget = Static(content, classes=f"caption {line.who}")
-            if line.id:
-                self._lines[line.id] = widget
-            self.query_one("#captions", VerticalScroll).mount(widget)
-        self.query_one("#captions", VerticalScroll).scroll_end(animate=False)
-
-    def _redraw(self) -> None:
-        terminal = self._terminal
-        if terminal is None:
-            return
-        duplex = terminal.duplex
-        state = "○ Muted" if duplex.muted else _STATES[duplex.state]
-        if not terminal.ready.is_set():
-            state = "… Waiting for the kernel"
-        share = (duplex.level - _QUIETEST_DB) / -_QUIETEST_DB
-        cells = round(_METER * min(max(share, 0.0), 1.0))
-        mode = "space talks" if duplex.push_to_talk else "open microphone"
-        meter = "▮" * cells + "▯" * (_METER - cells)
-        speed = f"  speed {duplex.speed:g}" if duplex.speed != 1.0 else ""
-        self.query_one("#state", Static).update(Content(f"{state}  {meter}  {mode}{speed}"))
-        self.query_one("#question", Static).update(Content(self._question()))
-
-    def _question(self) -> str:
-        """The question that waits, with its literal arguments."""
-        question = self._terminal.duplex.question if self._terminal is not None else None
-        if question is None:
-            return ""
-        lines = [visible(str(question.get("title", "")))]
-        lines += [
-            visible(f"  {one.get('name')}: {one.get('value')}  ({one.get('source')})")
-            for one in question.get("arguments", ())
-        ]
-        return "\n".join([*lines, "Say yes or no, or press y or n."])
-
-    # --- keys -------------------------------------------------------------------------------
-
-    def action_talk(self) -> None:
-        """Begin to speak, or say that one is done."""
-        if self._terminal is not None:
-            duplex = self._terminal.duplex
-            duplex.push_to_talk = True
-            duplex.press(not duplex.held)
-
-    def action_open_microphone(self) -> None:
-        """Listen all the time again."""
-        if self._terminal is not None:
-            self._terminal.duplex.press(False)
-            self._terminal.duplex.push_to_talk = False
-
-    def action_mute(self) -> None:
-        """Hear nothing, or hear again."""
-        if self._terminal is not None:
-            self._terminal.duplex.muted = not self._terminal.duplex.muted
-
-    def action_be_quiet(self) -> None:
-        """Stop speaking."""
-        if self._terminal is not None:
-            self._terminal.duplex.stop()
-
-    def action_repeat(self) -> None:
-        """Say the last answer again."""
-        if self._terminal is not None:
-            self._terminal.duplex.repeat()
-
-    def action_slower(self) -> None:
-        """Speak slower."""
-        if self._terminal is not None:
-            self._terminal.duplex.slower()
-
-    def action_allow(self) -> None:
-        """Yes, once."""
-        if self._terminal is not None:
-            self._terminal.duplex.answer("once")
-
-    def action_deny(self) -> None:
-        """No."""
-        if self._terminal is not None:
-            self._terminal.duplex.answer("no")
+    def _left(self, failed: LlmosError | None) -> None:
+        self.failed = failed
+        self.exit()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import click
 
 from llmos import config
-from llmos.client import Client
-from llmos.devices.echo import open_canceller
 from llmos.devices.sound_portaudio import PortAudio
-from llmos.devices.vad import open_detector, silero_file
 from llmos.errors import LlmosError
 from llmos.visible import visible
 from llmos.voice.duplex import Line
-from llmos.voice.link import Link
-from llmos.voice.terminal import Terminal, session_of
+from llmos.voice.opening import open_terminal
+from llmos.voice.terminal import Terminal
 
 __all__ = ["voice"]
 
@@ -39,17 +37,21 @@ def voice(
 ) -> None:
     """Talk with llmos: it listens all the time, also while it speaks.
 
-    Interrupt it by speaking. "Stop", "repeat", "slower" and "louder" are done at once. With
-    headphones it understands best.
+    Interrupt it by speaking. "Stop", "repeat", "slower", "faster", "louder" and "quieter" are done
+    at once. With headphones it understands best.
     """
-    settings = config.load().voice
-    names = (microphone or settings.microphone, loudspeaker or settings.loudspeaker)
     if listing:
         asyncio.run(_list())
         return
+    settings = config.load().voice
+    settings = replace(
+        settings,
+        microphone=microphone or settings.microphone,
+        loudspeaker=loudspeaker or settings.loudspeaker,
+    )
 
     async def opened(show: Callable[[Line], None]) -> Terminal:
-        terminal = await _open(settings, names, pid or 0, show)
+        terminal = await open_terminal(show, settings=settings, pid=pid or 0)
         terminal.duplex.push_to_talk = push_to_talk
         return terminal
 
@@ -62,28 +64,6 @@ def voice(
     app.run()
     if app.failed is not None:
         raise app.failed
-
-
-async def _open(
-    settings: config.VoiceConfig,
-    names: tuple[str, str],
-    pid: int,
-    show: Callable[[Line], None],
-) -> Terminal:
-    """Devices first: without a microphone no kernel need be started."""
-    system = await PortAudio.open()
-    microphone = await system.microphone(names[0])
-    loudspeaker = await system.loudspeaker(names[1])
-    canceller, note = open_canceller()
-    detector, missing = open_detector(silero_file())
-    for told in filter(None, (note, missing)):
-        show(Line("note", "", told, len(told), whole=True))
-    client = await Client.connect()
-    session = session_of(language=settings.language, speed=settings.speed)
-    return Terminal(
-        Link(client, pid), microphone, loudspeaker, canceller, detector, show, session,
-        language=settings.language,
-    )  # fmt: skip
 
 
 async def _plain(opened: Callable[[Callable[[Line], None]], Awaitable[Terminal]]) -> None:

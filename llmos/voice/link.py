@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -17,9 +18,12 @@ from llmos.events import StoredMessage
 
 __all__ = ["Link"]
 
-#: Events that wait to be sent; sound goes first when the kernel is slow.
+log = logging.getLogger(__name__)
+
+#: Pieces of sound that wait to be sent; what comes after them is lost when the kernel is slow.
 WAITING: Final = 1_000
 ANSWER_S: Final = 30.0
+_SOUND: Final = "input_audio_buffer.append"
 
 
 class Link:
@@ -34,25 +38,31 @@ class Link:
         self._client = client
         self.pid = pid  #: the process, once it is known
         self._socket: Any = None
-        self._out: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING)
+        self._out: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._sound = 0  # pieces of it that wait
         self.lost = 0  #: pieces of sound that were not sent, since the kernel was too slow
 
     def send(self, event: dict[str, Any]) -> None:
-        """Have an event sent; of sound, when too much waits, it is left out."""
-        if self._out.full():
-            if event["type"] == "input_audio_buffer.append":
+        """Have an event sent; sound is left out while too much of it waits."""
+        if event["type"] == _SOUND:
+            if self._sound >= WAITING:
                 self.lost += 1
                 return
-            self._out.get_nowait()
+            self._sound += 1
         self._out.put_nowait(event)
+
+    async def _next(self) -> dict[str, Any]:
+        event = await self._out.get()
+        self._sound -= event["type"] == _SOUND
+        return event
 
     async def messages(self) -> list[StoredMessage]:
         """The conversation as the kernel keeps it; none before it began."""
         return await self._client.messages(self.pid) if self.pid else []
 
-    async def speech(self, text: str) -> bytes:
+    async def speech(self, text: str, speed: float) -> bytes:
         """A text read out; see ``Client.speech``."""
-        return await self._client.speech(text)
+        return await self._client.speech(text, speed)
 
     async def events(self, session: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Connect, set the session up, and give the kernel's events until it goes.
@@ -74,9 +84,10 @@ class Link:
                     ping_interval=None,
                 )  # fmt: skip
         except (OSError, InvalidHandshake, TimeoutError) as error:
+            log.info("no line to the kernel: %r", error)
             raise KernelUnreachable("The kernel does not take calls by voice.") from error
-        while not self._out.empty():  # what was said before is not what is said now
-            self._out.get_nowait()
+        while not self._out.empty():  # it was for a session that is no more
+            await self._next()
         self.send({"type": "session.update", "session": session})
         sending = asyncio.create_task(self._sends(socket))
         try:
@@ -86,6 +97,7 @@ class Link:
                     self.pid = int(event["pid"])
                 yield event
         except (OSError, WebSocketException) as error:
+            log.info("the line to the kernel broke: %r", error)
             raise KernelUnreachable("The kernel went away.") from error
         finally:
             sending.cancel()
@@ -98,6 +110,6 @@ class Link:
 
         try:
             while True:
-                await socket.send(json.dumps(await self._out.get()))
+                await socket.send(json.dumps(await self._next()))
         except (OSError, WebSocketException):
             pass  # who reads sees it, too

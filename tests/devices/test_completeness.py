@@ -32,6 +32,9 @@ FINISHED = 0.8
         "and",
         "When I get home",
         "I would like to",
+        "I would like to know.",
+        "Explain to me.",
+        "Which of the two?",
     ],
 )
 def test_english_that_goes_on(text):
@@ -52,6 +55,8 @@ def test_english_that_goes_on(text):
         "Meine Nummer ist null eins sieben",
         "Und dann…",
         "Ich hätte gern einen Kaffee und",
+        "Ich möchte wissen.",
+        "Welches von beiden?",
     ],
 )
 def test_german_that_goes_on(text):

@@ -22,7 +22,7 @@ from llmos.devices.sound_loopback import Loopback, room_response
 from llmos.events import ReplyDelta, TurnFinished
 from llmos.voice.duplex import Line, State
 from llmos.voice.link import Link
-from llmos.voice.terminal import Terminal, session_of
+from llmos.voice.terminal import Terminal
 
 __all__ = ["measure"]
 
@@ -211,8 +211,8 @@ async def _talk(bench: VoiceBench) -> AsyncIterator[_Talk]:
         pass
 
     terminal = Terminal(
-        link, room.microphone, room.loudspeaker, canceller, speech.detector(), show,
-        session_of(language="en"), language="en",
+        link, None, room.microphone, room.loudspeaker, canceller, speech.detector(), show,
+        language="en",
     )  # fmt: skip
     running = asyncio.create_task(terminal.run())
     try:
