@@ -248,7 +248,8 @@ class Player:
     def _spans(self) -> list[tuple[int, int, str]]:
         """Where words begin and end to sound, and which."""
         starts = [*(start for start, _ in self._words), self._end]
-        return [(*span, text) for span, (_, text) in zip(pairwise(starts), self._words, strict=True)]
+        spans = zip(pairwise(starts), self._words, strict=True)
+        return [(start, end, text) for (start, end), (_, text) in spans]
 
     def _jump(self, position: int) -> None:
         self._position = position
