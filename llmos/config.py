@@ -278,6 +278,7 @@ class VoiceConfig:
         language: That is spoken, as in ``en``; empty takes it as it comes.
         microphone / loudspeaker: Names of devices, or parts of them; empty takes the system's.
         threads: That a recogniser computes with; 0 takes all cores, at most 4.
+        wake: The words after which it listens, as in ``hey jarvis``; empty: it always does.
     """
 
     recogniser: str = ""
@@ -287,6 +288,7 @@ class VoiceConfig:
     microphone: str = ""
     loudspeaker: str = ""
     threads: int = 0
+    wake: str = ""
 
     def __post_init__(self) -> None:
         _require(0.5 <= self.speed <= 2.0, "voice.speed must be between 0.5 and 2.")

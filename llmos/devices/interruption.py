@@ -32,7 +32,10 @@ DECAY_S: Final = 0.07
 #: Decibels by which the canceller is trusted before anything was learned, and by which what is
 #: heard must lie above the echo that is expected to be somebody else's.
 FIRST_LEAK_DB: Final = -20.0
-ABOVE_DB: Final = 6.0
+ABOVE_DB: Final = 10.0
+#: Bands of the seven in which it must: between the formants of one voice another one is heard,
+#: and a hum or one band that got through the canceller does not decide.
+BANDS: Final = 3
 #: How fast the leak is learned, upwards and downwards, for each frame in which only llmos speaks.
 #: It rises fast, since an echo taken for a person is worse than a person heard a bit later.
 RISE: Final = 0.3
@@ -43,12 +46,15 @@ HIGHEST_LEAK: Final = 2.0
 #: Power a band has of noise that nobody hears: -70 dBFS.
 NOISE: Final = 1e-7
 #: Probability from which on a frame may be a person's: low, since a canceller takes some of the
-#: person's voice with the echo, and the power above the echo is asked, too.
-SPEECH: Final = 0.3
-#: What the probabilities of such frames must add up to: two clear frames (64 ms) or four doubtful
-#: ones; and what stays of the sum after each frame that is none: a click dies away. A cough may
-#: pass; that the sentence rests for a moment then is the price of hearing people at once.
-ENOUGH: Final = 1.4
+#: person's voice with the echo, and the power above the echo is asked, too. Clicks, claps and
+#: coughs stay below it.
+SPEECH: Final = 0.15
+#: Each such frame counts by its probability, and by how far it lies above the echo: as many times
+#: as this many decibels fit, at most so often. That must add up to so much: a clear frame (32 ms)
+#: or some doubtful ones; and so much stays of the sum after each frame that is none.
+CLEAR_DB: Final = 12.0
+MOST: Final = 3.0
+ENOUGH: Final = 0.6
 STAYS: Final = 0.5
 #: Seconds of speech after which somebody is interrupting, whatever the words: no cough is so long.
 CERTAIN_S: Final = 1.5
@@ -88,9 +94,8 @@ class EchoLeak:
         return float(10 * np.log10(self._leak.mean()))
 
     def above_db(self, left: Samples, played: Samples) -> float:
-        """Decibels by which ``left`` lies above all the echo that is expected in it.
-
-        The median over the bands, so that neither a hum nor one band that got through decides.
+        """Decibels by which ``left`` lies above all the echo that is expected in it, in ``BANDS``
+        of the bands at least.
 
         Args:
             left: A frame from the canceller, shape (512,).
@@ -100,7 +105,8 @@ class EchoLeak:
         # what was played some frames ago still sounds in the room
         self._played = np.maximum(self._bands(played), self._stays * self._played)
         expected = self._leak * self._played + NOISE
-        return float(np.median(10 * np.log10((self._left + NOISE / 10) / expected)))
+        above = 10 * np.log10((self._left + NOISE / 10) / expected)
+        return float(np.sort(above)[-BANDS])
 
     def learn(self) -> None:
         """In the frame last given nobody but llmos was heard."""
@@ -171,7 +177,10 @@ class Interruptions:
             return self._await(LATE_S if awaited else NOTHING_S)
         if person and self._evidence < SPEECH:
             self._onset, self._spoken = start, 1
-        self._evidence = self._evidence + probability if person else STAYS * self._evidence
+        if person:
+            self._evidence += probability * min(above / CLEAR_DB, MOST)
+        else:
+            self._evidence *= STAYS
         if self._evidence < ENOUGH:
             return None
         self._suspected = True

@@ -32,6 +32,7 @@ from llmos.devices.overheard import Heard, Overheard, judge
 from llmos.devices.resample import Resampler
 from llmos.devices.turn_words import Command
 from llmos.devices.vad import FRAME, SpeechDetector
+from llmos.devices.wake import WakeWord
 from llmos.voice.player import Player
 from llmos.voice.questions import answer_of, read_out
 
@@ -43,6 +44,8 @@ Event = dict[str, Any]
 KEPT_S: Final = 0.6
 #: Seconds after the last sound of llmos in which what is heard may still be its echo.
 AFTER_S: Final = 0.6
+#: Seconds after the last word of anybody after which it falls asleep, where it has a wake word.
+AWAKE_S: Final = 15.0
 #: By which "slower" and "louder" change things, and how far they go.
 PACE: Final = 0.85
 SLOWEST: Final = 0.5
@@ -55,6 +58,7 @@ FAINTEST: Final = 0.1
 class State(StrEnum):
     """Who has the word."""
 
+    ASLEEP = "asleep"  # it waits for its wake word
     LISTENING = "listening"
     HEARING = "hearing"  # the person speaks
     THINKING = "thinking"
@@ -94,6 +98,7 @@ class Duplex:
             gives its sound to ``announce``.
         language: Of the conversation, as in ``en``; empty where it is not known.
         speed: Of speech, as the session is set up with it.
+        wake: What it is woken by; None: it is always awake.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class Duplex:
         *,
         language: str = "",
         speed: float = 1.0,
+        wake: WakeWord | None = None,
     ) -> None:
         self.player = Player()
         self.interruptions = Interruptions()
@@ -121,6 +127,8 @@ class Duplex:
         self._hush = hush
         self._say = say
         self._language = language
+        self._wake = wake
+        self._awake = 0  # frames until it falls asleep
         self._made_at = speed  # the speed that the answer being played was made with
         self._left, self._played = Frames(FRAME), Frames(FRAME)
         self._kept: deque[Samples] = deque(maxlen=round(KEPT_S * EAR_RATE / FRAME))
@@ -147,7 +155,14 @@ class Duplex:
             return State.SPEAKING
         if self._hearing or self.held:
             return State.HEARING
-        return State.THINKING if self._thinking or self._response else State.LISTENING
+        if self._thinking or self._response:
+            return State.THINKING
+        return State.ASLEEP if self._asleep else State.LISTENING
+
+    @property
+    def wake_word(self) -> str:
+        """What it is woken by; empty where it is always awake."""
+        return self._wake.name if self._wake is not None else ""
 
     @property
     def question(self) -> Event | None:
@@ -169,7 +184,7 @@ class Duplex:
 
     def _frame(self, heard: Samples, sounded: Samples) -> None:
         self.level = level_dbfs(heard)
-        if self.muted or (self.push_to_talk and not self.held):
+        if self.muted or (self.push_to_talk and not self.held) or self._sleeps(heard):
             heard = np.zeros_like(heard)
         probability = self._detector.probability(heard)
         busy = self.player.playing or self.player.paused
@@ -199,6 +214,22 @@ class Duplex:
             self._flush_kept()
         else:
             self._append(np.zeros_like(heard))
+
+    @property
+    def _asleep(self) -> bool:
+        return self._wake is not None and self._awake <= 0
+
+    def _sleeps(self, heard: Samples) -> bool:
+        """Whether a frame is not for it. It stays awake while something goes on, and a while after,
+        and is interrupted without being woken."""
+        if self._wake is None:
+            return False
+        goes_on = self.player.playing or self.player.paused or self._question is not None
+        if self._wake.heard(heard) or self._hearing or self._response or goes_on:
+            self._awake = round(AWAKE_S * EAR_RATE / FRAME)
+        else:
+            self._awake -= 1
+        return self._asleep and not self.held
 
     def _flush_kept(self) -> None:
         while self._kept:

@@ -10,6 +10,7 @@ from llmos.config import VoiceConfig
 from llmos.devices.echo import open_canceller
 from llmos.devices.sound_portaudio import PortAudio
 from llmos.devices.vad import open_detector, silero_file
+from llmos.devices.wake import MicroWakeWord
 from llmos.voice.duplex import Line
 from llmos.voice.link import Link
 from llmos.voice.terminal import Terminal
@@ -34,10 +35,12 @@ async def open_terminal(
         client: Of the kernel; by default it is found, or started.
 
     Raises:
-        DeviceError: There is no microphone or no loudspeaker, or neither package nor library.
+        DeviceError: There is no microphone, no loudspeaker or no such wake word, or a package or
+            library is not there.
         LlmosError: There is no kernel.
     """
     settings = settings or config.load().voice
+    wake = MicroWakeWord(settings.wake) if settings.wake else None
     system = await PortAudio.open()
     try:
         microphone = await system.microphone(settings.microphone)
@@ -52,5 +55,5 @@ async def open_terminal(
         show(Line("note", "", told, len(told), whole=True))
     return Terminal(
         link, system, microphone, loudspeaker, canceller, detector, show,
-        language=settings.language, speed=settings.speed,
+        language=settings.language, speed=settings.speed, wake=wake,
     )  # fmt: skip

@@ -24,6 +24,7 @@ from llmos.voice.terminal import Terminal
 __all__ = ["Open", "VoiceScreen"]
 
 _STATES: Final = {
+    State.ASLEEP: "○ Asleep",
     State.LISTENING: "● Listening",
     State.HEARING: "● I hear you",
     State.THINKING: "… Thinking",
@@ -128,6 +129,8 @@ class VoiceScreen(Screen[LlmosError | None]):
             return
         duplex = terminal.duplex
         state = "○ Muted" if duplex.muted else _STATES[duplex.state]
+        if duplex.state is State.ASLEEP:
+            state += f': say "{duplex.wake_word}"'
         if not terminal.ready.is_set():
             state = "… Waiting for the kernel"
         share = (duplex.level - _QUIETEST_DB) / -_QUIETEST_DB

@@ -28,6 +28,7 @@ from llmos.devices.sound import (
     back_again,
 )
 from llmos.devices.vad import SpeechDetector
+from llmos.devices.wake import WakeWord
 from llmos.errors import DeviceError, KernelUnreachable, LlmosError
 from llmos.voice.duplex import Duplex, Line
 from llmos.voice.link import Link
@@ -78,6 +79,7 @@ class Terminal:
         show: Takes captions, and notes about devices and the kernel.
         language: That is spoken; empty takes it as it comes.
         speed: Of its speech.
+        wake: What it is woken by; None: it is always awake.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Terminal:
         *,
         language: str = "",
         speed: float = 1.0,
+        wake: WakeWord | None = None,
     ) -> None:
         self._link = link
         self._system = system
@@ -106,8 +109,9 @@ class Terminal:
         self._long: dict[str, asyncio.TimerHandle] = {}  # calls under way
         self.ready = asyncio.Event()  #: the kernel listens
         self.duplex = Duplex(
-            detector, link.send, show, self._hush, self._say, language=language, speed=speed
-        )
+            detector, link.send, show, self._hush, self._say,
+            language=language, speed=speed, wake=wake,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Talk until cancelled."""

@@ -9,7 +9,7 @@ import pytest
 
 from llmos.devices.audio import EAR_RATE, WIRE_RATE, decode_pcm16, encode_pcm16
 from llmos.devices.vad import FRAME
-from llmos.voice.duplex import AFTER_S, Duplex, State
+from llmos.voice.duplex import AFTER_S, AWAKE_S, Duplex, State
 from tests.devices.voices import voice
 
 LOUD = voice(0.032)[:FRAME]
@@ -415,3 +415,50 @@ def test_a_kernel_that_came_back_knows_nothing_of_what_waited(rig):
     rig.hear(QUIET, 3.0)
     rig.said("What is DNS?")
     assert rig.kinds() == ["response.create"]
+
+
+class Word:
+    """A wake word: a frame that is louder than any voice."""
+
+    name = "hey"
+
+    def heard(self, sound):
+        return bool(sound.min() > 0.9)
+
+
+CALL = np.full(FRAME, 0.95, np.float32)
+
+
+@pytest.fixture
+def sleeper():
+    rig = Rig()
+    rig.duplex._wake = Word()
+    return rig
+
+
+def test_asleep_nothing_is_sent_until_the_wake_word(sleeper):
+    sleeper.hear(LOUD, 1.0)
+    assert sleeper.duplex.state is State.ASLEEP
+    assert np.abs(sleeper.sound()).max() == 0.0
+    sleeper.hear(CALL, 0.04)
+    sleeper.hear(LOUD, 1.0)
+    assert sleeper.duplex.state is State.LISTENING
+    assert np.abs(sleeper.sound()).max() > 0.05
+
+
+def test_it_stays_awake_while_something_goes_on_and_sleeps_a_while_after(sleeper):
+    sleeper.hear(CALL, 0.04)
+    sleeper.answer(seconds=1.0)
+    sleeper.hear(QUIET, 2 * AWAKE_S)
+    assert sleeper.duplex.state is not State.ASLEEP
+    sleeper.take("response.done", response={"id": "r1", "status": "completed"})
+    sleeper.hear(QUIET, AWAKE_S - 1)
+    assert sleeper.duplex.state is State.LISTENING
+    sleeper.hear(QUIET, 2.0)
+    assert sleeper.duplex.state is State.ASLEEP
+
+
+def test_an_answer_is_interrupted_without_being_woken(sleeper):
+    sleeper.answer()
+    sleeper.hear(LOUD, 0.16)
+    assert sleeper.duplex.state is State.RESTING
