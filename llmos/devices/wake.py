@@ -56,9 +56,7 @@ class MicroWakeWord:
         except (ImportError, OSError) as error:  # OSError: its shared library does not load
             raise DeviceError("Wake words are not installed.", remedy=REMEDY) from error
         self.name = name
-        self._model: Any = package.MicroWakeWord.from_builtin(
-            package.Model(name.replace(" ", "_"))
-        )
+        self._model: Any = package.MicroWakeWord.from_builtin(package.Model(name.replace(" ", "_")))
         self._features: Any = package.MicroWakeWordFeatures()
 
     def heard(self, sound: Samples) -> bool:

@@ -98,9 +98,7 @@ class Player:
         """The words that sound, and those of the last ``ECHOED_S`` before them."""
         since = self._position - ECHOED_S * WIRE_RATE
         return " ".join(
-            text
-            for start, end, text in self._spans()
-            if start <= self._position and end >= since
+            text for start, end, text in self._spans() if start <= self._position and end >= since
         )
 
     # --- what there is to play --------------------------------------------------------------
