@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -50,7 +51,7 @@ class Help(ModalScreen[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        yield Static(_HELP)
+        yield Static(Content.from_markup(_HELP))
 
 
 class DeviceChoice(ModalScreen[None]):
@@ -89,7 +90,7 @@ class DeviceChoice(ModalScreen[None]):
         try:
             found = await self._terminal.devices()
         except LlmosError as error:
-            told.update(visible(str(error)))
+            told.update(Content(visible(str(error))))
             return
         options = self.query_one(OptionList)
         options.clear_options()
@@ -101,9 +102,9 @@ class DeviceChoice(ModalScreen[None]):
         ):
             for device in devices:
                 self._options.append((kind, device.name))
-                options.add_option(Option(_row(kind, device, device.name == used)))
+                options.add_option(Option(Content(_row(kind, device, device.name == used))))
         keep = "To keep a choice, name it in the settings: [voice] microphone, loudspeaker."
-        told.update(visible("\n".join((*found.missing, keep))))
+        told.update(Content(visible("\n".join((*found.missing, keep)))))
         options.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -112,14 +113,14 @@ class DeviceChoice(ModalScreen[None]):
 
     async def _use(self, kind: str, name: str) -> None:
         told = self.query_one("#told", Static)
-        told.update(visible(f"Opening {name} …"))
+        told.update(Content(visible(f"Opening {name} …")))
         try:
             if kind == "microphone":
                 await self._terminal.use_microphone(name)
             else:
                 await self._terminal.use_loudspeaker(name)
         except LlmosError as error:
-            told.update(visible(str(error)))
+            told.update(Content(visible(str(error))))
         else:
             await self._look()
 

@@ -56,8 +56,8 @@ class VoiceScreen(Screen[LlmosError | None]):
     VoiceScreen #state { height: 1; padding: 0 2; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "talk", "Talk / done"),
-        Binding("o", "open_microphone", "Open microphone"),
+        Binding("space", "talk", "Talk"),
+        Binding("o", "open_microphone", "Listen"),
         Binding("m", "mute", "Mute"),
         Binding("escape", "be_quiet", "Stop"),
         Binding("r", "repeat", "Repeat"),

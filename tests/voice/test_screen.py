@@ -108,6 +108,7 @@ async def test_another_device_is_chosen_while_it_runs(shown):
     options = shown.app.screen.query_one(OptionList)
     await shown.until(lambda: options.option_count == 4)
     assert "the system's choice" in str(options.get_option_at_index(0).prompt)
+    assert "[voice] microphone" in shown.text  # no markup
     options.highlighted = 1  # the other microphone
     options.action_select()
     headset = shown.system.rooms["headset"].microphone
