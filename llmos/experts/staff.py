@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,8 @@ class Crew:
             own = call.name not in self._known
             if not own and call.uses and not any(map(expert.permissions.lends, call.uses)):
                 continue  # it could do nothing but open what else hangs on its name
-            rows.append(row(call, self._surroundings, _guarded(expert, call, self._lend, own=own)))
+            made = row(call, self._surroundings, _guarded(expert, call, self._lend, own=own))
+            rows.append(replace(made, owner=f"{expert.name} {expert.digest}"))
         return rows
 
 

@@ -102,7 +102,7 @@ class Gate:
 
     async def _judged(self, turn: Turn, row: Syscall, call: ToolCall) -> tuple[Judgement, str]:
         """What becomes of a call, and by what where it is made."""
-        standing = await self._standings.of(turn)
+        standing = await self._standings.of(turn, row.owner)
         now, ask = time.time(), self._policy.asks(row.name)
         judgement = judge(row.name, row.declared, call.arguments, standing.seen, now, ask=ask)
         if judgement.judged is Judged.ASKED:
@@ -144,6 +144,7 @@ class Gate:
                 patterns=lasting.patterns,
                 pid=pid,
                 why=asked.always,
+                owner=row.owner,
             )
             try:
                 await self._grants.give(grant)

@@ -70,11 +70,15 @@ class Standings:
         self._settle = settle
         self._told = told
 
-    async def of(self, turn: Turn) -> Standing:
-        """Where the process of a turn stands now."""
+    async def of(self, turn: Turn, owner: str = "") -> Standing:
+        """Where the process of a turn stands now.
+
+        Args:
+            owner: Whose the call is that it is about; grants for others' calls do not count.
+        """
         person = turn.process.spokesman
         known = await asyncio.to_thread(self._known, turn=turn, person=person)
-        granted = await asyncio.to_thread(self._granted, person)
+        granted = await asyncio.to_thread(self._granted, person, owner)
         seen = Seen(
             said=known.said,
             trusted=known.trusted,
@@ -119,7 +123,7 @@ class Standings:
             )
         return known
 
-    def _granted(self, person: Process) -> Capabilities:
+    def _granted(self, person: Process, owner: str) -> Capabilities:
         """What was allowed for longer."""
         return Capabilities(
             Capability(
@@ -130,7 +134,7 @@ class Standings:
                 grant=grant.id,
             )
             for grant in self._grants.of(self._journal.lineage(person.pid))
-            if grant.call
+            if grant.call and grant.owner == owner
         )
 
     async def _settled(self, *, turn: Turn, person: Process) -> Capabilities:

@@ -142,6 +142,7 @@ class Syscall:
         leads_to: Calls that go on with what this one found: who asks for this one asks for them.
         beside: The call that has to be there for code to make this one, which no model is shown.
         reads_by_call: Whether what it reads is what another call gives.
+        owner: Whose code it is, to the byte: of an installed expert's own calls; else empty.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Syscall:
     leads_to: tuple[str, ...] = ()
     beside: str = ""
     reads_by_call: bool = False
+    owner: str = ""
 
     @property
     def runs_code(self) -> bool:

@@ -41,6 +41,8 @@ class Grant:
         pid: The conversation it holds in, with its forks; 0 for all.
         until: When it ends, in seconds since the epoch; 0 never.
         why: Where it comes from, in words for a person.
+        owner: Whose call it is, as the table has it: one of the same name by somebody else, or by
+            a later version of its code, is another call.
     """
 
     id: str = ""
@@ -53,6 +55,7 @@ class Grant:
     pid: int = 0
     until: float = 0.0
     why: str = ""
+    owner: str = ""
 
     def to_json(self) -> str:
         """As it is kept."""
@@ -65,6 +68,7 @@ class Grant:
             "pid": self.pid,
             "until": self.until,
             "why": self.why,
+            "owner": self.owner,
         }
         return json.dumps({name: value for name, value in kept.items() if value})
 

@@ -265,6 +265,21 @@ async def test_what_is_always_allowed_can_be_taken_back(home: Path):
             await kernel.permissions.revoke(grant.id)
 
 
+@pytest.mark.parametrize("other", ["hawks 1", "birds 2", ""])
+async def test_what_is_allowed_to_one_expert_is_not_allowed_to_another(home: Path, other: str):
+    def calls(owner: str) -> list[Syscall]:
+        return [replace(row, owner=owner) for row in CALLS]
+
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=calls("birds 1")) as kernel:
+        await asked(kernel, (await kernel.create()).pid, "Go", "always")
+        await asked(kernel, (await kernel.create()).pid, "Go", None)
+        assert len(SENT) == 2
+    async with kernel_on(home, [*RULES, ("Go", TO_EVE)], calls=calls(other)) as kernel:
+        seen, _ = await asked(kernel, (await kernel.create()).pid, "Go", "no")
+        assert questions(seen)
+        assert len(SENT) == 2
+
+
 async def test_a_grant_is_checked_when_it_is_given(home: Path):
     async with kernel_on(home, RULES, calls=CALLS) as kernel:
         allow = kernel.permissions.grant
