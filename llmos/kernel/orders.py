@@ -6,20 +6,28 @@ on an order alone; what may be none is asked, and what is forbidden is not done.
 worked examples are: an order in another language is not recognised, and so is asked.
 
 An order is recognised by its form: a sentence of one paragraph that begins, after politeness, a
-time or a place, with a verb that the call's own examples begin with. A question is answered, not
-carried out. All else is doubt.
+time or a place, with a verb that the call's own examples begin with, and in which nothing is left
+over: no condition, exception or delay ("delete all but a.txt", "… once I have saved it"), and,
+where the call takes nothing but what its tests accept, no word that none of its examples has
+("delete the copies of a.txt"). Nothing but thanks or another order may follow it. A question is
+answered, not carried out. All else is doubt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import lru_cache
 
+from llmos.kernel.spans import maximal
 from llmos.kernel.syscalls import Syscall
 from llmos.kernel.wishes import START
 
 __all__ = ["Order", "order", "pasted"]
+
+
+Test = Callable[[str], bool]
 
 
 class Order(StrEnum):
@@ -47,7 +55,9 @@ _KEEPS = re.compile(rf"{START}{_AND}(?:keep|leave|spare|not)\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"(?:\A|[.!?;,\n–—-])\s*(?:(?:no|oh|wait|hold on|actually|sorry|please)\b[\s,]*)*"
     r"(?:do not|don[’']?t|never ?mind|just kidding|scratch that|forget (?:it|that|this)"
-    r"|on second thou?ghts?|or (?:would|should) (?:you|i) not|or not)(?: do (?:that|it|this))?"
+    r"|on second thou?ghts?|or (?:would|should) (?:you|i) not|or not|no(?:pe)?(?: way)?|wait|stop"
+    r"|hold on|(?:just |only |i[’']m |i am )?(?:kidding|joking)|(?:it|that) was a joke)"
+    r"(?: do (?:that|it|this))?"
     r"[\s.!?]*\Z",
     re.IGNORECASE,
 )
@@ -83,9 +93,38 @@ _NO_VERBS = frozenset(
     )
 )
 _NOTHING = frozenset(("nothing", "none", "no", "not"))
+#: What makes of an order a condition, an exception or a delay.
+_TURNED = re.compile(
+    r"\b(?:if|unless|provided|assuming|except|excluding|whether|once|until|till|whenever|tomorrow"
+    r"|tonight|later|other than|apart from|(?:after|before|when|while|because) "
+    r"(?:i|you|we|he|she|they|it))\b",
+    re.IGNORECASE,
+)
+#: Words that do so, or make it no order, where there is no text in which they may stand.
+_TURNS = frozenset(
+    (
+        *("only", "but", "besides", "apart", "other", "than", "rather", "instead", "without"),
+        *("not", "never", "or", "either", "whichever", "whatever", "whose", "who", "which", "when"),
+        *("after", "before", "while", "is", "are", "was", "were", "has", "had", "would", "should"),
+        *("might", "said", "says", "told", "wants", "wanted", "asked", "kidding", "joking"),
+    )
+)
+#: What may be said after an order without changing it.
+_THANKS = re.compile(
+    r"(?:(?:thanks|thank you|thx|cheers|please|ok|okay|great|bye|good|now|again|a lot|so much|very"
+    r" much|much|many|in advance|llmos|for now|that[’']?s all|that is all)\b[\s,.!]*)*\Z",
+    re.IGNORECASE,
+)
 
 
-def order(message: str, clause: str, call: Syscall, *, going_on: bool = False) -> Order:
+def order(
+    message: str,
+    clause: str,
+    call: Syscall,
+    *,
+    going_on: bool = False,
+    others: Iterable[str] = (),
+) -> Order:
     """What a message is to a change that it is about.
 
     Args:
@@ -93,22 +132,33 @@ def order(message: str, clause: str, call: Syscall, *, going_on: bool = False) -
         clause: What of it the call was chosen by.
         call: The call.
         going_on: Whether it says in other words what was just asked for: "and b.txt".
+        others: What of it other calls were chosen by.
     """
     whole = message.strip()
     # quotations say nothing of what is wanted; as long as they were, so that places stay
     bare = _QUOTED.sub(lambda found: "“" + "…" * (len(found[0]) - 2) + "”", whole)
-    sentences = list(_about(bare, whole.find(clause.strip()), len(clause.strip())))
-    if _TAKEN_BACK.search(bare) or any(_FORBIDS.match(one) for one in sentences):
+    place = _place(whole, clause)
+    about, after = list[str](), list[str]()
+    for start, end, sentence in _sentences(bare):
+        if _meets(place, start, end):
+            about.append(sentence)
+        elif start >= place[1] and not any(_meets(_place(whole, o), start, end) for o in others):
+            after.append(sentence)
+    if _TAKEN_BACK.search(bare) or any(_FORBIDS.match(one) for one in about):
         return Order.FORBIDDEN
     if going_on and _KEEPS.match(bare):
         return Order.FORBIDDEN
     if pasted(whole):
         return Order.DOUBTFUL
     verbs = frozenset() if going_on else _verbs(call)
-    if any(_orders(one, verbs) for one in sentences):
-        return Order.GIVEN
-    about = any(one.endswith("?") and not _ASKED_OF_YOU.search(one) for one in sentences)
-    return Order.ASKED_ABOUT if about and not going_on else Order.DOUBTFUL
+    ordered = [_orders(one, verbs) and (going_on or not _left(one, call)) for one in about]
+    if any(ordered):
+        # what follows may take it back in more ways than can be told
+        rest = [*about[ordered.index(True) + 1 :], *after]
+        clear = all(_THANKS.match(one) or _orders(one, verbs) for one in rest)
+        return Order.GIVEN if going_on or clear else Order.DOUBTFUL
+    asks = any(one.endswith("?") and not _ASKED_OF_YOU.search(one) for one in about)
+    return Order.ASKED_ABOUT if asks and not going_on else Order.DOUBTFUL
 
 
 def pasted(message: str) -> bool:
@@ -116,12 +166,21 @@ def pasted(message: str) -> bool:
     return _PASTED.search(message.strip()) is not None
 
 
-def _about(text: str, start: int, size: int) -> Iterator[str]:
-    """The sentences in which a stretch lies; all of them where it is nowhere."""
+def _sentences(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each sentence begins and ends, and what it says."""
     for found in _SENTENCE.finditer(text):
-        meets = found.start() < start + size and start < found.end()
-        if found[0].strip() and (start < 0 or meets):
-            yield found[0].strip()
+        if said := found[0].strip():
+            yield found.start(), found.end(), said
+
+
+def _place(message: str, clause: str) -> tuple[int, int]:
+    """Where a clause stands; where that cannot be told, everywhere."""
+    start = message.find(clause.strip())
+    return (start, start + len(clause.strip())) if start >= 0 else (0, len(message))
+
+
+def _meets(place: tuple[int, int], start: int, end: int) -> bool:
+    return start < place[1] and place[0] < end
 
 
 def _orders(sentence: str, verbs: frozenset[str]) -> bool:
@@ -137,6 +196,41 @@ def _orders(sentence: str, verbs: frozenset[str]) -> bool:
     places = range(_WORDS_BEFORE + 1 if _WHEN.match(begun) else 1)
     at = next((n for n in places if words[n : n + 1] and words[n] in verbs), None)
     return at is not None and _NOTHING.isdisjoint(words[at + 1 : at + 2])
+
+
+def _left(sentence: str, call: Syscall) -> bool:
+    """Whether an order says more than the call does."""
+    tests = tuple(copied.accepts for copied in call.copied.values() if copied.accepts is not None)
+    begun = _begun(sentence)
+    # a command may be any words, so nothing is besides it
+    rest = begun if call.effect == "execute" else _besides(begun, tests)
+    if _TURNED.search(rest):
+        return True
+    if call.effect == "execute":
+        return not _TURNS.isdisjoint(_words(rest))
+    whole = len(tests) == len(call.copied)
+    if whole and set(call.schema.get("properties", {})) <= {*call.copied, *call.listed}:
+        said = (*(worked.question for worked in call.worked), *call.examples)
+        return not set(_words(rest)) <= _vocabulary(said, tests) - _TURNS
+    return False
+
+
+def _besides(text: str, tests: Iterable[Test]) -> str:
+    """A text without the values that tests accept."""
+    for test in tests:
+        for value in maximal(text, test):
+            text = text.replace(value.text, "…")
+    return text
+
+
+@lru_cache
+def _vocabulary(said: Iterable[str], tests: Iterable[Test]) -> frozenset[str]:
+    """The words that examples have besides the values."""
+    return frozenset(word for one in said for word in _words(_besides(one, tests)))
+
+
+def _words(text: str) -> list[str]:
+    return [found[0].lower() for found in _WORD.finditer(text)]
 
 
 def _verbs(call: Syscall) -> frozenset[str]:
