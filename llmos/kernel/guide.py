@@ -445,7 +445,7 @@ def _ordered(
         if call.effect in HARMLESS:
             kept.append(choice)
             continue
-        others = [each.clause for each in reading.choices if each is not choice]
+        others = [each.call for each in reading.choices if each is not choice]
         found = order(message, choice.clause, call, going_on=going_on, others=others)
         if found is Order.FORBIDDEN:
             forbidden = True

@@ -123,7 +123,7 @@ def order(
     call: Syscall,
     *,
     going_on: bool = False,
-    others: Iterable[str] = (),
+    others: Iterable[Syscall] = (),
 ) -> Order:
     """What a message is to a change that it is about.
 
@@ -132,18 +132,15 @@ def order(
         clause: What of it the call was chosen by.
         call: The call.
         going_on: Whether it says in other words what was just asked for: "and b.txt".
-        others: What of it other calls were chosen by.
+        others: The other calls that were chosen by it.
     """
     whole = message.strip()
     # quotations say nothing of what is wanted; as long as they were, so that places stay
     bare = _QUOTED.sub(lambda found: "“" + "…" * (len(found[0]) - 2) + "”", whole)
     place = _place(whole, clause)
-    about, after = list[str](), list[str]()
-    for start, end, sentence in _sentences(bare):
-        if _meets(place, start, end):
-            about.append(sentence)
-        elif start >= place[1] and not any(_meets(_place(whole, o), start, end) for o in others):
-            after.append(sentence)
+    sentences = list(_sentences(bare))
+    about = [said for start, end, said in sentences if start < place[1] and place[0] < end]
+    after = [said for start, _, said in sentences if start >= place[1]]
     if _TAKEN_BACK.search(bare) or any(_FORBIDS.match(one) for one in about):
         return Order.FORBIDDEN
     if going_on and _KEEPS.match(bare):
@@ -155,7 +152,8 @@ def order(
     if any(ordered):
         # what follows may take it back in more ways than can be told
         rest = [*about[ordered.index(True) + 1 :], *after]
-        clear = all(_THANKS.match(one) or _orders(one, verbs) for one in rest)
+        known = [verbs, *map(_verbs, others)]
+        clear = all(_THANKS.match(one) or any(_orders(one, each) for each in known) for one in rest)
         return Order.GIVEN if going_on or clear else Order.DOUBTFUL
     asks = any(one.endswith("?") and not _ASKED_OF_YOU.search(one) for one in about)
     return Order.ASKED_ABOUT if asks and not going_on else Order.DOUBTFUL
@@ -177,10 +175,6 @@ def _place(message: str, clause: str) -> tuple[int, int]:
     """Where a clause stands; where that cannot be told, everywhere."""
     start = message.find(clause.strip())
     return (start, start + len(clause.strip())) if start >= 0 else (0, len(message))
-
-
-def _meets(place: tuple[int, int], start: int, end: int) -> bool:
-    return start < place[1] and place[0] < end
 
 
 def _orders(sentence: str, verbs: frozenset[str]) -> bool:

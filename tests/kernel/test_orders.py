@@ -134,10 +134,15 @@ def test_what_is_taken_back_at_once_is_no_order(mark, after):
 
 def test_thanks_and_other_orders_may_follow():
     assert what("Delete ~/work/a.txt. Thanks a lot!") is Order.GIVEN
-    message = "Delete ~/work/a.txt. Then show me what is in ~/work."
-    first, second = message.split(" Then ")
-    assert order(message, first, ROWS["files.delete"], others=[second]) is Order.GIVEN
-    assert order(message, first, ROWS["files.delete"]) is Order.DOUBTFUL
+    first = "Delete ~/work/a.txt."
+    for second, expected in (
+        ("Then show me what is in ~/work.", Order.GIVEN),
+        ("Oops, I meant ~/work/b.txt.", Order.DOUBTFUL),
+    ):
+        others = [ROWS["files.list"], ROWS["files.read"]]
+        said = f"{first} {second}"
+        assert order(said, first, ROWS["files.delete"], others=others) is expected
+        assert order(said, first, ROWS["files.delete"]) is Order.DOUBTFUL
 
 
 @pytest.mark.parametrize(
