@@ -71,6 +71,8 @@ class Endpointer:
 
     def __init__(self, rhythm: Rhythm | None = None) -> None:
         self.rhythm = rhythm or Rhythm()
+        self.patience = 1.0  #: by which the silence that is waited for is longer than usual
+        self.silence_s: float | None = None  #: the silence that makes an end, whatever was said
 
     def judge(self, silence_s: float, text: str, language: str = "") -> Endpoint:
         """Is it over?
@@ -81,7 +83,10 @@ class Endpointer:
             language: Of the words, as in ``en``.
         """
         score = completeness(text, language) if text.strip() else NEUTRAL
-        sure_s = self.required(score)
+        if self.silence_s is not None:
+            sure_s = self.silence_s
+        else:
+            sure_s = min(self.patience * self.required(score), GIVE_UP_S)
         likely_s = max(LIKELY_LEAST_S, LIKELY_SHARE * sure_s)
         return Endpoint(
             likely=silence_s >= likely_s,

@@ -213,10 +213,10 @@ class Listener:
         self._detector = detector
         self._transcribe = transcribe
         self._tell = tell
-        self._endpointer = endpointer or Endpointer()
+        self.endpointer = endpointer or Endpointer()  #: tells the end of a turn
         self._language = language
         self.automatic = automatic
-        self._segmenter = Segmenter()
+        self.segmenter = Segmenter()  #: tells speech from silence
         self._before: deque[Samples] = deque(maxlen=round(BEFORE_S * EAR_RATE / FRAME))
         self._turn: _Turn | None = None
         self._turns = 0
@@ -227,7 +227,7 @@ class Listener:
     @property
     def position(self) -> int:
         """Samples heard so far."""
-        return self._segmenter.position
+        return self.segmenter.position
 
     @property
     def turn(self) -> int:
@@ -237,7 +237,7 @@ class Listener:
     def feed(self, frame: Samples) -> None:
         """Hear a frame of 512 samples."""
         self.probability = self._detector.probability(frame)
-        heard = self._segmenter.feed(self.probability)
+        heard = self.segmenter.feed(self.probability)
         turn = self._turn
         if turn is None:
             self._before.append(frame)
@@ -262,12 +262,12 @@ class Listener:
 
         Whoever speaks on begins another.
         """
-        self._segmenter.flush()
+        self.segmenter.flush()
         self._turn = None
 
     def end_of_stream(self) -> None:
         """No more sound will come; a turn under way is over."""
-        self._segmenter.flush()
+        self.segmenter.flush()
         self.over()
 
     async def close(self) -> None:
@@ -291,7 +291,7 @@ class Listener:
 
     def _go_on(self, turn: _Turn, started: SpeechStarted) -> None:
         turn.pace.spoke()
-        self._endpointer.resumed((started.onset - self._stopped) / EAR_RATE)
+        self.endpointer.resumed((started.onset - self._stopped) / EAR_RATE)
         if turn.likely:
             turn.likely = False
             self._tell(TurnWentOn(turn.number))
@@ -303,7 +303,7 @@ class Listener:
             turn.said_over = True
         if self._work is not None:
             return
-        final = turn.said_over or not self._segmenter.speaking
+        final = turn.said_over or not self.segmenter.speaking
         if turn.pace.due(heard_s, speaking=not final):
             self._work = asyncio.create_task(self._hear(turn, heard_s, final))
             self._work.add_done_callback(self._done)
@@ -313,8 +313,8 @@ class Listener:
     def _judge(self, turn: _Turn) -> None:
         """Everything up to now is transcribed, and nobody speaks."""
         text = turn.agreement.text
-        silence_s = self._segmenter.silence / EAR_RATE
-        judged = self._endpointer.judge(silence_s, text, turn.language)
+        silence_s = self.segmenter.silence / EAR_RATE
+        judged = self.endpointer.judge(silence_s, text, turn.language)
         if turn.said_over or (self.automatic and judged.sure):
             self._finish(turn)
         elif judged.likely and self.automatic and text and not turn.likely:
@@ -324,8 +324,8 @@ class Listener:
     def _finish(self, turn: _Turn) -> None:
         turn.agreement.finish()
         words, text = turn.agreement.committed, turn.agreement.text
-        end = self.position - self._segmenter.silence
-        self._segmenter.flush()  # whoever still speaks begins another
+        end = self.position - self.segmenter.silence
+        self.segmenter.flush()  # whoever still speaks begins another
         self._turn = None
         if not text:
             self._tell(TurnEmpty(turn.number))
@@ -362,7 +362,7 @@ class Listener:
         turn.pace.done(heard_s, time.perf_counter() - began, speaking=not final)
         if turn is not self._turn:
             return  # it is over, or was dropped
-        if self.position - self._segmenter.silence > turn.start + heard_s * EAR_RATE:
+        if self.position - self.segmenter.silence > turn.start + heard_s * EAR_RATE:
             turn.pace.spoke()  # meanwhile
         if found is None:
             assert failed is not None

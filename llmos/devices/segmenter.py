@@ -8,7 +8,7 @@ in ``endpoint.py``: stops here come early, and a pause in a sentence is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
@@ -100,6 +100,11 @@ class Segmenter:
         self._loud = 0  # frames at or above the start threshold since the onset
         self._candidate_end = 0  # behind the last of them
         self._before = 0  # the last stop; no padding reaches back over it
+
+    def hears_from(self, start: float) -> None:
+        """Take another probability for the one at which speech may begin, in (0, 1)."""
+        stop = min(self._settings.stop, start)
+        self._settings = replace(self._settings, start=start, stop=stop)
 
     @property
     def speaking(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,11 +16,29 @@ from llmos import limits
 from llmos.devices.audio import EAR_RATE, WIRE_RATE, Frames, Samples
 from llmos.devices.listening import HeardEvent, Listener, Transcribe
 from llmos.devices.resample import Resampler
+from llmos.devices.segmenter import START
 from llmos.devices.vad import FRAME, SpeechDetector
 
-__all__ = ["Ear"]
+__all__ = ["Detection", "Ear"]
 
 _LEAST_S: Final = 0.1  # of sound, for a commit
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How turns are told.
+
+    Args:
+        automatic: Whether silence ends them; else the client does.
+        silence_s: The silence that does, in seconds; None: by what was said, and who says it.
+        patience: By which that is longer than usual.
+        threshold: The probability at which speech begins, in (0, 1).
+    """
+
+    automatic: bool = True
+    silence_s: float | None = None
+    patience: float = 1.0
+    threshold: float = START
 
 
 class Ear:
@@ -30,7 +49,7 @@ class Ear:
         transcribe: The recogniser.
         tell: Gets every event of the turns.
         language: To listen for; empty takes it as it comes.
-        automatic: Whether silence ends a turn.
+        detection: How turns are told.
     """
 
     def __init__(
@@ -40,12 +59,11 @@ class Ear:
         tell: Callable[[HeardEvent], None],
         *,
         language: str,
-        automatic: bool,
+        detection: Detection,
     ) -> None:
         self.language = language
-        self._listener = Listener(
-            detector, transcribe, tell, language=language, automatic=automatic
-        )
+        self._listener = Listener(detector, transcribe, tell, language=language)
+        self.detects(detection)
         self._begin()
         self._since_s = 0.0  # of sound since the last commit
 
@@ -63,9 +81,12 @@ class Ear:
         """Whether there is too little to be committed."""
         return self._since_s < _LEAST_S
 
-    def automatic(self, automatic: bool) -> None:
-        """Have silence end turns, or no longer."""
-        self._listener.automatic = automatic
+    def detects(self, detection: Detection) -> None:
+        """Have turns told as a client wants it."""
+        self._listener.automatic = detection.automatic
+        self._listener.endpointer.patience = detection.patience
+        self._listener.endpointer.silence_s = detection.silence_s
+        self._listener.segmenter.hears_from(detection.threshold)
 
     async def hear(self, sound: Samples) -> None:
         """Hear more, at 24 kHz; the loop has its turn now and then."""

@@ -141,7 +141,7 @@ class Hearing:
     def set(self) -> None:
         """The settings changed."""
         if self._ear is not None:
-            self._ear.automatic(bool(self._settings().detection))
+            self._ear.detects(self._settings().detects)
 
     async def append(self, sound: Samples) -> None:
         """Hear more, at 24 kHz.
@@ -219,7 +219,7 @@ class Hearing:
             recogniser,
             self._heard,
             language=settings.language,
-            automatic=bool(settings.detection),
+            detection=settings.detects,
         )
 
     # --- what is heard ----------------------------------------------------------------------

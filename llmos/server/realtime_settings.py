@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmos import limits
 from llmos.devices.audio import WIRE_RATE
+from llmos.devices.segmenter import START
 from llmos.devices.speaker import FASTEST, SLOWEST
 from llmos.server.body import Integer
+from llmos.server.realtime_ear import Detection
 
 __all__ = [
     "_ANY_VOICE",
@@ -30,6 +32,12 @@ __all__ = [
 ]
 
 #: OpenAI's own voices, which any program may ask for; each stands for the one there is.
+#: How much longer a turn's end is waited for than usual, by eagerness.
+_PATIENCE: Final = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.75}
+#: Seconds of silence that a turn's end needs at least: within a word a breath is held for 0.1 s.
+_LEAST_S: Final = 0.2
+#: The least and the highest probability at which speech can begin.
+_THRESHOLDS: Final = (0.05, 0.95)
 _ANY_VOICE = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
@@ -159,6 +167,9 @@ class Settings:
             over (push to talk).
         answers / interrupts: Whether a turn that is over is answered unasked, and whether one that
             begins cancels the answer under way.
+        silence_ms / threshold: Of ``server_vad``: the silence that ends a turn, None: by what was
+            said; and the probability at which speech begins.
+        eagerness: Of ``semantic_vad``: how soon a turn counts as over.
     """
 
     spoken: bool
@@ -170,6 +181,20 @@ class Settings:
     detection: str = "server_vad"
     answers: bool = True
     interrupts: bool = True
+    silence_ms: int | None = None
+    threshold: float | None = None
+    eagerness: str = "auto"
+
+    @property
+    def detects(self) -> Detection:
+        """How turns are told."""
+        least, most = _THRESHOLDS
+        return Detection(
+            automatic=bool(self.detection),
+            silence_s=None if self.silence_ms is None else max(self.silence_ms / 1000, _LEAST_S),
+            patience=_PATIENCE[self.eagerness],
+            threshold=START if self.threshold is None else min(max(self.threshold, least), most),
+        )
 
     @property
     def voice_name(self) -> str:
@@ -254,6 +279,9 @@ class Settings:
             detection=detection.type,
             answers=detection.create_response is not False,
             interrupts=detection.interrupt_response is not False,
+            silence_ms=getattr(detection, "silence_duration_ms", None),
+            threshold=getattr(detection, "threshold", None),
+            eagerness=getattr(detection, "eagerness", None) or "auto",
         )
 
     def _voiced(self, asked: _Output, voices: Collection[str]) -> Settings:
@@ -272,11 +300,17 @@ class Settings:
             id: The session's.
             model: That answers.
         """
-        detection = {
+        detection: dict[str, Any] = {
             "type": self.detection,
             "create_response": self.answers,
             "interrupt_response": self.interrupts,
         }
+        if self.detection == "semantic_vad":
+            detection["eagerness"] = self.eagerness
+        elif self.silence_ms is not None:
+            detection["silence_duration_ms"] = self.silence_ms
+        if self.threshold is not None:
+            detection["threshold"] = self.threshold
         transcription = {"language": self.language} if self.language else {}
         form = {"type": "audio/pcm", "rate": WIRE_RATE}
         output = {"format": form, "speed": self.speed}

@@ -166,3 +166,15 @@ def test_the_probability_rises_with_the_silence(a, b):
         endpointer.judge(shorter, text, "en").probability
         <= endpointer.judge(longer, text, "en").probability
     )
+
+
+def test_more_patience_waits_longer_and_a_silence_that_was_named_is_all_that_counts():
+    said = "What time is it?"
+    endpointer = Endpointer()
+    usual = endpointer.judge(0.0, said, "en").sure_s
+    endpointer.patience = 1.5
+    assert endpointer.judge(0.0, said, "en").sure_s == pytest.approx(1.5 * usual)
+    endpointer.silence_s = 0.3
+    for text in (said, "I wanted to ask about the", ""):
+        assert not endpointer.judge(0.29, text, "en").sure
+        assert endpointer.judge(0.3, text, "en").sure

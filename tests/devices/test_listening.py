@@ -159,7 +159,7 @@ async def test_a_pause_teaches_how_long_the_speaker_rests():
     rig = Rig()
     await rig.hear(speech("and then because"), silence(0.8), speech("it rains."), silence(3))
     assert rig.said == ["and then because it rains."]
-    rhythm = rig.listener._endpointer.rhythm
+    rhythm = rig.listener.endpointer.rhythm
     assert rhythm.heard == 1
     assert rhythm.quantile(1.0) == pytest.approx(0.8, abs=0.1)
 

@@ -96,3 +96,11 @@ def test_starts_and_stops_take_turns_in_time(probabilities):
 def test_settings_that_contradict_themselves_are_refused(settings):
     with pytest.raises(ValueError):
         SegmenterSettings(**settings)
+
+
+def test_speech_begins_where_it_is_told_to():
+    segmenter = Segmenter()
+    segmenter.hears_from(0.8)
+    assert [segmenter.feed(0.7) for _ in range(20)] == [None] * 20
+    segmenter.hears_from(0.2)
+    assert any(isinstance(segmenter.feed(0.3), SpeechStarted) for _ in range(20))

@@ -17,6 +17,8 @@ from llmos.errors import ModelMissing
 from llmos.events import BY_REMINDER, REMINDER, TurnFinished
 from llmos.kernel.syscalls import Outcome
 from llmos.labels import Origin
+from llmos.server.realtime_ear import Detection
+from llmos.server.realtime_settings import SessionUpdate, Settings
 from tests.kernel.kernels import call, kernel_on, row
 from tests.server.talking import WORD_S, Devices, Server, Talk, server, silence, speech
 
@@ -289,6 +291,38 @@ async def test_silence_that_is_committed_is_a_turn_without_words(start):
         assert (await talk.error('{"type": "response.create"}'))["code"] == "nothing_to_answer"
         error = await talk.error('{"type": "input_audio_buffer.commit"}')
         assert error["code"] == "input_audio_buffer_commit_empty"
+
+
+async def test_a_silence_that_a_client_names_ends_a_turn_whatever_was_said(start):
+    async with spoken(start) as (_, talk):
+        vad = {"type": "server_vad", "silence_duration_ms": 300, "threshold": 0.6}
+        shown = (await talk.set(audio={"input": {"turn_detection": vad}}))["audio"]["input"]
+        assert shown["turn_detection"] == {
+            **vad,
+            "create_response": True,
+            "interrupt_response": True,
+        }
+        await talk.said(speech("i wanted to ask about the"), silence(0.6))
+        done = await talk.until("conversation.item.input_audio_transcription.completed")
+        assert done["transcript"] == "i wanted to ask about the"
+
+
+@pytest.mark.parametrize(
+    ("vad", "silence_s", "patience", "threshold"),
+    [
+        ({"type": "server_vad"}, None, 1.0, 0.5),
+        ({"type": "server_vad", "silence_duration_ms": 0, "threshold": 0}, 0.2, 1.0, 0.05),
+        ({"type": "server_vad", "silence_duration_ms": 900, "threshold": 1}, 0.9, 1.0, 0.95),
+        ({"type": "semantic_vad", "eagerness": "low"}, None, 1.6, 0.5),
+        ({"type": "semantic_vad", "eagerness": "high"}, None, 0.75, 0.5),
+    ],
+)
+def test_how_turns_are_told_is_as_the_client_wants_it(vad, silence_s, patience, threshold):
+    update = SessionUpdate.model_validate(
+        {"type": "realtime", "audio": {"input": {"turn_detection": vad}}}
+    )
+    found = Settings(spoken=False).updated(update, voices=(), begun=False).detects
+    assert found == Detection(True, silence_s, patience, threshold)
 
 
 async def test_a_turn_is_only_answered_unasked_where_that_is_wanted(start):
