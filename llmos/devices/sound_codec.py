@@ -44,7 +44,7 @@ MEDIA: Final = {
 }
 _LENGTH: Final = struct.Struct("!I")
 _FAILED: Final = 0xFFFFFFFF
-_SENTENCE_BYTES: Final = 400
+_SENTENCE_BYTES: Final = 800
 _PYAV: Final = "Install it with: pip install 'llmos[voice]'"
 
 
@@ -106,7 +106,9 @@ class SoundFile:
             if not count:
                 raise BadFile(f"There is no sound in {self._name}.")
         except _Said as said:
-            raise BadFile(f"{self._name} cannot be decoded. {said}") from said
+            raise BadFile(
+                f"{self._name} cannot be decoded. {said}", remedy="Convert it to a WAV file."
+            ) from said
         except (EOFError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
             log.warning("the decoder of sound failed (%s): %r", jailed.ended, error)
             raise BadFile(
@@ -216,8 +218,11 @@ async def _chunk(jailed: Jailed) -> bytes:
     async with asyncio.timeout(limits.SOUND_CHUNK_S):
         (size,) = _LENGTH.unpack(await jailed.stdout.readexactly(_LENGTH.size))
         if size == _FAILED:
-            said = await jailed.stdout.read(_SENTENCE_BYTES)
-            raise _Said(said.decode("utf-8", "replace").replace("\0", ""))
+            told = (await jailed.stdout.read(_SENTENCE_BYTES)).decode("utf-8", "replace")
+            said, _, detail = told.replace("\0", "").partition("\n")
+            if detail:
+                log.info("the decoder of sound: %s", detail)
+            raise _Said(said)
         if size > limits.SOUND_CHUNK_BYTES:
             raise ValueError(f"a chunk of {size} bytes")
         return await jailed.stdout.readexactly(size)

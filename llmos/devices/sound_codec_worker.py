@@ -4,7 +4,7 @@
 It knows PyAV (FFmpeg) and nothing of llmos: the file comes as an open descriptor, without its name.
 In: a line of JSON, ``path`` (where the package lies) and ``do``. Out: chunks, each behind its
 length (network order, four bytes), the first of them JSON, the last of them empty; where it fails,
-a length of ``FAILED`` and then a sentence.
+a length of ``FAILED``, a sentence, and on the next line what only a log wants to know.
 
 decode: ``fd``; the first chunk tells ``seconds`` (0 where the file does not say), the others are
 mono float32 at 16 kHz.
@@ -28,6 +28,8 @@ LENGTH = struct.Struct("!I")
 FAILED = 0xFFFFFFFF
 RATE = 16_000
 CHUNK = 1 << 15  # samples in one chunk
+RATES = range(4_000, 768_001)  # of sound, in Hz; a header that says anything else lies
+CHANNELS = range(1, 33)
 #: Container and codec of each format, the sample type it takes, and its rates where not all go.
 FORMATS = {
     "flac": ("flac", "flac", "s16", ()),
@@ -57,6 +59,11 @@ def decode(fd: int) -> Iterator[bytes]:
     stream = next(iter(container.streams.audio), None)
     if stream is None:
         raise Refused("There is no sound in it.")
+    if stream.codec_context is None:
+        raise Refused("Its sound is of a kind that llmos does not know.")
+    rate, channels = stream.rate or 0, stream.channels or 0
+    if rate not in RATES or channels not in CHANNELS:
+        raise Refused(f"It says that it has {channels} channels at {rate:,} Hz, which cannot be.")
     yield json.dumps({"seconds": seconds(container, stream)}).encode()
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     held, broken, heard = bytearray(), 0, False
@@ -169,8 +176,9 @@ def main() -> None:
     except Refused as error:
         sink.write(LENGTH.pack(FAILED) + str(error).encode())
     except Exception as error:
-        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        sink.write(LENGTH.pack(FAILED) + f"It cannot be read to its end: {said}.".encode())
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        said = f"It is damaged, or of a kind that llmos does not know.\n{detail}"
+        sink.write(LENGTH.pack(FAILED) + said.encode())
     sink.flush()
     os._exit(0)
 

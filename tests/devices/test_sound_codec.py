@@ -110,6 +110,28 @@ async def test_a_head_that_promises_more_than_there_is_gives_what_there_is(tmp_p
     assert abs(len(await heard(tmp_path / "a.wav")) - 2 * EAR_RATE) < 50
 
 
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(1, 1), (2_000_000, 1), (16_000, 0), (16_000, 64), (16_000, 65_535)]
+)
+async def test_a_head_that_says_what_cannot_be_is_told_in_a_sentence(tmp_path, rate, channels):
+    samples = np.zeros(70_000, "<i2")
+    data = bytearray(wav(samples, 16_000))
+    struct.pack_into("<HI", data, 22, channels, rate)
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(BadFile, match="Convert it to a WAV file") as told:
+        await heard(tmp_path / "a.wav")
+    for inner in ("avcodec", "errno", "returned", "resample"):
+        assert inner not in str(told.value).lower()
+
+
+async def test_sound_of_a_kind_that_nobody_knows_is_refused(tmp_path):
+    data = bytearray(wav(np.zeros(16_000, "<i2"), 16_000))
+    struct.pack_into("<H", data, 20, 0x7777)
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(BadFile, match=r"does not know\. Convert it"):
+        await heard(tmp_path / "a.wav")
+
+
 async def test_a_file_that_is_not_there_is_named():
     with pytest.raises(DeviceError, match="nowhere"):
         await heard(Path("/nowhere.wav"))
