@@ -32,10 +32,10 @@ DECAY_S: Final = 0.07
 #: Decibels by which the canceller is trusted before anything was learned, and by which what is
 #: heard must lie above the echo that is expected to be somebody else's.
 FIRST_LEAK_DB: Final = -20.0
-ABOVE_DB: Final = 9.0
+ABOVE_DB: Final = 15.0
 #: Bands of the seven in which it must: between the formants of one voice another one is heard,
 #: while a hum, or one band that got through the canceller, does not decide.
-BANDS: Final = 3
+BANDS: Final = 2
 #: How fast the leak is learned, upwards and downwards, for each frame in which only llmos speaks.
 #: It rises fast, since an echo taken for a person is worse than a person heard a bit later.
 RISE: Final = 0.3
@@ -52,9 +52,9 @@ SPEECH: Final = 0.15
 #: Each such frame counts by its probability, and by how far it lies above the echo: as many times
 #: as this many decibels fit, at most so often. That must add up to so much: a clear frame (32 ms)
 #: or some doubtful ones; and so much stays of the sum after each frame that is none.
-CLEAR_DB: Final = 11.0
+CLEAR_DB: Final = 15.0
 MOST: Final = 3.0
-ENOUGH: Final = 0.5
+ENOUGH: Final = 0.4
 STAYS: Final = 0.5
 #: Seconds of speech after which somebody is interrupting, whatever the words: no cough is so long.
 CERTAIN_S: Final = 1.5
