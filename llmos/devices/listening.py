@@ -47,9 +47,11 @@ log = logging.getLogger(__name__)
 BEFORE_S: Final = 1.0
 #: Seconds after which a turn ends although somebody still speaks: a radio left on.
 LONGEST_TURN_S: Final = 600.0
-#: Seconds of sound that a recogniser is given at once, its own window; what it has not settled by
-#: then it will not settle.
+#: Seconds of sound that a recogniser is given at once, its own window. Where more waits, since
+#: sound comes faster than it is transcribed, one window after the other is; a word that ends so
+#: shortly before a window's end may go on behind it.
 WINDOW_S: Final = 30.0
+CUT_S: Final = 1.0
 
 _LOST: Final = "What you said could not be written down; the log has the details."
 
@@ -346,20 +348,23 @@ class Listener:
             self._look(self._turn)
 
     async def _hear(self, turn: _Turn, heard_s: float, final: bool) -> None:
-        """Transcribe what is not settled of a turn, up to ``heard_s`` of it."""
-        from_s = max(turn.agreement.from_s, heard_s - WINDOW_S)
-        sound = turn.sound(from_s, heard_s)
+        """Transcribe what is not settled of a turn, up to ``heard_s`` of it, or a window of it."""
+        from_s = turn.agreement.from_s
+        to_s = min(heard_s, from_s + WINDOW_S)
+        more = to_s < heard_s
+        sound = turn.sound(from_s, to_s)
         began = time.perf_counter()
         found, failed = None, None
         try:
-            found = await self._transcribe(sound, language=turn.language, final=final)
+            found = await self._transcribe(sound, language=turn.language, final=final and not more)
         except LlmosError as error:
             failed = error
         except Exception as error:
             log.exception("turn %d cannot be transcribed", turn.number)
             failed = DeviceError(_LOST, remedy="Say it again.")
             failed.__cause__ = error
-        turn.pace.done(heard_s, time.perf_counter() - began, speaking=not final)
+        cost_s, more = time.perf_counter() - began, more and found is not None
+        turn.pace.done(to_s if more else heard_s, cost_s, speaking=more or not final)
         if turn is not self._turn:
             return  # it is over, or was dropped
         if self.position - self.segmenter.silence > turn.start + heard_s * EAR_RATE:
@@ -369,7 +374,13 @@ class Listener:
             self._failed(turn, failed, final)
             return
         turn.language = self._language or found.language or turn.language
-        turn.agreement.feed([_later(word, from_s) for word in found.words])
+        words = [_later(word, from_s) for word in found.words]
+        if more:
+            whole = [word for word in words if word.end_s <= to_s - CUT_S]
+            cut = len(whole) < len(words) and whole and whole[-1].end_s > from_s + CUT_S
+            turn.agreement.settle(whole if cut else words, whole[-1].end_s if cut else to_s)
+        else:
+            turn.agreement.feed(words)
         settled = "".join(word.text for word in turn.agreement.committed).lstrip()
         text = turn.agreement.text
         self._tell(TurnGrew(turn.number, text, min(len(settled), len(text)), turn.language))

@@ -100,6 +100,19 @@ class LocalAgreement:
         agreed = min(_agreement(guess, latest) for guess in self._guesses)
         return self._commit(agreed)
 
+    def settle(self, words: Sequence[HeardWord], end_s: float) -> tuple[HeardWord, ...]:
+        """Take the transcript of sound that is transcribed once: there is too much after it.
+
+        Args:
+            words: Of the sound from ``from_s`` on; all of them stay.
+            end_s: From where the next transcript is to begin.
+        """
+        self._guesses.append(self._new(words))
+        settled = self._commit(len(self._guesses[-1]))
+        self._guesses.clear()
+        self._from_s = end_s
+        return settled
+
     def finish(self) -> tuple[HeardWord, ...]:
         """Nothing comes after: what the last transcript has stays, too. Begin a turn with a new
         object, or go on with this one where the stream goes on."""

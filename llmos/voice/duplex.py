@@ -412,7 +412,8 @@ class Duplex:
             case "response.created":
                 self._response = event["response"]["id"]
                 self._thinking = True
-                self._texts.clear()
+                if not self.player.playing:  # else of what still sounds, too
+                    self._texts.clear()
                 self._unsounded = ""
                 self.player.begin(self._response)
                 self._made_at, self.player.tempo = self.speed, 1.0

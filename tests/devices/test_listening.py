@@ -274,6 +274,36 @@ async def test_a_monologue_is_heard_whole_and_never_longer_than_the_recogniser_t
     assert max(seconds for seconds, _ in rig.recogniser.sounds) <= listening.WINDOW_S
 
 
+@pytest.mark.parametrize("automatic", [True, False])
+async def test_what_comes_faster_than_it_is_transcribed_is_heard_whole(automatic):
+    text = " ".join(f"w{number}" for number in range(1, 300))
+    rig = Rig(automatic=automatic)
+    rig.recogniser.may.clear()
+    for frame in (*speech(text), *silence(1)):
+        rig.listener.feed(frame)  # 87 s at once
+    rig.listener.over()
+    rig.recogniser.may.set()
+    for _ in range(20):
+        await rig.idle()
+    assert rig.said == [text]
+    assert max(seconds for seconds, _ in rig.recogniser.sounds) <= listening.WINDOW_S
+    assert [final for _, final in rig.recogniser.sounds].count(True) == 1
+
+
+async def test_a_recogniser_that_fails_with_much_waiting_loses_the_turn_once():
+    rig = Rig()
+    rig.recogniser.may.clear()
+    for frame in speech(" ".join(f"w{number}" for number in range(1, 300))):
+        rig.listener.feed(frame)
+    rig.listener.over()
+    rig.recogniser.error = DeviceError("gone")
+    rig.recogniser.may.set()
+    for _ in range(20):
+        await rig.idle()
+    assert len(rig.of(TurnFailed)) == 1
+    assert len(rig.recogniser.sounds) <= 3
+
+
 async def test_a_radio_that_was_left_on_is_a_turn_that_ends(monkeypatch):
     monkeypatch.setattr(listening, "LONGEST_TURN_S", 5.0)
     rig = Rig()

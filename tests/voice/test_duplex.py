@@ -159,6 +159,16 @@ def test_what_comes_late_of_a_cancelled_answer_is_never_heard(rig):
     assert np.abs(rig.duplex.read(1_000)).max() == 0.0
 
 
+def test_of_an_answer_and_the_reminder_behind_it_only_what_was_heard_is_kept(rig):
+    rig.answer(seconds=2.0)
+    rig.take("response.done", response={"id": "r1", "status": "completed"})
+    rig.take("response.created", response={"id": "r2"})
+    rig.more("It is time.", response="r2", item="i2")
+    rig.duplex.stop()
+    cuts = [e for e in rig.sent if e["type"] == "conversation.item.truncate"]
+    assert [(e["item_id"], e["audio_end_ms"]) for e in cuts] == [("i1", 1000), ("i2", 0)]
+
+
 @pytest.mark.parametrize(("said", "playing"), [("Stop.", False), ("Repeat that, please.", True)])
 def test_a_command_is_done_here_and_is_no_message(rig, said, playing):
     rig.answer(seconds=1.0)
