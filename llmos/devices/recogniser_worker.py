@@ -26,8 +26,10 @@ NICE = 5  # behind the language model; before what runs in the background
 NO_SPEECH, UNSURE = 0.6, -1.0
 #: Below this mean log probability the words are made up, whatever it says of speech.
 INVENTED = -1.5
-#: Words that compress better than this repeat themselves: the decoder runs in a circle.
+#: Words that compress better than this repeat themselves. Where they also come faster than anybody
+#: speaks, in words a second, the decoder runs in a circle; else the person repeats themselves.
 REPETITIVE = 2.4
+FASTEST = 5.0
 #: Temperatures to try where it does; what is only a guess in between is not worth a second try.
 TEMPERATURES = (0.0, 0.2, 0.4)
 BEAMS = 5
@@ -100,10 +102,12 @@ class FasterWhisper:
             compression_ratio_threshold=REPETITIVE,
         )
         words: list[list[Any]] = []
-        for segment in segments:
+        made = list(segments)
+        pace = sum(len(segment.words or ()) for segment in made) * RATE / max(len(sound), 1)
+        for segment in made:
             doubtful = segment.no_speech_prob > NO_SPEECH and segment.avg_logprob < UNSURE
-            invented = segment.avg_logprob < INVENTED or segment.compression_ratio > REPETITIVE
-            if not doubtful and not invented:
+            circular = segment.compression_ratio > REPETITIVE and pace > FASTEST
+            if not doubtful and not circular and segment.avg_logprob >= INVENTED:
                 words += [_word(w.word, w.start, w.end, w.probability) for w in segment.words or ()]
         return {
             "words": words,

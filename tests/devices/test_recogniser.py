@@ -25,10 +25,10 @@ MACHINE = Hardware(memory_total=8 << 30, memory_available=4 << 30, cores=2)
 SAID = "The library opens at nine and closes at six in the evening."
 
 
-async def _said(voice_weights):
+async def _said(voice_weights, text=SAID):
     config = voice_weights.with_name(f"{voice_weights.name}.json")
     speaker = Speaker([Voice("joe", "en", "US", voice_weights, config, 22_050)])
-    pieces = [one async for one in speaker(SAID, words=len(SAID.split()), language="en")]
+    pieces = [one async for one in speaker(text, words=len(text.split()), language="en")]
     await speaker.close()
     to_ear = Resampler(pieces[0].rate, EAR_RATE)
     return np.concatenate([*(to_ear.feed(one.sound) for one in pieces), to_ear.flush()])
@@ -60,6 +60,16 @@ async def test_a_sentence_is_written_down_with_the_times_of_its_words(recogniser
     assert all(a <= b for a, b in times)
     assert all(a[0] <= b[0] for a, b in itertools.pairwise(times))
     assert times[-1][1] <= len(spoken) / EAR_RATE
+
+
+async def test_who_repeats_themselves_is_written_down(recogniser, voice_weights):
+    named = ("apple", "river", "window", "garden", "doctor", "music", "paper", "silver")
+    said = ". ".join(f"My next word is {word}, and I say {word} again" for word in named)
+    sound = await _said(voice_weights, said)
+    assert 15 < len(sound) / EAR_RATE < 30
+    found = words(await recogniser(sound, language="en", final=True)).lower()
+    assert [word for word in named if word not in found] == []
+    assert found.count("my next word") == len(named)
 
 
 async def test_noise_makes_no_words(recogniser):
