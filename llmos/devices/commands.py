@@ -9,8 +9,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,12 @@ def transcribe_(file: Path, form: str | None, out: Path | None, language: str, m
         out.suffix.lower() if out else "", "txt"
     )
     settings = config.load().voice
-    settings = replace(settings, recogniser=model or settings.recogniser)
-    asyncio.run(_transcribe(file, form, out, language or settings.language, Speech(settings)))
+    settings = replace(
+        settings,
+        recogniser=model or settings.recogniser,
+        language=language or settings.language,
+    )
+    asyncio.run(_transcribe(file, form, out, settings.language, Speech(settings)))
 
 
 async def _transcribe(
@@ -76,11 +80,14 @@ async def _transcribe(
         click.echo(f"Nobody speaks in {visible(file.name)}.", err=True)
 
 
-def _opened(out: Path | None) -> Any:
+@contextmanager
+def _opened(out: Path | None) -> Iterator[Any]:
     if out is None:
-        return sys.stdout
+        yield sys.stdout
+        return
     try:
-        return out.open("w", encoding="utf-8")
+        with out.open("w", encoding="utf-8") as sink:
+            yield sink
     except OSError as error:
         raise LlmosError(f"{out} cannot be written: {error.strerror}.") from error
 

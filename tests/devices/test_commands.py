@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -54,6 +55,17 @@ def test_a_place_that_cannot_be_written_is_named(spoken, tmp_path):
         ran(transcribe_, spoken, "--out", tmp_path / "no" / "out.srt")
     with pytest.raises(LlmosError, match="cannot be written"):
         ran(speak, "Hello.", "--out", tmp_path / "no" / "out.wav")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_is_told_with_the_file(spoken):
+    with pytest.raises(LlmosError, match="/dev/full cannot be written: No space left"):
+        ran(transcribe_, spoken, "--out", "/dev/full")
+
+
+def test_a_language_is_a_code(spoken):
+    with pytest.raises(LlmosError, match="code such as en"):
+        ran(transcribe_, spoken, "--language", "English please")
 
 
 def test_silence_is_said_to_be_none(tmp_path, voice_weights):
