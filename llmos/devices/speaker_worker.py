@@ -27,6 +27,7 @@ PIECE_S = 0.5  # of sound in one answer, so that little is left over where it is
 SNAP = 2  # phonemes by which the end of a word may lie beside a gap that is taken for it
 SILENT = frozenset(" .,;:!?¡¿…—–'\"«»“”()-")  # phonemes that are no sound of a word
 LARGEST = 512 * 1024 * 1024  # bytes of a voice
+LONGEST = 250  # phonemes that are spoken at once, some 20 s: memory grows with them
 
 
 class Refused(Exception):
@@ -80,8 +81,8 @@ class Voice:
         self._takes = {one.name for one in self._session.get_inputs()}
 
     def sentences(self, text: str) -> list[list[str]]:
-        """The phonemes of ``text``, sentence by sentence."""
-        return [one for one in self._piper.phonemize(text) if one]
+        """The phonemes of ``text``, sentence by sentence, long ones in parts."""
+        return [part for one in self._piper.phonemize(text) for part in parts(one)]
 
     def speak(self, phonemes: Sequence[str], speed: float, job: Job) -> tuple[Any, list[int], bool]:
         """A sentence.
@@ -114,6 +115,18 @@ class Voice:
             step = len(samples) / len(phonemes)
             return samples, [round((n + 1) * step) for n in range(len(phonemes))], False
         return samples, ends, True
+
+
+def parts(phonemes: Sequence[str]) -> Iterator[list[str]]:
+    """A sentence in parts of at most ``LONGEST`` phonemes, cut between words where there are any."""
+    left = list(phonemes)
+    while len(left) > LONGEST:
+        gaps = (n for n in range(LONGEST - 1, LONGEST // 2, -1) if left[n] == " ")
+        cut = next(gaps, LONGEST - 1) + 1
+        yield left[:cut]
+        left = left[cut:]
+    if left:
+        yield left
 
 
 def phoneme_ends(spans: Sequence[int], widths: Sequence[int], total: int) -> list[int] | None:
