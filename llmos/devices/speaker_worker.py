@@ -118,7 +118,7 @@ class Voice:
 
 
 def parts(phonemes: Sequence[str]) -> Iterator[list[str]]:
-    """A sentence in parts of at most ``LONGEST`` phonemes, cut between words where there are any."""
+    """A sentence in parts of at most ``LONGEST`` phonemes, cut between words where it can be."""
     left = list(phonemes)
     while len(left) > LONGEST:
         gaps = (n for n in range(LONGEST - 1, LONGEST // 2, -1) if left[n] == " ")
