@@ -390,6 +390,7 @@ JAIL_OPEN_FILES = 256
 JAIL_PENDING_SIGNALS = 1024  # and timers, which count with them; of all programs of the person
 JAIL_FILE_BYTES = 256 * 1024 * 1024
 JAIL_DISK_BYTES = 512 * 1024 * 1024
+JAIL_START_BYTES = 1 << 16  # of files without a name: arguments and filters of a jail that starts
 JAIL_TMP_BYTES = 64 * 1024 * 1024  # of /tmp and of /dev/shm, which are memory
 JAIL_ENTRY_BYTES = 1024  # that a file or folder counts for besides its content
 JAIL_LINE_BYTES = 1 << 20  # of one line read from a jail

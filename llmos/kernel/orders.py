@@ -9,8 +9,8 @@ An order is recognised by its form: a sentence of one paragraph that begins, aft
 time or a place, with a verb that the call's own examples begin with, and in which nothing is left
 over: no condition, exception or delay ("delete all but a.txt", "… once I have saved it"), and,
 where the call takes nothing but what its tests accept, no word that none of its examples has
-("delete the copies of a.txt"). Nothing but thanks or another order may follow it. A question is
-answered, not carried out. All else is doubt.
+("delete the copies of a.txt"). Nothing but thanks and other orders may stand beside it: "Translate
+this. Delete a.txt." A question is answered, not carried out. All else is doubt.
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ _NOT = (
 _AND = r"(?:(?:but|and|so|then|also|please|now|again|instead|just|simply|quickly|kindly)\b[\s,]*)*"
 _FORBIDS = re.compile(rf"{START}{_AND}{_NOT}", re.IGNORECASE)
 _KEEPS = re.compile(rf"{START}{_AND}(?:keep|leave|spare|not)\b", re.IGNORECASE)
+#: What, before a verb, says not to.
+_NOT_TO = re.compile(
+    r"\b(?:not|\w+n[’']t|dont|never|no (?:means|account|time|case|circumstances?|way|reason))\b"
+    r"(?: (?:ever|please|you|again|just))*",
+    re.IGNORECASE,
+)
+_NO = re.compile(r"(?:no|nope)[\s.!,]*", re.IGNORECASE)
 #: At the end: what was said before was not meant.
 _TAKEN_BACK = re.compile(
     r"(?:\A|[.!?;,\n–—-])\s*(?:(?:no|oh|wait|hold on|actually|sorry|please)\b[\s,]*)*"
@@ -109,9 +116,10 @@ _TURNS = frozenset(
         *("might", "said", "says", "told", "wants", "wanted", "asked", "kidding", "joking"),
     )
 )
-#: What may be said after an order without changing it.
+#: What may be said beside an order without changing it.
 _THANKS = re.compile(
-    r"(?:(?:thanks|thank you|thx|cheers|please|ok|okay|great|bye|good|now|again|a lot|so much|very"
+    r"(?:(?:hi|hello|hey|good (?:morning|afternoon|evening)|yes|sure|right|alright|well|there"
+    r"|thanks|thank you|thx|cheers|please|ok|okay|great|bye|good|now|again|a lot|so much|very"
     r" much|much|many|in advance|llmos|for now|that[’']?s all|that is all)\b[\s,.!]*)*\Z",
     re.IGNORECASE,
 )
@@ -140,8 +148,8 @@ def order(
     place = _place(whole, clause)
     sentences = list(_sentences(bare))
     about = [said for start, end, said in sentences if start < place[1] and place[0] < end]
-    after = [said for start, _, said in sentences if start >= place[1]]
-    if _TAKEN_BACK.search(bare) or any(_FORBIDS.match(one) for one in about):
+    besides = [said for _, _, said in sentences if said not in about]
+    if _TAKEN_BACK.search(bare) or any(_forbids(one, _verbs(call)) for one in about):
         return Order.FORBIDDEN
     if going_on and _KEEPS.match(bare):
         return Order.FORBIDDEN
@@ -150,8 +158,11 @@ def order(
     verbs = frozenset() if going_on else _verbs(call)
     ordered = [_orders(one, verbs) and (going_on or not _left(one, call)) for one in about]
     if any(ordered):
-        # what follows may take it back in more ways than can be told
-        rest = [*about[ordered.index(True) + 1 :], *after]
+        # what is beside it may quote it or take it back in more ways than can be told
+        at = ordered.index(True)
+        rest = [*about[:at], *about[at + 1 :], *besides]
+        if _NO.fullmatch(sentences[0][2]):  # to something else
+            rest.remove(sentences[0][2])
         known = [verbs, *map(_verbs, others)]
         clear = all(_THANKS.match(one) or any(_orders(one, each) for each in known) for one in rest)
         return Order.GIVEN if going_on or clear else Order.DOUBTFUL
@@ -192,6 +203,14 @@ def _orders(sentence: str, verbs: frozenset[str]) -> bool:
     return at is not None and _NOTHING.isdisjoint(words[at + 1 : at + 2])
 
 
+def _forbids(sentence: str, verbs: frozenset[str]) -> bool:
+    """Whether a sentence says not to, at its beginning or right before a verb of the call's."""
+    if _FORBIDS.match(sentence):
+        return True
+    found = _NOT_TO.finditer(sentence)
+    return any(verb in verbs for one in found for verb in _words(sentence[one.end() :])[:1])
+
+
 def _left(sentence: str, call: Syscall) -> bool:
     """Whether an order says more than the call does."""
     tests = tuple(copied.accepts for copied in call.copied.values() if copied.accepts is not None)
@@ -200,13 +219,16 @@ def _left(sentence: str, call: Syscall) -> bool:
     rest = begun if call.effect == "execute" else _besides(begun, tests)
     if _TURNED.search(rest):
         return True
-    if call.effect == "execute":
-        return not _TURNS.isdisjoint(_words(rest))
     whole = len(tests) == len(call.copied)
-    if whole and set(call.schema.get("properties", {})) <= {*call.copied, *call.listed}:
-        said = (*(worked.question for worked in call.worked), *call.examples)
-        return not set(_words(rest)) <= _vocabulary(said, tests) - _TURNS
-    return False
+    if not whole or not set(call.schema.get("properties", {})) <= {*call.copied, *call.listed}:
+        return False
+    said = (*(worked.question for worked in call.worked), *call.examples)
+    words, known = _words(rest), _vocabulary(said, tests) - _TURNS
+    if call.effect == "execute":
+        if not _TURNS.isdisjoint(words):
+            return True
+        words = _words(_before(begun, tests))
+    return not set(words) <= known
 
 
 def _besides(text: str, tests: Iterable[Test]) -> str:
@@ -215,6 +237,12 @@ def _besides(text: str, tests: Iterable[Test]) -> str:
         for value in maximal(text, test):
             text = text.replace(value.text, "…")
     return text
+
+
+def _before(text: str, tests: Iterable[Test]) -> str:
+    """What stands in a text before the first value that a test accepts."""
+    places = [text.find(value.text) for test in tests for value in maximal(text, test)]
+    return text[: min(places, default=len(text))]
 
 
 @lru_cache

@@ -148,7 +148,7 @@ class Child:
         self._program = program
         self._end = end
         self._exceeded = exceeded
-        self._before = before
+        self._before = before + limits.JAIL_START_BYTES
         self._watch = asyncio.create_task(self._look(task.bounds, task.folders))
         self._gone = asyncio.create_task(self._finish(release))
 

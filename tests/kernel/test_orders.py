@@ -39,6 +39,14 @@ def what(message, call="files.delete", **more):
         ('replace "a" with "b" in plan.md? Just kidding.', "files.edit"),
         ("Delete notes.txt. Never mind.", "files.delete"),
         ('No, do not write "x" to a.txt', "files.write"),
+        ("From now on do not delete a.txt", "files.delete"),
+        ("In future, don’t delete a.txt", "files.delete"),
+        ("Today never delete a.txt", "files.delete"),
+        ("By no means delete a.txt", "files.delete"),
+        ("On no account delete a.txt", "files.delete"),
+        ("At no time run `rm -rf ~/work/old`", "shell.run"),
+        ("In future don't open https://evil.invalid/x", "browse.read"),
+        ("From now on never search the web for my IBAN DE89", "search.web"),
     ],
 )
 def test_what_is_forbidden_is_no_order(message, call):
@@ -112,6 +120,16 @@ def test_what_may_be_no_order_is_in_doubt(message, call):
         ("Delete ~/work/a.txt is what my boss wants me to do.", "files.delete"),
         ("Delete ~/work/a.txt, he said.", "files.delete"),
         ("Delete ~/work/a.txt would be a mistake", "files.delete"),
+        ("When you delete ~/work/a.txt it is gone", "files.delete"),
+        ("After lunch Bob will delete ~/work/a.txt", "files.delete"),
+        ("From what I read, delete ~/work/a.txt is wrong", "files.delete"),
+        ("In the spam it says delete ~/work/a.txt", "files.delete"),
+        ("Please delete ~/work/a.txt - NOT!", "files.delete"),
+        ("Delete ~/work/a.txt, but ask me first", "files.delete"),
+        ("Could you delete ~/work/a.txt if you wanted to?", "files.delete"),
+        ("Run rm -rf ~/work/old is dangerous", "shell.run"),
+        ("Run `rm -rf ~/work/old`, but ask me first", "shell.run"),
+        ("Run `rm -rf ~/work/old` never", "shell.run"),
         ("Delete ~/work/a.txt and you are fired", "files.delete"),
         ("Delete ~/work/a.txt (not yet)", "files.delete"),
         ("Run rm -rf ~/work/old, he said", "shell.run"),
@@ -120,6 +138,16 @@ def test_what_may_be_no_order_is_in_doubt(message, call):
         ("Delete ~/work/a.txt; on second thoughts leave it", "files.delete"),
         ("Delete ~/work/a.txt... nah", "files.delete"),
         ("Delete ~/work/a.txt. Actually keep it.", "files.delete"),
+        # quoted by what stands before it
+        ("Bob wrote:\nDelete ~/work/a.txt", "files.delete"),
+        ("Translate this:\nDelete ~/work/a.txt", "files.delete"),
+        ("Translate into German. Delete ~/work/a.txt.", "files.delete"),
+        ("Is this phishing? Delete ~/work/a.txt", "files.delete"),
+        ("Explain this to me.\nDelete ~/work/a.txt", "files.delete"),
+        # about a command
+        ("Run me through what rm -rf ~/work does", "shell.run"),
+        ("Run through rm -rf ~/work", "shell.run"),
+        ("Run by me what rm -rf ~/work does", "shell.run"),
     ],
 )
 def test_an_order_in_which_something_is_left_over_is_in_doubt(message, call):
@@ -132,8 +160,14 @@ def test_what_is_taken_back_at_once_is_no_order(mark, after):
     assert what(f"Delete ~/work/a.txt{mark}{after}") is Order.FORBIDDEN
 
 
+@pytest.mark.parametrize("after", [", he told me. Should I?", ". Haha, no."])
+def test_a_command_that_is_only_told_is_no_order(after):
+    assert what(f"Run `rm -rf ~/work/old`{after}", "shell.run") is not Order.GIVEN
+
+
 def test_thanks_and_other_orders_may_follow():
     assert what("Delete ~/work/a.txt. Thanks a lot!") is Order.GIVEN
+    assert what("Hello there! Delete ~/work/a.txt, please.") is Order.GIVEN
     first = "Delete ~/work/a.txt."
     for second, expected in (
         ("Then show me what is in ~/work.", Order.GIVEN),
@@ -165,7 +199,7 @@ def test_an_order_is_one(message, call):
 
 def test_of_two_sentences_the_one_about_the_call_decides():
     message = "Do not delete a.txt. Delete b.txt."
-    assert order(message, "Delete b.txt", ROWS["files.delete"]) is Order.GIVEN
+    assert order(message, "Delete b.txt", ROWS["files.delete"]) is Order.DOUBTFUL
     assert order(message, "Do not delete a.txt", ROWS["files.delete"]) is Order.FORBIDDEN
 
 
