@@ -151,6 +151,7 @@ REALTIME_INSTRUCTIONS_CHARS = 100_000
 REALTIME_DELTA_S = 0.5  # of sound in one event
 REALTIME_OUT_BYTES = 256 * 1024  # that wait to be sent before more sound is made
 REALTIME_OUT_EVENTS = 4096  # the same, before a client that reads nothing is dropped
+REALTIME_OUT_CHARS = 64 << 20  # the same
 REALTIME_AHEAD_S = 60.0  # of sound sent before it can have been heard
 REALTIME_REMINDERS = 16  # whose answers wait to be told
 REALTIME_CUT_S = 20.0  # for a turn to end, before it is kept how much of it was heard

@@ -99,7 +99,7 @@ _NO_VERBS = frozenset(
         *("who", "will", "with", "would", "you", "your"),
     )
 )
-_NOTHING = frozenset(("nothing", "none", "no", "not"))
+_NOTHING = frozenset(("nothing", "none", "no", "not", "of"))
 #: What makes of an order a condition, an exception or a delay.
 _TURNED = re.compile(
     r"\b(?:if|unless|provided|assuming|except|excluding|whether|once|until|till|whenever|tomorrow"

@@ -90,9 +90,12 @@ class Outbox:
                 await self._news.wait()
 
     def _put(self, event: dict[str, Any]) -> None:
-        if len(self._waiting) >= limits.REALTIME_OUT_EVENTS:
+        waiting = len(self._waiting)
+        if waiting >= limits.REALTIME_OUT_EVENTS or self._bytes > limits.REALTIME_OUT_CHARS:
             self.full = True
-        else:
+            self._waiting.clear()
+            self._bytes = 0
+        elif not self.full:
             line = json.dumps(encodable(event), ensure_ascii=False)
             self._waiting.append((event, line))
             self._bytes += len(line)

@@ -144,6 +144,7 @@ def test_what_may_be_no_order_is_in_doubt(message, call):
         ("Translate into German. Delete ~/work/a.txt.", "files.delete"),
         ("Is this phishing? Delete ~/work/a.txt", "files.delete"),
         ("Explain this to me.\nDelete ~/work/a.txt", "files.delete"),
+        ("Change of plan: ~/work/a.txt stays ~/work/a.txt", "files.overwrite"),
         # about a command
         ("Run me through what rm -rf ~/work does", "shell.run"),
         ("Run through rm -rf ~/work", "shell.run"),

@@ -66,6 +66,15 @@ async def test_a_client_that_reads_nothing_is_dropped(monkeypatch):
     assert [line async for line in outbox.lines()] == []
 
 
+async def test_a_client_that_reads_nothing_holds_no_memory(monkeypatch):
+    monkeypatch.setattr(limits, "REALTIME_OUT_CHARS", 10_000)
+    outbox = Outbox()
+    for _ in range(5):
+        outbox.tell("one", text="x" * 4_000)
+    assert outbox.full
+    assert len(outbox._waiting) == 0
+
+
 @pytest.mark.parametrize(
     ("kept", "heard", "left"),
     [
