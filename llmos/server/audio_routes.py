@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -31,11 +32,15 @@ from llmos.devices.speaking import Synthesise, Utterance
 from llmos.devices.speech import Speech
 from llmos.devices.transcribing import Segment, transcribe
 from llmos.devices.voices import NAMES
+from llmos.errors import LlmosError
 from llmos.server.body import JsonRoute
 from llmos.server.errors import ApiError, responses
+from llmos.server.kernel_routes import while_connected
 from llmos.server.stream import DESCRIPTION, DONE, EventStream, cancel_when_gone
 
 __all__ = ["router"]
+
+log = logging.getLogger(__name__)
 
 #: What OpenAI's clients call a model where they know no other; any stands for the one there is.
 _ANY_RECOGNISER = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
@@ -132,12 +137,9 @@ def router(speech: Speech | None) -> APIRouter:
         )
         if stream:
             return EventStream(_transcript_events(segments), ())
-        async with cancel_when_gone(request.receive, ()) as gone, aclosing(segments):
-            found: list[Segment] = []
-            async for segment in segments:
-                if gone.is_set():
-                    return Response(status_code=204)  # nobody reads it
-                found.append(segment)
+        found = await while_connected(request, _all(segments))
+        if found is None:
+            return Response(status_code=204)  # nobody reads it
         words = "word" in (timestamp_granularities or ())
         return _transcript(found, sound.heard_s, response_format, words)
 
@@ -178,6 +180,11 @@ def _written(
                     yield segment
 
     return sound, segments()
+
+
+async def _all(segments: AsyncGenerator[Segment, None]) -> list[Segment]:
+    async with aclosing(segments):
+        return [segment async for segment in segments]
 
 
 def _transcript(found: Sequence[Segment], seconds: float, form: str, words: bool) -> Response:
@@ -262,10 +269,14 @@ class _Bytes(Response):
         async with aclosing(self._rest) as rest, cancel_when_gone(receive, ()) as gone:
             await send(start)
             await send({"type": "http.response.body", "body": self._first, "more_body": True})
-            async for data in rest:
-                if gone.is_set():
-                    return
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            try:
+                async for data in rest:
+                    if gone.is_set():
+                        return
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            except LlmosError as error:  # too late to tell: what is cut short says so
+                log.warning("speech was broken off: %s", error)
+                return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
+import json
 import wave
 from types import SimpleNamespace
 
@@ -13,7 +15,8 @@ import pytest
 
 from llmos.config import VoiceConfig
 from llmos.devices.speech import Speech
-from llmos.server import create_app
+from llmos.errors import DeviceError
+from llmos.server import audio_routes, create_app
 
 SAID = "The library opens at nine and closes at six in the evening."
 
@@ -136,3 +139,85 @@ async def test_a_server_without_devices_says_so():
         with pytest.raises(openai.APIStatusError, match="neither hears nor speaks") as caught:
             await speech_of(client)
         assert caught.value.status_code == 404
+
+
+def _scope(request):
+    """An ASGI request of a client that may go."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("llmos", 80),
+        "client": ("llmos", 1),
+        "method": request.method,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path,
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+    }
+
+
+async def test_who_goes_while_nobody_speaks_ends_the_work(
+    monkeypatch, whisper_weights, voice_weights
+):
+    ended = asyncio.Event()
+
+    async def endless(*_given, **_named):
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(audio_routes, "transcribe", endless)
+    request = httpx.Request(
+        "POST",
+        "http://llmos/v1/audio/transcriptions",
+        data={"model": "whisper-1"},
+        files={"file": ("a.wav", b"x" * 100)},
+    )
+    come = [{"type": "http.request", "body": request.read(), "more_body": False}]
+
+    async def receive():
+        return come.pop(0) if come else {"type": "http.disconnect"}
+
+    async def send(_event):
+        pass
+
+    async with contextlib.aclosing(Speech(VoiceConfig())) as speech:
+        app = create_app(SimpleNamespace(touch=lambda: None), speech)
+        async with asyncio.timeout(20):
+            await app(_scope(request), receive, send)
+            await ended.wait()
+
+
+async def test_speech_that_breaks_off_breaks_the_connection_off_and_no_more(
+    monkeypatch, caplog, whisper_weights, voice_weights
+):
+    async def broken(*_given):
+        yield b"first"
+        raise DeviceError("The voice is gone.")
+
+    monkeypatch.setattr(audio_routes, "encoded", broken)
+    async with contextlib.aclosing(Speech(VoiceConfig())) as speech:
+        app = create_app(SimpleNamespace(touch=lambda: None), speech)
+        body = json.dumps({"model": "tts-1", "input": SAID, "response_format": "wav"}).encode()
+        headers = {"content-type": "application/json"}
+        url = "http://llmos/v1/audio/speech"
+        request = httpx.Request("POST", url, content=body, headers=headers)
+        come = [{"type": "http.request", "body": body, "more_body": False}]
+        sent = []
+
+        async def receive():
+            if come:
+                return come.pop(0)
+            return await asyncio.Event().wait()
+
+        async def send(event):
+            sent.append(event)
+
+        async with asyncio.timeout(20):
+            await app(_scope(request), receive, send)
+    assert sent[-1].get("more_body") is True  # it never said that it was whole
+    assert "The voice is gone." in caplog.text
