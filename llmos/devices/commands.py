@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +253,12 @@ async def _write(sound: AsyncIterator[Samples], out: Path, form: str) -> None:
             if form == "wav":  # its length is known now
                 file.seek(0)
                 file.write(wav_head(WIRE_RATE, count))
+        if not count:
+            raise LlmosError("There is nothing in this text that can be said.")
+    except LlmosError:
+        with suppress(OSError):  # what is cut short is no file
+            out.unlink()
+        raise
     except OSError as error:
         raise LlmosError(f"{out} cannot be written: {error.strerror}.") from error
     click.echo(f"{out}: {_clock(count / WIRE_RATE)}", err=True)

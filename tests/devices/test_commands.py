@@ -68,6 +68,12 @@ def test_a_language_is_a_code(spoken):
         ran(transcribe_, spoken, "--language", "English please")
 
 
+def test_what_cannot_be_said_leaves_no_file_behind(tmp_path, voice_weights):
+    with pytest.raises(LlmosError, match="nothing in this text"):
+        ran(speak, "!?.,;:", "--out", tmp_path / "a.wav")
+    assert not (tmp_path / "a.wav").exists()
+
+
 def test_silence_is_said_to_be_none(tmp_path, voice_weights):
     import wave
 
