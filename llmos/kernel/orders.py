@@ -78,7 +78,7 @@ _QUESTION = re.compile(
 )
 #: A time or a place, which may stand before an order.
 _WHEN = re.compile(
-    r"(?:tomorrow|today|tonight|later|next|every|on|at|in|by|after|before|from|for|when|once)\b",
+    r"(?:tomorrow|today|tonight|later|next|every|on|at|in|by|from|for)\b",
     re.IGNORECASE,
 )
 _WORDS_BEFORE = 6  # of such a time or place
