@@ -39,7 +39,7 @@ class WakeWord(Protocol):
 
 
 class MicroWakeWord:
-    """One of ``WAKE_WORDS``, about 0.2 ms for 32 ms of sound.
+    """One of ``WAKE_WORDS``.
 
     Raises:
         DeviceError: There is none of that name, or the package is not there.

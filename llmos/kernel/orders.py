@@ -149,13 +149,14 @@ def order(
     sentences = list(_sentences(bare))
     about = [said for start, end, said in sentences if start < place[1] and place[0] < end]
     besides = [said for _, _, said in sentences if said not in about]
-    if _TAKEN_BACK.search(bare) or any(_forbids(one, _verbs(call)) for one in about):
+    own = _verbs(call)
+    if _TAKEN_BACK.search(bare) or any(_forbids(one, own) for one in about):
         return Order.FORBIDDEN
     if going_on and _KEEPS.match(bare):
         return Order.FORBIDDEN
     if pasted(whole):
         return Order.DOUBTFUL
-    verbs = frozenset() if going_on else _verbs(call)
+    verbs = frozenset[str]() if going_on else own
     ordered = [_orders(one, verbs) and (going_on or not _left(one, call)) for one in about]
     if any(ordered):
         # what is beside it may quote it or take it back in more ways than can be told
@@ -197,7 +198,7 @@ def _orders(sentence: str, verbs: frozenset[str]) -> bool:
         return False
     if not verbs:
         return True
-    words = [found[0].lower() for found in _WORD.finditer(begun)]
+    words = _words(begun)
     places = range(_WORDS_BEFORE + 1 if _WHEN.match(begun) else 1)
     at = next((n for n in places if words[n : n + 1] and words[n] in verbs), None)
     return at is not None and _NOTHING.isdisjoint(words[at + 1 : at + 2])
@@ -246,7 +247,7 @@ def _before(text: str, tests: Iterable[Test]) -> str:
 
 
 @lru_cache
-def _vocabulary(said: Iterable[str], tests: Iterable[Test]) -> frozenset[str]:
+def _vocabulary(said: tuple[str, ...], tests: tuple[Test, ...]) -> frozenset[str]:
     """The words that examples have besides the values."""
     return frozenset(word for one in said for word in _words(_besides(one, tests)))
 

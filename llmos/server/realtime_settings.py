@@ -31,13 +31,13 @@ __all__ = [
     "is_any_model",
 ]
 
-#: OpenAI's own voices, which any program may ask for; each stands for the one there is.
 #: How much longer a turn's end is waited for than usual, by eagerness.
 _PATIENCE: Final = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.75}
 #: Seconds of silence that a turn's end needs at least: within a word a breath is held for 0.1 s.
 _LEAST_S: Final = 0.2
 #: The least and the highest probability at which speech can begin.
 _THRESHOLDS: Final = (0.05, 0.95)
+#: OpenAI's own voices, which any program may ask for; each stands for the one there is.
 _ANY_VOICE = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )

@@ -258,13 +258,14 @@ class ChatActions(FileActions):
 
         pid = self.pid
         try:
-            screen = VoiceScreen(partial(open_terminal, pid=pid, client=self.link.client))
-            failed = await self.app.push_screen_wait(screen)
+            client = self.link.client
         except LlmosError as error:  # there is no kernel
-            failed = error
+            self.notify(visible(str(error)), severity="error", markup=False)
+            return
+        screen = VoiceScreen(partial(open_terminal, pid=pid, client=client))
+        failed = await self.app.push_screen_wait(screen)
         if failed is not None:
             self.notify(visible(str(failed)), severity="error", markup=False)
-            return
         if screen.pid and screen.pid != pid:
             self.open(screen.pid)
         elif self.pid:

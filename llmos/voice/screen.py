@@ -59,15 +59,15 @@ class VoiceScreen(Screen[LlmosError | None]):
         Binding("space", "talk", "Talk"),
         Binding("o", "open_microphone", "Listen"),
         Binding("m", "mute", "Mute"),
-        Binding("escape", "be_quiet", "Stop"),
-        Binding("r", "repeat", "Repeat"),
-        Binding("s", "slower", "Slower"),
-        Binding("f", "faster", "Faster", show=False),
-        Binding("plus,equals_sign", "louder", "Louder", show=False),
-        Binding("minus", "quieter", "Quieter", show=False),
+        Binding("escape", "do('stop')", "Stop"),
+        Binding("r", "do('repeat')", "Repeat"),
+        Binding("s", "do('slower')", "Slower"),
+        Binding("f", "do('faster')", "Faster", show=False),
+        Binding("plus,equals_sign", "do('louder')", "Louder", show=False),
+        Binding("minus", "do('quieter')", "Quieter", show=False),
         Binding("d", "devices", "Devices"),
-        Binding("y", "allow", "Yes", show=False),
-        Binding("n", "deny", "No", show=False),
+        Binding("y", "answer('once')", "Yes", show=False),
+        Binding("n", "answer('no')", "No", show=False),
         Binding("question_mark,f1", "help", "Help"),
         Binding("q,f6", "leave", "Leave"),
     ]
@@ -174,45 +174,15 @@ class VoiceScreen(Screen[LlmosError | None]):
         if self._terminal is not None:
             self._terminal.duplex.muted = not self._terminal.duplex.muted
 
-    def action_be_quiet(self) -> None:
-        """Stop speaking."""
+    def action_do(self, what: str) -> None:
+        """``stop``, ``repeat``, or speak otherwise: as the conversation has it."""
         if self._terminal is not None:
-            self._terminal.duplex.stop()
+            getattr(self._terminal.duplex, what)()
 
-    def action_repeat(self) -> None:
-        """Say the last answer again."""
+    def action_answer(self, answer: str) -> None:
+        """Answer the question that waits."""
         if self._terminal is not None:
-            self._terminal.duplex.repeat()
-
-    def action_slower(self) -> None:
-        """Speak slower."""
-        if self._terminal is not None:
-            self._terminal.duplex.slower()
-
-    def action_faster(self) -> None:
-        """Speak faster."""
-        if self._terminal is not None:
-            self._terminal.duplex.faster()
-
-    def action_louder(self) -> None:
-        """Speak louder."""
-        if self._terminal is not None:
-            self._terminal.duplex.louder()
-
-    def action_quieter(self) -> None:
-        """Speak less loud."""
-        if self._terminal is not None:
-            self._terminal.duplex.quieter()
-
-    def action_allow(self) -> None:
-        """Yes, once."""
-        if self._terminal is not None:
-            self._terminal.duplex.answer("once")
-
-    def action_deny(self) -> None:
-        """No."""
-        if self._terminal is not None:
-            self._terminal.duplex.answer("no")
+            self._terminal.duplex.answer(answer)
 
     def action_devices(self) -> None:
         """Choose another microphone or loudspeaker."""
